@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""YAML configuration through pydantic: unknown keys refused, errors name file and key."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cgpot.core.errors import ConfigError
+from cgpot.core.files import require_file
+
+
+class StrictModel(BaseModel):
+    """A configuration section: unknown keys, NaN and infinity are errors."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def _known_keys(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
+    """Field names of the section in which an unknown key stands, as far as types tell."""
+    current: Any = model
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        fields = getattr(current, "model_fields", None)
+        if not fields or part not in fields:
+            return []
+        annotation = fields[part].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        current = next(
+            (c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None
+        )
+        if current is None:
+            return []
+    return sorted(getattr(current, "model_fields", {}))
+
+
+def validate(model: type[M], data: Any, file: str | Path | None = None) -> M:
+    """Validate plain data against a model.
+
+    Raises:
+        ConfigError: the first wrong key, its value and what was expected.
+    """
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"expected a mapping of keys to values, found {type(data).__name__}", file=file
+        )
+    try:
+        return model.model_validate(data)
+    except ValidationError as err:
+        first = err.errors()[0]
+        location = tuple(first["loc"])
+        key = ".".join(str(part) for part in location) or None
+        if first["type"] == "extra_forbidden":
+            known = _known_keys(model, location)
+            close = difflib.get_close_matches(str(location[-1]), known, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            text = f"unknown key{hint}" + (f" (known: {', '.join(known)})" if known else "")
+        elif first["type"] == "missing":
+            text = "the key is missing"
+        else:
+            text = f"{first['msg']}, found {first['input']!r}"
+        more = len(err.errors()) - 1
+        if more:
+            text += f" (and {more} more)"
+        raise ConfigError(text, file=file, key=key) from err
+
+
+def load_yaml_dict(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping; duplicate keys are refused.
+
+    Raises:
+        ConfigError: not YAML, a duplicate key, or another top level.
+        InputError: missing or empty.
+    """
+    p = require_file(path, "YAML file")
+    try:
+        data = yaml.load(p.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+    except yaml.YAMLError as err:
+        raise ConfigError(f"not valid YAML: {err}", file=p) from err
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"expected a mapping of keys to values, found {type(data).__name__}", file=p
+        )
+    return data
+
+
+def load_yaml(path: str | Path, model: type[M]) -> M:
+    """Read and validate a YAML file.
+
+    Raises:
+        ConfigError: see `validate` and `load_yaml_dict`.
+        InputError: missing or empty.
+    """
+    return validate(model, load_yaml_dict(path), file=path)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A safe loader that refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"duplicate key {key!r}", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
