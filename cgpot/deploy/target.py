@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The compile target of `pair_style cgpot`: what its `.nequip.pt2` takes and returns.
+
+Command line::
+
+    python -m cgpot.deploy.target model.nequip.zip model.nequip.pt2 --device cpu
+
+The input is a package (`.nequip.zip`) or a checkpoint (`.ckpt`). From Python,
+:func:`compile_file` does the same, :func:`compile_model` takes a model that is in memory.
+
+Inputs, in this order (N beads, E edges; one frame, no batch keys):
+
+=============  ==========  ========  =====================================================
+field          shape       dtype     meaning
+=============  ==========  ========  =====================================================
+`pos`          (N, 3)      float64   only its length is used; values are ignored
+`edge_index`   (2, E)      int64     row 0 the centre i, row 1 the neighbour j (both < N)
+`atom_types`   (N,)        int64     index into the model's `type_names`
+`edge_vectors` (E, 3)      float64   r_j + image - r_i in the length unit of the model
+=============  ==========  ========  =====================================================
+
+Outputs, in this order:
+
+================  ========  ============================================================
+field             shape     meaning
+================  ========  ============================================================
+`atomic_energy`   (N, 1)    energy of each bead; their sum is the total energy
+`edge_forces`     (E, 3)    g_e = dE/d(edge vector e): a gradient, no sign is changed
+================  ========  ============================================================
+
+From these everything else is a sum over edges:
+forces `F_i += g_e`, `F_j -= g_e`; virial `W = -Σ_e r_e ⊗ g_e` (LAMMPS sign, `σ = -W/V`);
+per-bead virial: half of each edge's term to i and half to j.
+
+The edge list may hold several periodic images of one pair, and a bead's own images (i = j).
+Edges beyond the cutoff contribute nothing (NequIP's envelope is zero there), and a model's other
+edge terms (a prior) must do the same. N and E are at least 2: a caller with less pads with beads
+and with edges longer than the cutoff. A model that uses `pos` or `cell` other than through
+`nequip.nn.utils.with_edge_vectors_` cannot be compiled for this target.
+
+The archive's metadata hold NequIP's own keys (`type_names`, `r_max`, `model_dtype`,
+`per_edge_type_cutoff` where there is one), `nequip_aoti_inputs`, `nequip_aoti_outputs`, and
+`torch_version` (without a local part such as `+cpu`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from nequip.data import AtomicDataDict
+from nequip.nn.utils import with_edge_vectors_
+
+INPUTS: Final[list[str]] = [
+    AtomicDataDict.POSITIONS_KEY,
+    AtomicDataDict.EDGE_INDEX_KEY,
+    AtomicDataDict.ATOM_TYPE_KEY,
+    AtomicDataDict.EDGE_VECTORS_KEY,
+]
+OUTPUTS: Final[list[str]] = [
+    AtomicDataDict.PER_ATOM_ENERGY_KEY,
+    AtomicDataDict.EDGE_FORCE_KEY,
+]
+_SEED: Final = 1
+
+
+def edge_vector_data(data: dict[str, Any]) -> dict[str, Any]:
+    """Inputs of the target (:data:`INPUTS`) from one frame with its neighbour list.
+
+    `data` holds `pos` (N, 3), `cell` (1, 3, 3), `edge_index` (2, E), `edge_cell_shift` (E, 3) and
+    `atom_types` (N,), as :func:`nequip.data.compute_neighborlist_` leaves them.
+    """
+    single = {
+        key: value
+        for key, value in data.items()
+        if key not in (AtomicDataDict.BATCH_KEY, AtomicDataDict.NUM_NODES_KEY)
+    }
+    single = with_edge_vectors_(single, with_lengths=False)
+    return {key: single[key].detach().clone() for key in INPUTS}
+
+
+def compile_model(
+    model: torch.nn.Module,
+    data: dict[str, Any],
+    output: Path,
+    *,
+    device: str = "cpu",
+    metadata: dict[str, str] | None = None,
+) -> Path:
+    """Compile a model that is in memory for the target; returns the path written.
+
+    Arguments:
+        model: a NequIP `GraphModel`, whose metadata are embedded in the archive.
+        data: one frame with its neighbour list, see :func:`edge_vector_data`; any realistic one.
+        output: `*.nequip.pt2`.
+        device: `cpu` or `cuda`.
+        metadata: further strings for the archive.
+
+    Raises:
+        AssertionError: from NequIP, when compiled and eager model differ beyond their precision.
+
+    """
+    from nequip.utils.aot import aot_export_model
+    from nequip.utils.aoti_metadata import (
+        NEQUIP_AOTI_INPUTS_KEY,
+        NEQUIP_AOTI_OUTPUTS_KEY,
+        serialize_aoti_keys,
+    )
+
+    strings: dict[str, str] = {}
+    for key, value in {**getattr(model, "metadata", {}), **(metadata or {})}.items():
+        strings[key] = str(int(value)) if isinstance(value, bool) else str(value)
+    strings[NEQUIP_AOTI_INPUTS_KEY] = serialize_aoti_keys(INPUTS)
+    strings[NEQUIP_AOTI_OUTPUTS_KEY] = serialize_aoti_keys(OUTPUTS)
+    strings["torch_version"] = torch.__version__.split("+")[0]
+    batch_map = {
+        "graph": torch.export.Dim.STATIC,
+        "node": torch.export.Dim("num_nodes", min=2, max=torch.inf),
+        "edge": torch.export.Dim("num_edges", min=2, max=torch.inf),
+    }
+    aot_export_model(
+        model=model,
+        device=device,
+        input_fields=INPUTS,
+        output_fields=OUTPUTS,
+        data=AtomicDataDict.to_(edge_vector_data(data), torch.device(device)),
+        batch_map=batch_map,
+        output_path=str(output),
+        inductor_configs={"aot_inductor.metadata": strings},
+        seed=_SEED,
+    )
+    return output
+
+
+def compile_file(
+    source: Path,
+    output: Path,
+    *,
+    device: str = "cpu",
+    modifiers: tuple[str, ...] = (),
+    tf32: bool = False,
+) -> Path:
+    """Compile a package (`.nequip.zip`) or checkpoint for the target; returns the path written.
+
+    The frame that a package carries (from a checkpoint: a training frame) sets realistic shapes.
+    `modifiers` are NequIP's model modifiers, applied before compiling.
+    """
+    from nequip.model.modify_utils import modify
+    from nequip.model.saved_models.load_utils import load_saved_model
+    from nequip.model.utils import _EAGER_MODEL_KEY
+    from nequip.scripts._workflow_utils import set_workflow_state
+    from nequip.train.lightning import _SOLE_MODEL_KEY
+    from nequip.utils.global_state import get_latest_global_state, set_global_state
+
+    if not output.name.endswith(".nequip.pt2"):
+        raise ValueError(f"{output}: a compiled model must be named *.nequip.pt2")
+    set_workflow_state("compile")
+    try:
+        set_global_state(allow_tf32=tf32)
+        model, data = load_saved_model(
+            str(source), _EAGER_MODEL_KEY, _SOLE_MODEL_KEY, return_data_dict=True
+        )
+        model = modify(model, [{"modifier": name} for name in modifiers])
+        state = get_latest_global_state(only_metadata_related=True)
+        return compile_model(model, data, output, device=device, metadata=state)
+    finally:
+        set_workflow_state(None)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line of the module."""
+    parser = argparse.ArgumentParser(prog="python -m cgpot.deploy.target", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("source", type=Path, help="*.nequip.zip or a checkpoint")
+    parser.add_argument("output", type=Path, help="*.nequip.pt2")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--modifiers", nargs="*", default=[])
+    parser.add_argument("--tf32", action="store_true")
+    options = parser.parse_args(arguments)
+    compile_file(
+        options.source,
+        options.output,
+        device=options.device,
+        modifiers=tuple(options.modifiers),
+        tf32=options.tf32,
+    )
+
+
+if __name__ == "__main__":
+    main()
