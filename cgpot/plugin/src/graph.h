@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The graph a model sees: beads as nodes, pairs within the cutoff (periodic images included) as
+// edges. No LAMMPS and no torch types here, so that it can be tested alone.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace cgpot {
+
+// A full neighbour list: for each of `inum` centres its neighbours among owned atoms and ghosts.
+struct NeighborView {
+  int inum = 0;
+  const int *ilist = nullptr;           // (inum) index of the centre, an owned atom
+  const int *numneigh = nullptr;        // (owned atoms) number of neighbours
+  const int *const *firstneigh = nullptr;    // (owned atoms) neighbour indices
+  int mask = ~0;                        // bits of a neighbour entry that hold the index
+};
+
+struct Graph {
+  int nodes = 0;             // beads, without padding
+  std::size_t edges = 0;     // edges, without padding
+  int padded_nodes = 0;      // length of `types`
+  std::size_t padded_edges = 0;
+  std::vector<int> atoms;               // (nodes) LAMMPS index of each node
+  std::vector<std::int64_t> types;      // (padded_nodes) type of the model
+  std::vector<std::int64_t> index;      // (2, padded_edges) centre row, then neighbour row
+  std::vector<double> vectors;          // (padded_edges, 3) x_neighbour - x_centre, model's unit
+  double shortest = 0.0;                // shortest edge, model's unit; 0 without edges
+  std::size_t shortest_edge = 0;
+
+  const std::int64_t *centers() const { return index.data(); }
+  const std::int64_t *neighbors() const { return index.data() + padded_edges; }
+  std::size_t bytes() const;
+};
+
+// Builds graphs one after another in the same buffers.
+class GraphBuilder {
+ public:
+  // cutoff: in the model's length unit; length_scale: model's unit per unit of `x`.
+  GraphBuilder(double cutoff, double length_scale);
+
+  // x: (nall, 3) positions; type: (nall) atom types from 1; owner: (nall) owned atom that an atom
+  // is an image of; type_map: model type of each atom type (index 0 unused), -1 for none: such
+  // atoms take no part. A graph with fewer than two nodes or edges (but at least one node) is
+  // padded with two beads further apart than the cutoff: compiled models take no smaller sizes.
+  const Graph &build(const double *const *x, const int *type, int nall, const int *owner,
+                     const std::vector<int> &type_map, const NeighborView &list);
+
+  const Graph &graph() const { return graph_; }
+  std::size_t bytes() const;
+
+ private:
+  double cutoff_;
+  double scale_;
+  Graph graph_;
+  std::vector<int> node_of_;               // (nall) node of an owned atom, -1 for none
+  std::vector<std::int64_t> neighbors_;    // second row of `index` while it grows
+};
+
+// owner[i] for owned atoms and ghosts: the owned atom with the same id. Returns the index of the
+// first ghost whose id no owned atom has, or -1.
+template <typename Id>
+int map_owners(const Id *id, int nlocal, int nall, std::vector<int> &owner)
+{
+  owner.resize(static_cast<std::size_t>(nall));
+  Id largest = 0;
+  for (int i = 0; i < nlocal; ++i) {
+    owner[i] = i;
+    if (id[i] > largest) largest = id[i];
+  }
+  if (static_cast<std::int64_t>(largest) <= 16 * static_cast<std::int64_t>(nlocal) + 1024) {
+    std::vector<int> table(static_cast<std::size_t>(largest) + 1, -1);
+    for (int i = 0; i < nlocal; ++i) table[static_cast<std::size_t>(id[i])] = i;
+    for (int i = nlocal; i < nall; ++i) {
+      owner[i] = (id[i] < 0 || id[i] > largest) ? -1 : table[static_cast<std::size_t>(id[i])];
+      if (owner[i] < 0) return i;
+    }
+    return -1;
+  }
+  std::unordered_map<Id, int> table;
+  table.reserve(static_cast<std::size_t>(nlocal));
+  for (int i = 0; i < nlocal; ++i) table[id[i]] = i;
+  for (int i = nlocal; i < nall; ++i) {
+    const auto found = table.find(id[i]);
+    if (found == table.end()) return i;
+    owner[i] = found->second;
+  }
+  return -1;
+}
+
+// Sums over edges from g = dE/d(edge vector), everything in the model's units.
+struct Tally {
+  bool total_virial = false;
+  bool atom_virial = false;
+  std::vector<double> forces;      // (nodes, 3)
+  double virial[6] = {};           // xx yy zz xy xz yz, W = -sum r g, the sign of LAMMPS
+  std::vector<double> virials;     // (nodes, 9) xx yy zz xy xz yz yx zx zy, half of an edge each
+
+  void sum(const Graph &graph, const double *gradient);
+};
+
+}    // namespace cgpot

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "model.h"
+
+#include "graph.h"
+
+#include <stdexcept>
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <c10/core/DeviceGuard.h>
+#include <torch/csrc/inductor/aoti_package/model_package_loader.h>
+#include <torch/types.h>
+#include <torch/version.h>
+
+namespace torch::cuda {
+// as declared in torch/cuda.h, which pulls in far more than is needed here
+TORCH_API c10::DeviceIndex device_count();
+}    // namespace torch::cuda
+
+namespace cgpot {
+
+using Loader = torch::inductor::AOTIModelPackageLoader;
+
+namespace {
+
+// torch's exceptions carry a stack trace; their message is the part for the user
+template <typename F> auto with_reason(const char *what, F &&f) -> decltype(f())
+{
+  try {
+    return f();
+  } catch (const c10::Error &e) {
+    throw std::runtime_error(std::string(what) + ": " + e.what_without_backtrace());
+  } catch (const std::exception &e) {
+    throw std::runtime_error(std::string(what) + ": " + e.what());
+  }
+}
+
+}    // namespace
+
+struct Model::Torch {
+  std::unique_ptr<Loader> loader;
+  torch::Device device{torch::kCPU};
+  at::Tensor energies, gradient;    // the last result, on the CPU in double precision
+};
+
+std::string Model::torch_version()
+{
+  const std::string version = TORCH_VERSION;
+  return version.substr(0, version.find('+'));
+}
+
+int Model::cuda_devices()
+{
+  return static_cast<int>(torch::cuda::device_count());
+}
+
+std::map<std::string, std::string> Model::metadata(const std::string &path)
+{
+  return with_reason("cannot read the archive", [&] {
+    const auto strings = Loader::load_metadata_from_package(path, "model");
+    return std::map<std::string, std::string>(strings.begin(), strings.end());
+  });
+}
+
+Model::Model(const std::string &path, const std::string &device, int device_index, int threads) :
+    torch_(std::make_unique<Torch>())
+{
+  const bool cuda = device == "cuda";
+  if (cuda)
+    torch_->device = torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(device_index));
+  with_reason("torch cannot load the model", [&] {
+    if (!cuda) at::set_num_threads(threads);
+    const c10::DeviceGuard guard(torch_->device);
+    torch_->loader = std::make_unique<Loader>(path, "model", false, 1,
+                                              static_cast<c10::DeviceIndex>(cuda ? device_index : -1));
+  });
+}
+
+Model::~Model() = default;
+
+Model::Result Model::evaluate(const Graph &graph)
+{
+  return with_reason("torch cannot run the model", [&]() -> Result {
+    const c10::InferenceMode inference;
+    const c10::DeviceGuard guard(torch_->device);
+    const auto n = static_cast<std::int64_t>(graph.padded_nodes);
+    const auto e = static_cast<std::int64_t>(graph.padded_edges);
+    const auto real = torch::TensorOptions().dtype(torch::kFloat64);
+    const auto integer = torch::TensorOptions().dtype(torch::kInt64);
+    const auto wrap = [&](const void *data, at::IntArrayRef shape, const at::TensorOptions &o) {
+      return torch::from_blob(const_cast<void *>(data), shape, o).to(torch_->device);
+    };
+    std::vector<at::Tensor> inputs{
+        torch::zeros({n, 3}, real.device(torch_->device)),
+        wrap(graph.index.data(), {2, e}, integer),
+        wrap(graph.types.data(), {n}, integer),
+        wrap(graph.vectors.data(), {e, 3}, real),
+    };
+    std::vector<at::Tensor> outputs = torch_->loader->run(inputs);
+    if (outputs.size() != 2 || outputs[0].numel() != n || outputs[1].numel() != 3 * e)
+      throw std::runtime_error("its outputs are not the energy of each bead and the gradient of "
+                               "each edge");
+    const auto host = [](const at::Tensor &t) {
+      return t.to(torch::kCPU, torch::kFloat64).contiguous();
+    };
+    torch_->energies = host(outputs[0]);
+    torch_->gradient = host(outputs[1]);
+    return {torch_->energies.const_data_ptr<double>(), torch_->gradient.const_data_ptr<double>()};
+  });
+}
+
+}    // namespace cgpot

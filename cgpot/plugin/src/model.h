@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A compiled model. The only part that knows torch, and none of torch's types leave model.cpp.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace cgpot {
+
+struct Graph;
+
+class Model {
+ public:
+  // Version of the torch library that this plugin runs with, without a local part ("2.13.0").
+  static std::string torch_version();
+
+  // Number of CUDA devices that torch sees; 0 without CUDA.
+  static int cuda_devices();
+
+  // Strings stored in a `.nequip.pt2`, read without loading its code.
+  // Throws std::runtime_error when the file is not such an archive.
+  static std::map<std::string, std::string> metadata(const std::string &path);
+
+  // device: "cpu" or "cuda"; device_index: which CUDA device; threads: for the CPU.
+  // Throws std::runtime_error with the reason from torch.
+  Model(const std::string &path, const std::string &device, int device_index, int threads);
+  ~Model();
+  Model(const Model &) = delete;
+  Model &operator=(const Model &) = delete;
+
+  // Results stay valid until the next call; lengths as in the padded graph.
+  // energies: (nodes), gradient: (edges, 3) dE/d(edge vector); the model's units.
+  // Throws std::runtime_error with the reason from torch.
+  struct Result {
+    const double *energies;
+    const double *gradient;
+  };
+  Result evaluate(const Graph &graph);
+
+ private:
+  struct Torch;
+  std::unique_ptr<Torch> torch_;
+};
+
+}    // namespace cgpot
