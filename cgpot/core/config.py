@@ -57,7 +57,8 @@ def validate(model: type[M], data: Any, file: str | Path | None = None) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as err:
-        first = err.errors()[0]
+        # a mistyped key is reported twice, as unknown and as missing: the first tells more
+        first = min(err.errors(), key=lambda item: item["type"] != "extra_forbidden")
         location = tuple(first["loc"])
         key = ".".join(str(part) for part in location) or None
         if first["type"] == "extra_forbidden":
