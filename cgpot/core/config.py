@@ -80,12 +80,14 @@ def load_yaml_dict(path: str | Path) -> dict[str, Any]:
     """Read a YAML file whose top level is a mapping; duplicate keys are refused.
 
     Raises:
-        ConfigError: not YAML, a duplicate key, or another top level.
+        ConfigError: not UTF-8, not YAML, a duplicate key, or another top level.
         InputError: missing or empty.
     """
     p = require_file(path, "YAML file")
     try:
         data = yaml.load(p.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+    except UnicodeDecodeError as err:
+        raise ConfigError(f"not UTF-8 text: {err}", file=p) from err
     except yaml.YAMLError as err:
         raise ConfigError(f"not valid YAML: {err}", file=p) from err
     if not isinstance(data, dict):

@@ -98,7 +98,7 @@ def read_manifest(output: str | Path) -> dict[str, Any]:
     """Read the manifest of an output.
 
     Raises:
-        ManifestError: missing or of another format.
+        ManifestError: missing, of another format, or without one of its keys.
     """
     path = manifest_path(output)
     if not path.is_file():
@@ -110,6 +110,9 @@ def read_manifest(output: str | Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         found = record.get("format") if isinstance(record, dict) else type(record).__name__
         raise ManifestError(f"expected format {FORMAT!r}, found {found!r}", file=path, key="format")
+    for key in ("stage", "inputs", "outputs"):
+        if key not in record:
+            raise ManifestError("the key is missing", file=path, key=key)
     return record
 
 
