@@ -40,7 +40,11 @@ and with edges longer than the cutoff. A model that uses `pos` or `cell` other t
 
 The archive's metadata hold NequIP's own keys (`type_names`, `r_max`, `model_dtype`,
 `per_edge_type_cutoff` where there is one), `nequip_aoti_inputs`, `nequip_aoti_outputs`, and
-`torch_version` (without a local part such as `+cpu`).
+`torch_version` (without a local part such as `+cpu`) and `threads`.
+
+Threads: the number of CPU threads is fixed in the generated code. One thread is the default and
+the fastest for liquids of some hundred beads (with code for a number chosen at run time the
+scatter operations become atomic: 2.1 times slower on one thread, 64 beads, 1,164 edges).
 """
 
 from __future__ import annotations
@@ -87,6 +91,7 @@ def compile_model(
     output: Path,
     *,
     device: str = "cpu",
+    threads: int = 1,
     metadata: dict[str, str] | None = None,
 ) -> Path:
     """Compile a model that is in memory for the target; returns the path written.
@@ -96,6 +101,7 @@ def compile_model(
         data: one frame with its neighbour list, see :func:`edge_vector_data`; any realistic one.
         output: `*.nequip.pt2`.
         device: `cpu` or `cuda`.
+        threads: CPU threads that the generated code uses.
         metadata: further strings for the archive.
 
     Raises:
@@ -115,6 +121,7 @@ def compile_model(
     strings[NEQUIP_AOTI_INPUTS_KEY] = serialize_aoti_keys(INPUTS)
     strings[NEQUIP_AOTI_OUTPUTS_KEY] = serialize_aoti_keys(OUTPUTS)
     strings["torch_version"] = torch.__version__.split("+")[0]
+    strings["threads"] = str(threads)
     batch_map = {
         "graph": torch.export.Dim.STATIC,
         "node": torch.export.Dim("num_nodes", min=2, max=torch.inf),
@@ -128,7 +135,7 @@ def compile_model(
         data=AtomicDataDict.to_(edge_vector_data(data), torch.device(device)),
         batch_map=batch_map,
         output_path=str(output),
-        inductor_configs={"aot_inductor.metadata": strings},
+        inductor_configs={"aot_inductor.metadata": strings, "cpp.threads": threads},
         seed=_SEED,
     )
     return output
@@ -139,6 +146,7 @@ def compile_file(
     output: Path,
     *,
     device: str = "cpu",
+    threads: int = 1,
     modifiers: tuple[str, ...] = (),
     tf32: bool = False,
 ) -> Path:
@@ -164,7 +172,7 @@ def compile_file(
         )
         model = modify(model, [{"modifier": name} for name in modifiers])
         state = get_latest_global_state(only_metadata_related=True)
-        return compile_model(model, data, output, device=device, metadata=state)
+        return compile_model(model, data, output, device=device, threads=threads, metadata=state)
     finally:
         set_workflow_state(None)
 
@@ -176,6 +184,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("source", type=Path, help="*.nequip.zip or a checkpoint")
     parser.add_argument("output", type=Path, help="*.nequip.pt2")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the compiled code")
     parser.add_argument("--modifiers", nargs="*", default=[])
     parser.add_argument("--tf32", action="store_true")
     options = parser.parse_args(arguments)
@@ -183,6 +192,7 @@ def main(arguments: list[str] | None = None) -> None:
         options.source,
         options.output,
         device=options.device,
+        threads=options.threads,
         modifiers=tuple(options.modifiers),
         tf32=options.tf32,
     )
