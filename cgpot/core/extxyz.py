@@ -8,7 +8,13 @@ two systems cannot be mixed unnoticed.  nequip reads the same files with
 
 from __future__ import annotations
 
+import io
+import itertools
+import lzma
+import re
+import sys
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +30,7 @@ TYPE_NAMES = "bead_type_names"
 TYPE_MASSES = "bead_type_masses"
 POSITION_DECIMALS = 4
 FORCE_DECIMALS = 5
+_NAMES = re.compile(rf'\b{TYPE_NAMES}=(?:"([^"]*)"|(\S+))')
 
 
 def to_atoms(frame: CGFrame) -> Any:
@@ -93,6 +100,12 @@ def from_atoms(atoms: Any, file: str | Path | None = None, frame: int | None = N
     )
     results = atoms.calc.results if atoms.calc is not None else {}
     cell = np.asarray(atoms.cell.array, dtype=np.float64)
+    if np.linalg.det(cell) == 0.0:
+        raise InputError(
+            "the cell has no volume; expected three box vectors under 'Lattice'",
+            file=file,
+            frame=frame,
+        )
     virial = None
     if "stress" in results:
         stress = np.asarray(results["stress"], dtype=np.float64)
@@ -110,7 +123,7 @@ def from_atoms(atoms: Any, file: str | Path | None = None, frame: int | None = N
         source_frame=_optional(atoms.info.get(fields.SOURCE_FRAME), int),
         pbc=(bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2])),
     )
-    result.check_finite(None if file is None else str(file))
+    result.check_finite(file, frame)
     return result
 
 
@@ -153,8 +166,12 @@ class ExtxyzWriter:
         self.count += 1
 
     def __exit__(self, *exc: Any) -> None:
-        if self._stream is not None:
-            self._stream.close()
+        try:
+            if self._stream is not None:
+                self._stream.close()
+        except BaseException:
+            self._context.__exit__(*sys.exc_info())
+            raise
         self._context.__exit__(*exc)
 
 
@@ -177,14 +194,17 @@ def read_frames(path: str | Path) -> Iterator[CGFrame]:
     p = require_file(path, "data set")
     first: BeadTopology | None = None
     index = 0
-    with open_text(p) as stream, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        iterator = _chunks(stream, p)
-        for chunk in iterator:
+    with open_text(p) as stream:
+        for chunk in _chunks(stream, p):
             try:
-                atoms = next(read_xyz(chunk, index=0))
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    atoms = next(read_xyz(io.StringIO(chunk), index=0))
             except (ValueError, IndexError, KeyError, OSError, EOFError, StopIteration) as err:
                 raise InputError(f"damaged frame: {err}", file=p, frame=index) from err
+            # ase turns names like T, F or 12 into logicals and numbers
+            if names := _NAMES.search(chunk):
+                atoms.info[TYPE_NAMES] = names[1] or names[2]
             frame = from_atoms(atoms, file=p, frame=index)
             if first is None:
                 first = frame.topology
@@ -202,10 +222,8 @@ def read_frames(path: str | Path) -> Iterator[CGFrame]:
         raise InputError("no frames in the data set", file=p)
 
 
-def _chunks(stream: IO[str], path: Path) -> Iterator[IO[str]]:
-    """One frame at a time as a text stream (ase's reader scans a whole file first)."""
-    import io
-
+def _chunks(stream: IO[str], path: Path) -> Iterator[str]:
+    """One frame at a time (ase's reader scans a whole file first)."""
     index = 0
     while True:
         try:
@@ -215,17 +233,25 @@ def _chunks(stream: IO[str], path: Path) -> Iterator[IO[str]]:
             if not head.strip():
                 continue
             n = int(head)
-            lines = [head, stream.readline()]
-            lines += [stream.readline() for _ in range(n)]
+            if n < 1:
+                raise ValueError
+            lines = [head, *itertools.islice(stream, n + 1)]
+        except UnicodeDecodeError as err:
+            raise InputError(f"not a text file: {err}", file=path, frame=index) from err
         except ValueError as err:
             raise InputError(
                 f"expected a number of sites, found {head.strip()[:40]!r}", file=path, frame=index
             ) from err
-        except (EOFError, OSError) as err:
+        except EOFError as err:
             raise InputError(f"truncated file: {err}", file=path, frame=index) from err
-        if not lines[-1].endswith("\n"):
+        except (OSError, lzma.LZMAError, zlib.error) as err:
+            raise InputError(f"damaged file: {err}", file=path, frame=index) from err
+        if len(lines) < n + 2 or not lines[-1].endswith("\n"):
             raise InputError(
-                f"truncated frame: expected {n} sites and a line end", file=path, frame=index
+                f"truncated frame: expected {n} sites, found {max(len(lines) - 2, 0)} lines"
+                + ("" if len(lines) < n + 2 else ", the last without its end"),
+                file=path,
+                frame=index,
             )
         index += 1
-        yield io.StringIO("".join(lines))
+        yield "".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,8 +135,12 @@ class CGFrame:
         kinetic = ideal_pressure_bar(self.topology.n_sites, temperature, self.volume)
         return float(kinetic + pressure_bar(np.trace(self.virial), self.volume))
 
-    def check_finite(self, file: str | None = None) -> None:
+    def check_finite(self, file: str | Path | None = None, frame: int | None = None) -> None:
         """Refuse NaN and infinity.
+
+        Args:
+            file: the file that the frame comes from.
+            frame: its index in that file (default: `source_frame`).
 
         Raises:
             DataError: names the field and the frame.
@@ -151,5 +156,5 @@ class CGFrame:
                 raise DataError(
                     f"{name} hold NaN or infinity; expected finite numbers",
                     file=file,
-                    frame=self.source_frame,
+                    frame=self.source_frame if frame is None else frame,
                 )
