@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""CG molecular dynamics in LAMMPS: data files, decks, runs, restarts, logs and dumps."""

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Run CG molecular dynamics in LAMMPS: fill a deck, run it, continue it, collect it.
+
+A run folder holds ``in.deck`` and ``system.data``, for each segment N (a start or restart)
+``run.N.log``, ``run.N.out``, ``run.N.dump``, two restart files written in turn, and at the
+end ``thermo.csv``, ``traj.extxyz.xz``, ``md.json`` and its manifest.  The same command
+continues a run that was killed, from its newest whole restart file.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from cgpot.core.errors import ConfigError, DataError, ToolError
+from cgpot.core.files import read_json, require_file, sha256_file, write_json, write_text
+from cgpot.core.frame import CGFrame
+from cgpot.core.manifest import write_manifest
+from cgpot.core.progress import progress
+from cgpot.lammps.config import MAY_CHANGE, Ensemble, MdConfig
+from cgpot.lammps.data import write_data
+from cgpot.lammps.deck import Value, deck_path, fill_deck
+from cgpot.lammps.engine import Failure, diagnose, find_lammps, folder_lock, run_lammps
+from cgpot.lammps.outputs import (
+    merged_thermo,
+    production_table,
+    segment_files,
+    write_thermo_csv,
+    write_trajectory,
+)
+from cgpot.lammps.restart import newest_restart
+from cgpot.lammps.start import check_model, read_start, scale_to_density, sidecar_path
+
+FORMAT = "cgpot-md-1"
+TRAJECTORY = "traj.extxyz.xz"
+THERMO = "thermo.csv"
+RESULT = "md.json"
+SETTINGS = "settings.json"
+EXPLOSION_FACTOR = 10.0
+
+
+def run_md(
+    ensemble: Ensemble, config: MdConfig, folder: str | Path, *, quiet: bool = False
+) -> dict[str, Any]:
+    """Run, or continue, CG molecular dynamics.
+
+    Args:
+        ensemble: nvt, npt or nve.
+        config: settings.
+        folder: run folder, created if need be.
+        quiet: no progress bar.
+
+    Returns:
+        The content of md.json: ``complete`` is False when the walltime came first.
+
+    Raises:
+        ConfigError: settings that do not fit, or a folder of a run with other settings.
+        InputError: a starting configuration or model that does not fit.
+        ToolError: LAMMPS failed or the simulation blew up (recorded in md.json too).
+    """
+    where = Path(folder)
+    frame = read_start(config.start, config.frame)
+    sidecar = None
+    if config.model is not None:
+        sidecar = check_model(config.model, frame.topology, config.start)
+    if config.pair_file is not None:
+        require_file(config.pair_file, "pair file")
+    temperature = config.temperature or (sidecar or {}).get("temperature")
+    if temperature is None:
+        raise ConfigError("give a temperature in K (the potential names none)", key="temperature")
+    if config.density_kg_m3 is not None:
+        frame = scale_to_density(frame, config.density_kg_m3)
+    lammps = find_lammps(config.lammps, config.threads)
+    deck = config.deck or deck_path(f"cg_{ensemble}")
+    values = _deck_values(ensemble, config, float(temperature), frame)
+    text = fill_deck(deck, values)
+
+    where.mkdir(parents=True, exist_ok=True)
+    with folder_lock(where) as lock:
+        _claim(where, ensemble, config)
+        write_data(where / "system.data", frame)
+        write_text(where / "in.deck", text)
+        total = config.steps(config.length_ps)
+        newest = newest_restart(where)
+        first = newest[1] if newest else 0
+        failure: Failure | None = None
+        if first < total:
+            number = len(segment_files(where, "log"))
+            log, screen = where / f"run.{number}.log", where / f"run.{number}.out"
+            arguments = ["-in", "in.deck", "-log", log.name, "-var", "segment", str(number)]
+            if newest:
+                arguments += ["-var", "restart", newest[0].name]
+            with progress(f"{ensemble} md, steps", total, quiet=quiet) as advance:
+                advance(first)
+                status = run_lammps(
+                    lammps,
+                    arguments,
+                    folder=where,
+                    log=log,
+                    screen=screen,
+                    advance=advance,
+                    first_step=first,
+                    lock=lock,
+                )
+            if status != 0:
+                failure = diagnose(status, log, screen, config.timestep_fs)
+        return _collect(where, ensemble, config, float(temperature), frame, failure)
+
+
+def _deck_values(
+    ensemble: Ensemble, config: MdConfig, temperature: float, frame: CGFrame
+) -> dict[str, Value]:
+    values: dict[str, Value] = {
+        "data": "system.data",
+        "out": "run",
+        "temperature": temperature,
+        "length_ps": config.steps(config.length_ps) * config.timestep_fs / 1000.0,
+        "timestep_fs": config.timestep_fs,
+        "seed": config.seed,
+        "nx": config.replicate[0],
+        "ny": config.replicate[1],
+        "nz": config.replicate[2],
+        "minimize": "yes" if config.minimize else "no",
+        "thermo_every": config.steps(config.thermo_ps),
+        "dump_every": config.steps(config.dump_ps),
+        "dump_extra": "fx fy fz" if config.dump_forces else " ",
+        "restart_every": config.steps(config.restart_ps),
+        "walltime": config.walltime,
+        "temp_max": config.temperature_max or EXPLOSION_FACTOR * temperature,
+        "skin": config.skin,
+    }
+    if ensemble != "nve":
+        chosen = config.thermostat or ("langevin" if ensemble == "nvt" else "nose-hoover")
+        values["thermostat"] = chosen.replace("-", "_")
+        if config.tdamp_ps is not None:
+            values["tdamp_ps"] = config.tdamp_ps
+    if ensemble == "npt":
+        values["pressure"] = config.pressure_bar
+        values["barostat"] = config.barostat.replace("-", "_")
+        values["pdamp_ps"] = config.pdamp_ps
+    if config.model is not None:
+        values["model"] = str(config.model.resolve())
+        values["beads"] = " ".join(frame.topology.type_names)
+    elif config.pair_file is not None:
+        values["pair_file"] = str(config.pair_file.resolve())
+    return values
+
+
+def _claim(folder: Path, ensemble: Ensemble, config: MdConfig) -> None:
+    """Record the settings of the run, or compare them with those recorded.
+
+    Raises:
+        ConfigError: the folder belongs to a run with other settings; the key is named.
+    """
+    settings = config.model_dump(mode="json")
+    for key in ("start", "model", "pair_file", "deck"):
+        path = getattr(config, key)
+        settings[key] = None if path is None else str(Path(path).resolve())
+        settings[f"{key}_sha256"] = None if path is None else sha256_file(path)
+    settings["ensemble"] = ensemble
+    path = folder / SETTINGS
+    if path.is_file():
+        before = read_json(path)
+        for key, value in settings.items():
+            # A file may move, but not change.
+            moved = f"{key}_sha256" in settings
+            if key in MAY_CHANGE or moved or before.get(key) == value:
+                continue
+            raise ConfigError(
+                f"the folder holds a run with {before.get(key)!r}, not {value!r}; "
+                "choose another folder (or remove this one)",
+                file=path,
+                key=key,
+            )
+    elif segment_files(folder, "log"):
+        raise ConfigError(
+            f"the folder holds logs of a run but no {SETTINGS}; choose another folder", file=folder
+        )
+    write_json(path, settings)
+
+
+def _collect(
+    folder: Path,
+    ensemble: Ensemble,
+    config: MdConfig,
+    temperature: float,
+    frame: CGFrame,
+    failure: Failure | None,
+) -> dict[str, Any]:
+    """Write thermo.csv, the trajectory, md.json and the manifest."""
+    logs = segment_files(folder, "log")
+    total = config.steps(config.length_ps)
+    segments: list[dict[str, Any]] = []
+    for log in logs:
+        table = production_table(log)
+        if len(table):
+            steps = table["Step"]
+            segments.append(
+                {
+                    "log": log.name,
+                    "first_step": int(steps[0]),
+                    "last_step": int(steps[-1]),
+                    "wall_seconds": float(table["CPU"][-1]),
+                    "ended": table.complete,
+                }
+            )
+    done = segments[-1]["last_step"] if segments else 0
+    wall = sum(s["wall_seconds"] for s in segments)
+    ran_ns = sum(s["last_step"] - s["first_step"] for s in segments) * config.timestep_fs * 1e-6
+    failures = _earlier_failures(folder / RESULT)
+    if failure is not None:
+        failures.append(
+            {"log": logs[-1].name, "step": failure.step, "message": failure.message.split("\n")[0]}
+        )
+    copies = config.replicate[0] * config.replicate[1] * config.replicate[2]
+    result: dict[str, Any] = {
+        "format": FORMAT,
+        "ensemble": ensemble,
+        "complete": failure is None and done >= total,
+        "steps": done,
+        "steps_requested": total,
+        "timestep_fs": config.timestep_fs,
+        "ns": round(done * config.timestep_fs * 1e-6, 9),
+        "ns_per_day": ran_ns / wall * 86400.0 if wall > 0 else None,
+        "wall_seconds": wall,
+        "threads": config.threads,
+        "temperature_K": temperature,
+        "pressure_bar": config.pressure_bar if ensemble == "npt" else None,
+        "start_density_kg_m3": frame.density,
+        "n_sites": frame.topology.n_sites * copies,
+        "bead_names": list(frame.topology.type_names),
+        "potential": "cgpot" if config.model is not None else "pair_file",
+        "lammps": _version(logs[-1]) if logs else None,
+        "segments": segments,
+        "failures": failures,
+    }
+    if failure is not None:
+        write_json(folder / RESULT, result)
+        raise ToolError(failure.message, file=folder)
+    try:
+        table = merged_thermo(logs)
+    except DataError as err:
+        failures.append({"log": logs[-1].name, "step": None, "message": str(err)})
+        result["complete"] = False
+        write_json(folder / RESULT, result)
+        raise
+    write_thermo_csv(folder / THERMO, table, config.steps(config.thermo_ps))
+    result["frames"] = write_trajectory(
+        folder / TRAJECTORY,
+        segment_files(folder, "dump"),
+        frame.topology,
+        config.steps(config.dump_ps),
+    )
+    write_json(folder / RESULT, result)
+    inputs: dict[str, Any] = {"start": config.start}
+    if config.model is not None:
+        inputs["model"] = config.model
+        inputs["sidecar"] = sidecar_path(config.model)
+    if config.pair_file is not None:
+        inputs["pair_file"] = config.pair_file
+    write_manifest(
+        folder / RESULT,
+        stage="lammps",
+        inputs=inputs,
+        outputs=[folder / n for n in (TRAJECTORY, THERMO, "in.deck", "system.data")],
+        config={"ensemble": ensemble, **config.model_dump(mode="json")},
+        seed=config.seed,
+    )
+    return result
+
+
+def _earlier_failures(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    return list(read_json(path).get("failures", []))
+
+
+def _version(log: Path) -> str | None:
+    with open(log, encoding="utf-8", errors="replace") as stream:
+        match = re.match(r"LAMMPS \((.*)\)", stream.readline())
+    return match[1] if match else None
