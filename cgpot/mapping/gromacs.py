@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""GROMACS files: topology (.tpr, .gro), trajectory (.trr) and energies (.edr).
+
+Signs and units: the .trr holds nm, kJ/(mol nm), ps; the .edr holds ``Xi = -W/2`` in kJ/mol
+(GROMACS manual, "Virial and pressure"), so ``W_AA = -2 Xi``.  The dispersion correction and
+PME are part of ``Xi``.  The .trr forces leave the constraint forces out.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgpot.core.errors import InputError
+from cgpot.core.files import require_file
+from cgpot.core.units import KJ_MOL, NM
+from cgpot.mapping.atoms import AtomFrame, AtomTopology, ThermoSeries
+
+TRR_MAGIC = 1993
+FORCE_UNIT = KJ_MOL / NM
+VIRIAL_TERMS = tuple(f"Vir-{a}{b}" for a in "XYZ" for b in "XYZ")
+
+
+def read_topology(path: str | Path) -> AtomTopology:
+    """Read a .tpr (masses, bonds, molecules, constraints) or a .gro (atom count only).
+
+    Raises:
+        InputError: missing, or not readable as its suffix says.
+    """
+    p = require_file(path, "topology")
+    if p.suffix == ".tpr":
+        return _read_tpr(p)
+    if p.suffix == ".gro":
+        return _read_gro(p)
+    raise InputError(
+        f"unknown topology format {p.suffix!r}; expected .tpr or .gro (GROMACS) or .data (LAMMPS)",
+        file=p,
+    )
+
+
+def _read_gro(path: Path) -> AtomTopology:
+    """A .gro holds neither masses nor bonds: only the atom count and names are taken."""
+    import MDAnalysis
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            universe = MDAnalysis.Universe(str(path), to_guess=())
+    except (ValueError, OSError, IndexError, StopIteration) as err:
+        raise InputError(f"not a readable .gro: {err}", file=path) from err
+    return AtomTopology(path, len(universe.atoms), None, None, None, None, universe)
+
+
+def _read_tpr(path: Path) -> AtomTopology:
+    """A .tpr through MDAnalysis, and its constraints.
+
+    MDAnalysis counts constraints among the bonds and does not tell them apart; its interaction
+    lists are therefore looked at while it parses the molecule types.
+    """
+    import MDAnalysis
+    from MDAnalysis.topology.tpr import utils
+    from MDAnalysis.topology.TPRParser import TPRParser
+
+    lists: list[Any] = []
+    kinds: list[tuple[int, list[tuple[int, int]]]] = []
+    read_lists, read_type = utils.do_ilists, utils.do_moltype
+
+    def do_ilists(*args: Any, **kwargs: Any) -> Any:
+        result = read_lists(*args, **kwargs)
+        lists.append(result)
+        return result
+
+    def do_moltype(*args: Any, **kwargs: Any) -> Any:
+        result = read_type(*args, **kwargs)
+        kinds.append((result.number_of_atoms(), _constrained_pairs(lists[-1])))
+        return result
+
+    order: list[tuple[int, int]] = []
+    read_block = utils.do_molblock
+
+    def do_molblock(*args: Any, **kwargs: Any) -> Any:
+        result = read_block(*args, **kwargs)
+        order.append((result.molb_type, result.molb_nmol))
+        return result
+
+    try:
+        utils.do_ilists, utils.do_moltype = do_ilists, do_moltype
+        utils.do_molblock = do_molblock
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            universe = MDAnalysis.Universe(TPRParser(str(path)).parse(), to_guess=())
+    except (OSError, ValueError, EOFError, NotImplementedError, IndexError, struct.error) as err:
+        raise InputError(f"not a readable .tpr: {err}", file=path) from err
+    finally:
+        utils.do_ilists, utils.do_moltype = read_lists, read_type
+        utils.do_molblock = read_block
+
+    pairs: list[NDArray[np.int64]] = []
+    start = 0
+    for kind, count in order:
+        n, mine = kinds[kind]
+        if mine:
+            base = np.asarray(mine, dtype=np.int64)
+            shift = start + n * np.arange(count, dtype=np.int64)
+            pairs.append((base[None] + shift[:, None, None]).reshape(-1, 2))
+        start += n * count
+    n_atoms = len(universe.atoms)
+    if start != n_atoms:
+        raise InputError(f"molecule types sum to {start} atoms, the system has {n_atoms}", file=path)
+    bonds = np.asarray(universe.bonds.indices, dtype=np.int64).reshape(-1, 2)
+    return AtomTopology(
+        path=path,
+        n_atoms=n_atoms,
+        masses=_clean_masses(universe.atoms.masses),
+        bonds=bonds,
+        molecules=np.asarray(universe.atoms.molnums, dtype=np.int64),
+        constraints=np.concatenate(pairs) if pairs else np.zeros((0, 2), dtype=np.int64),
+        universe=universe,
+    )
+
+
+def _clean_masses(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Masses stored as float32 (12.01099968) as the decimal numbers they were (12.011)."""
+    return np.asarray([float(f"{m:.7g}") for m in values], dtype=np.float64)
+
+
+def _constrained_pairs(interactions: list[Any]) -> list[tuple[int, int]]:
+    """Constrained atom pairs of a molecule type (CONSTR, CONSTRNC; three per SETTLE)."""
+    pairs: list[tuple[int, int]] = []
+    for item in interactions:
+        if item.nr <= 0:
+            continue
+        name = item.ik[0]
+        values = [int(v) for v in item.iatoms]
+        if name in ("CONSTR", "CONSTRNC"):
+            pairs += list(zip(values[1::3], values[2::3], strict=True))
+        elif name == "SETTLE":
+            if len(values) == 2:
+                triples = [(values[1], values[1] + 1, values[1] + 2)]
+            else:
+                triples = list(zip(values[1::4], values[2::4], values[3::4], strict=True))
+            for o, h1, h2 in triples:
+                pairs += [(o, h1), (o, h2), (h1, h2)]
+    return pairs
+
+
+@dataclass(frozen=True)
+class TrrHeader:
+    """What the header of one .trr frame says (byte sizes of its parts)."""
+
+    offset: int
+    size: int
+    n_atoms: int
+    step: int
+    time: float
+    has_positions: bool
+    has_forces: bool
+
+
+def scan_trr(path: str | Path) -> list[TrrHeader]:
+    """Headers of all frames, from header to header without reading the data.
+
+    MDAnalysis's reader takes a file that ends inside a header for one that ends, and it leaves
+    an index file beside the trajectory; this scan finds the truncation, counts the frames and
+    tells which of them hold forces (a millisecond per thousand frames).
+
+    Raises:
+        InputError: not a .trr, or truncated (the frame is named).
+    """
+    p = require_file(path, "trajectory")
+    total = p.stat().st_size
+    headers: list[TrrHeader] = []
+    with open(p, "rb") as stream:
+        offset = 0
+        while offset < total:
+            index = len(headers)
+            stream.seek(offset)
+            block = stream.read(128)
+            parsed = _parse_header(block, p, index)
+            if parsed is None:
+                raise InputError(
+                    f"truncated trajectory: the file ends inside the header of this frame "
+                    f"(byte {total})",
+                    file=p,
+                    frame=index,
+                )
+            length, body, n_atoms, step, time, has_x, has_f = parsed
+            size = length + body
+            if offset + size > total:
+                raise InputError(
+                    f"truncated trajectory: the frame needs {size} bytes, the file has "
+                    f"{total - offset} left",
+                    file=p,
+                    frame=index,
+                )
+            headers.append(TrrHeader(offset, size, n_atoms, step, time, has_x, has_f))
+            offset += size
+    return headers
+
+
+def _parse_header(
+    block: bytes, path: Path, index: int
+) -> tuple[int, int, int, int, float, bool, bool] | None:
+    """Header length, data bytes, atoms, step, time and flags; None when the block is short."""
+    if len(block) < 4:
+        return None
+    if struct.unpack(">i", block[:4])[0] != TRR_MAGIC:
+        raise InputError("not a .trr frame (wrong magic number)", file=path, frame=index)
+    if len(block) < 12:
+        return None
+    length = struct.unpack(">i", block[8:12])[0]
+    at = 12 + (length + 3) // 4 * 4
+    if len(block) < at + 52:
+        return None
+    sizes = struct.unpack(">13i", block[at : at + 52])
+    box, x, v, f = sizes[2], sizes[7], sizes[8], sizes[9]
+    n_atoms, step = sizes[10], sizes[11]
+    body = sum(sizes[:10])
+    real = 4
+    if n_atoms > 0 and max(x, v, f):
+        real = max(x, v, f) // (3 * n_atoms)
+    elif box:
+        real = box // 9
+    at += 52
+    if len(block) < at + 2 * real:
+        return None
+    time = struct.unpack(">d" if real == 8 else ">f", block[at : at + real])[0]
+    return at + 2 * real, body, n_atoms, step, float(time), x > 0, f > 0
+
+
+class TrrTrajectory:
+    """A .trr with positions and forces, read frame by frame through MDAnalysis.
+
+    Args:
+        path: the trajectory.
+        n_atoms: atoms of the topology.
+        skip_incomplete: leave out frames without positions or forces instead of refusing.
+
+    Raises:
+        InputError: truncated, another number of atoms, or frames without forces.
+    """
+
+    def __init__(self, path: str | Path, n_atoms: int, *, skip_incomplete: bool = False) -> None:
+        self.path = Path(path)
+        headers = scan_trr(self.path)
+        if not headers:
+            raise InputError("the trajectory holds no frame", file=self.path)
+        for index, header in enumerate(headers):
+            if header.n_atoms != n_atoms:
+                raise InputError(
+                    f"{header.n_atoms} atoms, but the topology has {n_atoms}; expected files of "
+                    "one system",
+                    file=self.path,
+                    frame=index,
+                )
+        incomplete = [i for i, h in enumerate(headers) if not (h.has_positions and h.has_forces)]
+        if incomplete and (not skip_incomplete or len(incomplete) == len(headers)):
+            first = incomplete[0]
+            what = "forces" if headers[first].has_positions else "positions"
+            raise InputError(
+                f"no {what} in this frame ({len(incomplete)} of {len(headers)} frames lack "
+                "positions or forces); set nstxout and nstfout to the same interval, make the "
+                "forces with 'gmx mdrun -rerun', or pass --skip-incomplete",
+                file=self.path,
+                frame=first,
+            )
+        self.headers = headers
+        self.skipped = len(incomplete)
+
+    def __len__(self) -> int:
+        return len(self.headers) - self.skipped
+
+    def __iter__(self) -> Iterator[AtomFrame]:
+        from MDAnalysis.lib.formats.libmdaxdr import TRRFile
+
+        with TRRFile(str(self.path)) as stream:
+            for index, header in enumerate(self.headers):
+                try:
+                    raw = stream.read()
+                except (OSError, StopIteration) as err:
+                    raise InputError(f"damaged frame: {err}", file=self.path, frame=index) from err
+                if not (header.has_positions and header.has_forces):
+                    continue
+                yield AtomFrame(
+                    index=index,
+                    step=header.step,
+                    time=float(raw.time),
+                    positions=raw.x.astype(np.float64) * NM,
+                    forces=raw.f.astype(np.float64) * FORCE_UNIT,
+                    cell=raw.box.astype(np.float64) * NM,
+                )
+
+
+def read_edr(path: str | Path) -> ThermoSeries:
+    """Virial, pressure, temperature and volume of an .edr.
+
+    Raises:
+        InputError: not an .edr, truncated, no virial, or NaN (the time is named).
+    """
+    import pyedr
+
+    p = require_file(path, "energy file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            terms = pyedr.edr_to_dict(str(p))
+    except (OSError, EOFError, ValueError, RuntimeError, IndexError, struct.error) as err:
+        raise InputError(f"truncated or not an .edr: {err!r}", file=p) from err
+    times = np.asarray(terms["Time"], dtype=np.float64)
+    if not len(times):
+        raise InputError("the energy file holds no frame", file=p)
+    missing = [name for name in VIRIAL_TERMS if name not in terms]
+    if missing:
+        raise InputError(
+            f"no virial (terms {missing[:3]} ... missing); expected an .edr of a run with "
+            "pressure computed",
+            file=p,
+        )
+    _, last = np.unique(times[::-1], return_index=True)
+    rows = np.sort(len(times) - 1 - last)
+    times = times[rows]
+    xi = np.stack([np.asarray(terms[n], dtype=np.float64)[rows] for n in VIRIAL_TERMS], axis=1)
+    bad = np.flatnonzero(~np.isfinite(xi).all(axis=1))
+    if len(bad):
+        raise InputError(f"the virial at {times[bad[0]]:g} ps holds NaN or infinity", file=p)
+
+    def series(name: str, factor: float = 1.0) -> NDArray[np.float64] | None:
+        if name not in terms:
+            return None
+        return np.asarray(terms[name], dtype=np.float64)[rows] * factor
+
+    return ThermoSeries(
+        path=p,
+        key="time",
+        keys=times,
+        virial=-2.0 * KJ_MOL * xi.reshape(-1, 3, 3),
+        pressure=series("Pressure"),
+        temperature=series("Temperature"),
+        volume=series("Volume", NM**3),
+        time=times,
+        notes=("W_AA = -2 Xi from the .edr terms Vir-XX ... Vir-ZZ",),
+    )

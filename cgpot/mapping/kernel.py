@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One frame: atomistic positions, forces and virial to those of the sites.
+
+The virial of the sites is exact frame by frame,
+
+    W_CG = W_AA - sum_I sum_{i in I} (r_i - R_I) (x) f_i,
+
+where ``f_i`` are all forces on the atoms, constraint forces included.  Where the trajectory
+lacks constraint forces the sum is replaced by its mean: the internal kinetic energy, by
+equipartition ``(3 N - N_constraints - 3 n_sites) k_B T / 3`` on the diagonal.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgpot.core.errors import DataError
+from cgpot.core.frame import CGFrame
+from cgpot.core.units import KB
+from cgpot.mapping.atoms import AtomFrame
+from cgpot.mapping.sites import SiteGroup, SiteMap
+
+Array = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+SAFE_FRACTION = 0.25
+"""Atoms all within this fraction of the box of their reference cannot be wrapped wrongly."""
+MAX_FRACTION_UNBONDED = 0.45
+
+
+def minimum_image(d: Array, cell: Array) -> Array:
+    """Minimum images of vectors (..., 3), in place, for a lower triangular cell (rows).
+
+    The reduction goes c, b, a, as GROMACS does it; for vectors shorter than half the smallest
+    face distance it is the shortest image, which the caller checks.
+    """
+    if cell[1, 0] == 0.0 and cell[2, 0] == 0.0 and cell[2, 1] == 0.0:
+        lengths = np.diagonal(cell)
+        d -= lengths * np.rint(d / lengths)
+        return d
+    for axis in (2, 1, 0):
+        d -= np.rint(d[..., axis : axis + 1] / cell[axis, axis]) * cell[axis]
+    return d
+
+
+def wrap(positions: Array, cell: Array) -> Array:
+    """Positions (n, 3) wrapped into the cell (fractional coordinates in [0, 1))."""
+    fractional = positions @ np.linalg.inv(cell)
+    fractional -= np.floor(fractional)
+    fractional[fractional >= 1.0] = 0.0
+    return fractional @ cell
+
+
+def _check_whole(
+    d: Array, cell: Array, group: SiteGroup, bonds: IntArray | None, frame: AtomFrame
+) -> None:
+    """Refuse sites for which minimum images to the reference atom are ambiguous.
+
+    With every atom within a quarter of the box of the reference no bond can have been cut: an
+    atom wrapped wrongly would need a bond that jumps over half the box.  Beyond that the bonds
+    decide; without bonds, a margin below half the box.
+    """
+    inverse = np.linalg.inv(cell)
+    if np.count_nonzero(inverse) == 3:
+        spread = np.abs(d).max(axis=(0, 1)) * np.diagonal(inverse)
+    else:
+        spread = np.abs(d @ inverse).max(axis=(0, 1))
+    if spread.max() <= SAFE_FRACTION:
+        return
+    if bonds is None:
+        bad = np.abs(d @ inverse).max(axis=2) > MAX_FRACTION_UNBONDED
+        columns = np.argwhere(bad)
+    else:
+        step = d[bonds[:, 0], bonds[:, 1]] - d[bonds[:, 0], bonds[:, 2]]
+        cut = np.abs(step @ inverse).max(axis=1) > 0.5
+        columns = bonds[cut][:, :2]
+    if len(columns):
+        site, atom = columns[0]
+        raise DataError(
+            f"site {group.sites[site]} extends beyond half the box at atom "
+            f"{group.atoms[site, atom]} (box faces {1.0 / np.linalg.norm(inverse, axis=0).max():.3f}"
+            " Å apart); a molecule that large cannot be made whole from wrapped positions; "
+            "write unwrapped positions or use a larger box",
+            frame=frame.index,
+        )
+
+
+def map_frame(
+    frame: AtomFrame,
+    sites: SiteMap,
+    *,
+    virial: Array | None = None,
+    dof_temperature: float | None = None,
+) -> CGFrame:
+    """Map one frame.
+
+    Args:
+        frame: the atomistic frame.
+        sites: the resolved mapping.
+        virial: (3, 3) W_AA, eV; None: no virial is made.
+        dof_temperature: None: the exact formula; else the temperature (K) of the
+            degrees-of-freedom form.
+
+    Raises:
+        DataError: NaN in positions or forces (the atom is named), or a molecule larger than
+            half the box.
+    """
+    n = sites.topology.n_sites
+    cell = frame.cell
+    if not np.isfinite(cell).all() or not abs(np.linalg.det(cell)) > 0.0:
+        raise DataError(f"the box is {cell.tolist()}; expected a finite volume", frame=frame.index)
+    positions = np.empty((n, 3))
+    forces = np.empty((n, 3))
+    internal = np.zeros((3, 3))
+    exact = virial is not None and dof_temperature is None
+    for g, group in enumerate(sites.groups):
+        x = group.take(frame.positions)
+        f = group.take(frame.forces)
+        reference = x[:, group.reference]
+        d = x - reference[:, None, :]
+        if not frame.whole:
+            minimum_image(d, cell)
+            bonds = None if sites.bonds is None else sites.bonds[g]
+            _check_whole(d, cell, group, bonds, frame)
+        centre = np.einsum("k,nkx->nx", group.position_weights, d)
+        positions[group.sites] = reference + centre
+        forces[group.sites] = np.einsum("k,nkx->nx", group.force_weights, f)
+        if exact:
+            d -= centre[:, None, :]
+            internal += d.reshape(-1, 3).T @ f.reshape(-1, 3)
+    if not (np.isfinite(positions).all() and np.isfinite(forces).all()):
+        _name_nan(frame)
+    w: Array | None = None
+    if virial is not None:
+        if dof_temperature is None:
+            w = virial - internal
+        else:
+            dof = internal_dof(sites)
+            w = virial + np.eye(3) * (dof / 3.0 * KB * dof_temperature)
+        if not np.isfinite(w).all():
+            _name_nan(frame)
+            raise DataError("the virial holds NaN or infinity", frame=frame.index)
+    return CGFrame(
+        topology=sites.topology,
+        positions=wrap(positions, cell),
+        cell=cell,
+        forces=forces,
+        virial=w,
+        time=frame.time,
+        source_frame=frame.index,
+    )
+
+
+def internal_dof(sites: SiteMap) -> int:
+    """Degrees of freedom inside the sites, ``3 N - N_constraints - 3 n_sites``.
+
+    The removal of the centre-of-mass motion takes 3 from the atoms and the same 3 from the
+    sites: it does not enter the difference.
+    """
+    return 3 * sites.n_atoms - (sites.n_constraints or 0) - 3 * sites.topology.n_sites
+
+
+def _name_nan(frame: AtomFrame) -> None:
+    for name, values in (("positions", frame.positions), ("forces", frame.forces)):
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(bad):
+            raise DataError(
+                f"{name} of atom {bad[0]} hold NaN or infinity ({len(bad)} such atoms)",
+                frame=frame.index,
+            )

@@ -1,0 +1,420 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Map a trajectory: readers in, data set, thermodynamic table and manifest out."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgpot.core.errors import ConfigError, DataError, InputError
+from cgpot.core.extxyz import ExtxyzWriter
+from cgpot.core.files import atomic_path
+from cgpot.core.frame import CGFrame
+from cgpot.core.manifest import write_manifest
+from cgpot.core.progress import progress
+from cgpot.core.units import EV_PER_A3_IN_BAR, KB
+from cgpot.mapping.atoms import AtomFrame, AtomTopology, ThermoSeries
+from cgpot.mapping.check import PressureCheck, compare_pressures, likely_reason, require_agreement
+from cgpot.mapping.kernel import internal_dof, map_frame
+from cgpot.mapping.sites import SiteMap, resolve
+from cgpot.mapping.spec import MappingSpec, load_mapping
+
+Array = NDArray[np.float64]
+VirialForm = Literal["auto", "exact", "dof"]
+THERMO_COLUMNS = (
+    "frame",
+    "time_ps",
+    "temperature_K",
+    "volume_A3",
+    "pressure_engine_bar",
+    "pressure_label_bar",
+)
+VOLUME_TOLERANCE = 1e-4
+
+
+class Trajectory(Protocol):
+    """Frames with positions and forces, one at a time."""
+
+    path: Path
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[AtomFrame]: ...
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """Choices of a mapping run.
+
+    Attributes:
+        temperature: K; None: that of the mapping file, else the mean of the energy file.
+        begin, end: first and last time, ps.
+        stride: take every n-th frame.
+        virial: form of the virial; ``auto``: exact unless constraint forces are missing.
+        accept_mismatch: why a pressure of the labels unlike the engine's is accepted.
+        quiet: no progress bar.
+    """
+
+    temperature: float | None = None
+    begin: float | None = None
+    end: float | None = None
+    stride: int = 1
+    virial: VirialForm = "auto"
+    accept_mismatch: str | None = None
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class MapResult:
+    """What a mapping run made.
+
+    Attributes:
+        output: the data set.
+        thermo: the table beside it.
+        n_frames: frames written.
+        n_sites: sites per frame.
+        temperature: K behind the pressures, or None without a virial.
+        virial: ``exact``, ``dof`` or ``none``.
+        check: pressure of labels and engine.
+        notes: what the user should know.
+    """
+
+    output: Path
+    thermo: Path
+    n_frames: int
+    n_sites: int
+    temperature: float | None
+    virial: str
+    check: PressureCheck
+    notes: tuple[str, ...]
+
+
+def thermo_path(output: str | Path) -> Path:
+    """Name of the table that stands beside a data set."""
+    p = Path(output)
+    name = p.name
+    for suffix in (".xz", ".gz", ".extxyz", ".xyz"):
+        name = name.removesuffix(suffix)
+    return p.with_name(f"{name}.thermo.csv")
+
+
+class ThermoLookup:
+    """The row of a thermodynamic series that belongs to a frame."""
+
+    def __init__(self, series: ThermoSeries) -> None:
+        self.series = series
+
+    def row(self, frame: AtomFrame) -> int:
+        """Index of the frame's row.
+
+        Raises:
+            InputError: no row at the frame's time (or step); names the nearest.
+        """
+        s = self.series
+        by_time = s.key == "time"
+        wanted = frame.time if by_time else float(frame.step)
+        if wanted is None:
+            raise InputError("the frame has no time to match", file=s.path, frame=frame.index)
+        # .trr times are single precision: allow their rounding, never half a time step.
+        tolerance = max(1e-4, 4e-7 * abs(wanted)) if by_time else 0.1
+        i = int(np.searchsorted(s.keys, wanted - tolerance))
+        if i < len(s.keys) and abs(s.keys[i] - wanted) <= tolerance:
+            return i
+        nearest = s.keys[int(np.argmin(np.abs(s.keys - wanted)))]
+        unit = " ps" if by_time else ""
+        raise InputError(
+            f"no entry at {s.key} {wanted:g}{unit} (trajectory frame {frame.index}); the nearest "
+            f"is at {nearest:g}{unit}, the file spans {s.keys[0]:g} to {s.keys[-1]:g}{unit} in "
+            f"{len(s.keys)} entries; expected energies of the same run at every frame",
+            file=s.path,
+            frame=frame.index,
+        )
+
+    def check_volume(self, row: int, frame: AtomFrame) -> None:
+        """Refuse a row whose volume is not that of the frame.
+
+        Raises:
+            InputError: the files belong to different runs.
+        """
+        if self.series.volume is None:
+            return
+        theirs = float(self.series.volume[row])
+        ours = abs(float(np.linalg.det(frame.cell)))
+        if abs(theirs - ours) > VOLUME_TOLERANCE * ours:
+            raise InputError(
+                f"volume {theirs:.2f} Å^3, but the trajectory's box has {ours:.2f} Å^3 at the "
+                "same time; the files belong to different runs",
+                file=self.series.path,
+                frame=frame.index,
+            )
+
+    def virial(self, row: int, volume: float) -> Array:
+        """W_AA of a row, eV."""
+        s = self.series
+        if s.virial is not None:
+            return s.virial[row]
+        if s.virial_pressure is None:
+            raise InputError("the series holds no virial", file=s.path)
+        return s.virial_pressure[row] * (volume / EV_PER_A3_IN_BAR)
+
+
+def selected(frames: Iterable[AtomFrame], options: MapOptions, file: Path) -> Iterator[AtomFrame]:
+    """Frames within the time window, every ``stride``-th.
+
+    Raises:
+        InputError: a time window on frames without times.
+    """
+    windowed = options.begin is not None or options.end is not None
+    count = 0
+    for frame in frames:
+        if windowed:
+            if frame.time is None:
+                raise InputError(
+                    "the frames have no times, so --begin and --end cannot apply; pass "
+                    "--timestep",
+                    file=file,
+                    frame=frame.index,
+                )
+            if options.begin is not None and frame.time < options.begin - 1e-6:
+                continue
+            if options.end is not None and frame.time > options.end + 1e-6:
+                continue
+        if count % options.stride == 0:
+            yield frame
+        count += 1
+
+
+def virial_form(
+    sites: SiteMap, topology: AtomTopology, wanted: VirialForm, mapping: Path
+) -> tuple[str, str]:
+    """Which form of the virial to use, and why.
+
+    Raises:
+        ConfigError: it is unknown whether the run has constraints.
+    """
+    if wanted == "exact":
+        return "exact", "exact formula, as asked"
+    if sites.n_constraints is None and not topology.forces_hold_constraints:
+        raise ConfigError(
+            f"{topology.path.name} does not tell whether the run has constraints, and GROMACS "
+            "forces leave constraint forces out; give the .tpr, or state 'constraints: none' or "
+            "their number",
+            file=mapping,
+            key="constraints",
+        )
+    if wanted == "dof":
+        return "dof", "degrees-of-freedom form, as asked"
+    if sites.n_constraints and not topology.forces_hold_constraints:
+        return "dof", (
+            f"degrees-of-freedom form: the run has {sites.n_constraints} constraints and the "
+            "trajectory leaves their forces out (mean pressure right, single frames noisier)"
+        )
+    return "exact", "exact formula, frame by frame"
+
+
+def mapped(
+    frames: Iterable[AtomFrame],
+    sites: SiteMap,
+    lookup: ThermoLookup | None,
+    dof_temperature: float | None,
+) -> Iterator[tuple[CGFrame, int]]:
+    """Mapped frames with their rows in the thermodynamic series (-1 without one)."""
+    for frame in frames:
+        row = -1
+        w: Array | None = None
+        if lookup is not None:
+            row = lookup.row(frame)
+            lookup.check_volume(row, frame)
+            w = lookup.virial(row, abs(float(np.linalg.det(frame.cell))))
+        yield map_frame(frame, sites, virial=w, dof_temperature=dof_temperature), row
+
+
+def _temperature(
+    spec: MappingSpec, options: MapOptions, thermo: ThermoSeries | None
+) -> tuple[float | None, str]:
+    if options.temperature is not None:
+        return options.temperature, "given on the command line"
+    if spec.temperature is not None:
+        return spec.temperature, "from the mapping file"
+    if thermo is not None and thermo.temperature is not None:
+        return float(thermo.temperature.mean()), f"mean of {thermo.path.name}"
+    return None, "unknown"
+
+
+def map_trajectory(
+    mapping: str | Path,
+    topology: AtomTopology,
+    trajectory: Trajectory,
+    thermo: ThermoSeries | None,
+    output: str | Path,
+    options: MapOptions,
+    *,
+    extra_inputs: dict[str, Path] | None = None,
+) -> MapResult:
+    """Map a trajectory into a data set, its table and its manifest.
+
+    Nothing is left under the outputs' names when anything fails.
+
+    Args:
+        mapping: mapping file.
+        topology: atoms.
+        trajectory: frames.
+        thermo: virial and pressure, or None for a data set of forces alone.
+        output: the data set (.extxyz, .extxyz.xz or .extxyz.gz).
+        options: choices.
+        extra_inputs: further input files for the manifest.
+
+    Raises:
+        CgpotError: anything wrong in the input, see the readers; pressure of the labels unlike
+            the engine's.
+    """
+    out = Path(output)
+    if not any(out.name.endswith(s) for s in (".extxyz", ".extxyz.xz", ".extxyz.gz")):
+        raise InputError(
+            "expected an output name ending in .extxyz, .extxyz.xz or .extxyz.gz", file=out
+        )
+    spec = load_mapping(mapping)
+    sites = resolve(spec, topology, mapping)
+    notes = list(sites.notes)
+    lookup = None if thermo is None else ThermoLookup(thermo)
+    temperature, origin = _temperature(spec, options, thermo)
+    form = "none"
+    if thermo is not None:
+        form, why = virial_form(sites, topology, options.virial, Path(mapping))
+        notes.append(f"virial: {why}")
+        notes += thermo.notes
+        if temperature is None:
+            raise ConfigError(
+                "the temperature of the run is needed for the pressure of the labels; pass "
+                "--temperature",
+                file=mapping,
+                key="temperature",
+            )
+    dof_temperature = temperature if form == "dof" else None
+    expected = len(trajectory)
+    table: list[tuple[Any, ...]] = []
+    label: list[float] = []
+    engine: list[float] = []
+    internal: list[float] = []
+    last_time: float | None = None
+    thermo_file = thermo_path(out)
+    with (
+        ExtxyzWriter(out) as writer,
+        progress("mapping", expected // options.stride or 1, quiet=options.quiet) as advance,
+    ):
+        source = selected(trajectory, options, trajectory.path)
+        for frame, row in mapped(source, sites, lookup, dof_temperature):
+            if last_time is not None and frame.time is not None and frame.time <= last_time:
+                raise InputError(
+                    f"time {frame.time:g} ps does not follow {last_time:g} ps; expected one run "
+                    "without repeated frames",
+                    file=trajectory.path,
+                    frame=frame.source_frame,
+                )
+            last_time = frame.time
+            writer.write(frame)
+            ours: float | str = ""
+            theirs: float | str = ""
+            kelvin: float | str = ""
+            if thermo is not None and temperature is not None:
+                ours = frame.pressure(temperature)
+                label.append(ours)
+                internal.append(internal_dof(sites) / 3 * KB * temperature / frame.volume)
+                if thermo.pressure is not None:
+                    theirs = float(thermo.pressure[row])
+                    engine.append(theirs)
+                if thermo.temperature is not None:
+                    kelvin = float(thermo.temperature[row])
+            table.append((frame.source_frame, frame.time, kelvin, frame.volume, theirs, ours))
+            advance(1)
+        if not table:
+            raise InputError(
+                f"no frame left of {expected} after --begin {options.begin}, --end "
+                f"{options.end}, --stride {options.stride}",
+                file=trajectory.path,
+            )
+        check = compare_pressures(
+            np.asarray(label) if label else None, np.asarray(engine) if engine else None
+        )
+        if check.agrees is False and options.accept_mismatch is None:
+            if check.difference is None:
+                raise DataError("the pressure check has no difference", file=trajectory.path)
+            kinetic = float(np.mean(internal)) * EV_PER_A3_IN_BAR
+            constrained = None if sites.n_constraints is None else sites.n_constraints > 0
+            if topology.forces_hold_constraints:
+                constrained = False
+            require_agreement(
+                check,
+                likely_reason(check.difference.mean, kinetic, constrained, form == "exact"),
+                trajectory.path,
+            )
+        _write_table(thermo_file, table)
+    if check.agrees is False:
+        notes.append(f"pressure mismatch accepted: {options.accept_mismatch}")
+    if thermo is not None and check.agrees is None:
+        notes.append("pressure not checked: fewer than 8 frames, or the engine's is not known")
+    inputs: dict[str, Any] = {
+        "mapping": Path(mapping),
+        "topology": topology.path,
+        "trajectory": trajectory.path,
+    }
+    if thermo is not None:
+        inputs["energy"] = thermo.path
+    inputs.update(extra_inputs or {})
+    write_manifest(
+        out,
+        stage="mapping",
+        inputs=inputs,
+        outputs=[thermo_file],
+        config=spec.as_dict(),
+        extra={
+            "options": {
+                "begin_ps": options.begin,
+                "end_ps": options.end,
+                "stride": options.stride,
+                "virial": options.virial,
+                "accept_pressure_mismatch": options.accept_mismatch,
+            },
+            "n_frames": len(table),
+            "n_sites": sites.topology.n_sites,
+            "n_atoms": sites.n_atoms,
+            "n_constraints": sites.n_constraints,
+            "internal_dof": internal_dof(sites),
+            "bead_type_names": list(sites.topology.type_names),
+            "bead_type_masses": list(sites.topology.type_masses),
+            "temperature": temperature,
+            "temperature_from": origin,
+            "virial": form,
+            "pressure_check_bar": check.as_dict(),
+            "notes": notes,
+        },
+    )
+    return MapResult(
+        output=out,
+        thermo=thermo_file,
+        n_frames=len(table),
+        n_sites=sites.topology.n_sites,
+        temperature=temperature,
+        virial=form,
+        check=check,
+        notes=tuple(notes),
+    )
+
+
+def _write_table(path: Path, rows: list[tuple[Any, ...]]) -> None:
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as stream,
+    ):
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(THERMO_COLUMNS)
+        for row in rows:
+            writer.writerow(
+                [f"{v:.6f}" if isinstance(v, float) else ("" if v is None else v) for v in row]
+            )

@@ -1,0 +1,407 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Sites: a mapping file resolved on the atoms of one system, and its conditions.
+
+Positions ``R_I = sum_i c_Ii r_i`` with ``sum_i c_Ii = 1``; forces ``F_I = sum_i b_Ii f_i``
+with ``sum_i b_Ii c_Ji = delta_IJ`` (Noid et al., J. Chem. Phys. 128, 244114 (2008)).
+Constrained atoms must have equal force weights in every site (Krämer et al., J. Phys. Chem.
+Lett. 14, 3970 (2023)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgpot.core.errors import ConfigError, DataError, InputError
+from cgpot.core.frame import BeadTopology
+from cgpot.mapping.atoms import AtomTopology
+from cgpot.mapping.spec import MappingSpec, SiteType
+
+Array = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+WEIGHT_TOLERANCE = 1e-8
+
+
+@dataclass(frozen=True)
+class SiteGroup:
+    """Sites of one type with equal numbers of atoms and equal weights.
+
+    Attributes:
+        sites: (n,) indices of the sites.
+        atoms: (n, k) atom indices.
+        position_weights: (k,) c, summing to 1.
+        force_weights: (k,) b.
+        reference: column of ``atoms`` to which the others are taken as minimum images.
+        block: (start, stop) when the atoms are contiguous in order, else None.
+    """
+
+    sites: IntArray
+    atoms: IntArray
+    position_weights: Array
+    force_weights: Array
+    reference: int
+    block: tuple[int, int] | None
+
+    def take(self, values: Array) -> Array:
+        """Values (n_atoms, 3) of the group's atoms, (n, k, 3); a view where it can be."""
+        if self.block is not None:
+            return values[self.block[0] : self.block[1]].reshape(*self.atoms.shape, 3)
+        return values[self.atoms]
+
+
+@dataclass(frozen=True)
+class SiteMap:
+    """All sites of a system.
+
+    Attributes:
+        topology: the coarse-grained sites.
+        groups: sites by type.
+        bonds: bonds within sites as rows (group, site, column, column), or None: unknown.
+        n_atoms: atoms of the atomistic system.
+        n_constraints: constrained atom pairs, or None: unknown.
+        notes: what a user should know about the mapping.
+    """
+
+    topology: BeadTopology
+    groups: tuple[SiteGroup, ...]
+    bonds: tuple[IntArray, ...] | None
+    n_atoms: int
+    n_constraints: int | None
+    notes: tuple[str, ...]
+
+
+def _by_index(spec: MappingSpec, n_atoms: int, file: Path) -> list[tuple[str, IntArray, int]]:
+    """Sites (type, atoms, molecule) of a mapping with ``index`` and ``system``."""
+    sites: list[tuple[str, IntArray, int]] = []
+    molecule = 0
+    end = 0
+    blocks = spec.system or ()
+    for number, block in enumerate(blocks):
+        key = f"system.{number}"
+        rest = n_atoms - block.anchor
+        if block.repeat == "all":
+            if rest <= 0 or rest % block.offset:
+                raise ConfigError(
+                    f"{rest} atoms follow anchor {block.anchor}; expected a multiple of the "
+                    f"{block.offset} atoms of a molecule",
+                    file=file,
+                    key=f"{key}.repeat",
+                )
+            repeat = rest // block.offset
+        else:
+            repeat = block.repeat
+        if block.anchor + repeat * block.offset > n_atoms:
+            raise ConfigError(
+                f"{repeat} molecules of {block.offset} atoms from atom {block.anchor} need "
+                f"{block.anchor + repeat * block.offset} atoms; the topology has {n_atoms}",
+                file=file,
+                key=f"{key}.repeat",
+            )
+        if block.anchor < end:
+            raise ConfigError(
+                f"starts at atom {block.anchor}, inside the block before, which ends at {end}",
+                file=file,
+                key=f"{key}.anchor",
+            )
+        for name, offset in block.sites:
+            top = offset + max(spec.site_types[name].index or (0,))
+            if top >= block.offset:
+                raise ConfigError(
+                    f"site {name!r} at {offset} reaches atom {top} of a molecule of "
+                    f"{block.offset} atoms",
+                    file=file,
+                    key=f"{key}.sites",
+                )
+        for r in range(repeat):
+            start = block.anchor + r * block.offset
+            for name, offset in block.sites:
+                index = np.asarray(spec.site_types[name].index, dtype=np.int64)
+                sites.append((name, start + offset + index, molecule))
+            molecule += 1
+        end = block.anchor + repeat * block.offset
+    return sites
+
+
+def _by_selection(
+    spec: MappingSpec, topology: AtomTopology, file: Path
+) -> list[tuple[str, IntArray, int]]:
+    """Sites of a mapping with MDAnalysis selections: one site per type and molecule."""
+    if topology.universe is None or topology.molecules is None:
+        raise InputError(
+            "selections need molecules (bonds or molecule numbers), which this topology lacks; "
+            "use 'index' and 'system'",
+            file=topology.path,
+        )
+    from MDAnalysis.exceptions import SelectionError
+
+    found: list[tuple[int, int, str, IntArray]] = []
+    for order, (name, kind) in enumerate(spec.site_types.items()):
+        key = f"site-types.{name}.selection"
+        try:
+            selected = topology.universe.select_atoms(kind.selection)
+        except (SelectionError, AttributeError, ValueError) as err:
+            raise ConfigError(
+                f"MDAnalysis refuses {kind.selection!r}: {err}", file=file, key=key
+            ) from err
+        atoms = np.asarray(selected.indices, dtype=np.int64)
+        if not len(atoms):
+            raise ConfigError(
+                f"{kind.selection!r} selects no atom of {topology.path.name}", file=file, key=key
+            )
+        molecules = topology.molecules[atoms]
+        for molecule in np.unique(molecules):
+            found.append((int(molecule), order, name, atoms[molecules == molecule]))
+    found.sort(key=lambda item: item[:2])
+    number = {m: i for i, m in enumerate(dict.fromkeys(item[0] for item in found))}
+    return [(name, atoms, number[molecule]) for molecule, _, name, atoms in found]
+
+
+def _check_cover(sites: list[tuple[str, IntArray, int]], n_atoms: int, file: Path) -> None:
+    owners = np.zeros(n_atoms, dtype=np.int64)
+    for _, atoms, _ in sites:
+        owners[atoms] += 1
+    shared = np.flatnonzero(owners > 1)
+    if len(shared):
+        raise ConfigError(
+            f"overlapping sites: atom {shared[0]} belongs to {owners[shared[0]]} sites "
+            f"({len(shared)} such atoms); expected disjoint sites",
+            file=file,
+        )
+    free = np.flatnonzero(owners == 0)
+    if len(free):
+        raise ConfigError(
+            f"atom {free[0]} belongs to no site ({len(free)} of {n_atoms} atoms); the mapping "
+            "must cover whole molecules (use an x-weight of 0 for atoms that only carry force, "
+            "and check 'repeat' and 'offset')",
+            file=file,
+        )
+
+
+def _weights(
+    name: str, kind: SiteType, atoms: IntArray, topology: AtomTopology, file: Path
+) -> tuple[Array, Array]:
+    """Normalised position weights and force weights of one site."""
+    k = len(atoms)
+    key = f"site-types.{name}"
+    for label, given in (("x-weight", kind.x_weight), ("f-weight", kind.f_weight)):
+        if given is not None and len(given) != k:
+            raise ConfigError(
+                f"{len(given)} values for a site of {k} atoms", file=file, key=f"{key}.{label}"
+            )
+    if kind.x_weight is not None:
+        c = np.asarray(kind.x_weight, dtype=np.float64)
+    else:
+        if topology.masses is None:
+            raise InputError(
+                f"the topology holds no masses; give 'x-weight' and 'mass' for site type "
+                f"{name!r}, or a topology with masses (.tpr, LAMMPS data)",
+                file=topology.path,
+            )
+        c = topology.masses[atoms]
+    c = c / c.sum()
+    b = np.ones(k) if kind.f_weight is None else np.asarray(kind.f_weight, dtype=np.float64)
+    product = float(b @ c)
+    if abs(product - 1.0) > WEIGHT_TOLERANCE:
+        raise ConfigError(
+            f"sum of b c is {product:.8g}; expected 1 (force weights of 1 for a whole group)",
+            file=file,
+            key=f"{key}.f-weight",
+        )
+    return c, b
+
+
+def _bond_centre(k: int, bonds: IntArray) -> int:
+    """The atom of a site from which the farthest atom is fewest bonds away."""
+    if not len(bonds):
+        return 0
+    distance = np.full((k, k), k, dtype=np.int64)
+    np.fill_diagonal(distance, 0)
+    distance[bonds[:, 0], bonds[:, 1]] = distance[bonds[:, 1], bonds[:, 0]] = 1
+    for middle in range(k):
+        np.minimum(distance, distance[:, [middle]] + distance[[middle]], out=distance)
+    return int(np.argmin(distance.max(axis=1)))
+
+
+def resolve(spec: MappingSpec, topology: AtomTopology, file: str | Path) -> SiteMap:
+    """Resolve a mapping on a topology and check its conditions.
+
+    Raises:
+        ConfigError: wrong counts, empty selection, overlapping sites, uncovered atoms, weights
+            that break ``sum b c = 1``, a constraint that crosses force weights.
+        InputError: the topology lacks masses or molecules that the mapping needs.
+        DataError: zero or negative masses.
+    """
+    path = Path(file)
+    n = topology.n_atoms
+    if topology.masses is not None and not (topology.masses > 0.0).all():
+        atom = int(np.flatnonzero(~(topology.masses > 0.0))[0])
+        raise DataError(
+            f"atom {atom} has mass {topology.masses[atom]:g}; expected a positive mass "
+            "(virtual sites and shells are not supported)",
+            file=topology.path,
+        )
+    if any(kind.selection is not None for kind in spec.site_types.values()):
+        sites = _by_selection(spec, topology, path)
+    else:
+        sites = _by_index(spec, n, path)
+    _check_cover(sites, n, path)
+
+    names = tuple(spec.site_types)
+    notes: list[str] = []
+    column = np.zeros(n, dtype=np.int64)
+    owner = np.zeros(n, dtype=np.int64)
+    for s, (_, atoms, _) in enumerate(sites):
+        column[atoms] = np.arange(len(atoms))
+        owner[atoms] = s
+    inner: IntArray | None = None
+    if topology.bonds is not None:
+        same = owner[topology.bonds[:, 0]] == owner[topology.bonds[:, 1]]
+        inner = topology.bonds[same]
+
+    groups: list[SiteGroup] = []
+    group_bonds: list[IntArray] = []
+    masses: list[float] = []
+    force_weight = np.zeros(n)
+    for name in names:
+        kind = spec.site_types[name]
+        members = [s for s, item in enumerate(sites) if item[0] == name]
+        parts: dict[tuple[int, bytes], list[int]] = {}
+        weights: dict[tuple[int, bytes], tuple[Array, Array]] = {}
+        for s in members:
+            c, b = _weights(name, kind, sites[s][1], topology, path)
+            key = (len(c), np.round(c, 7).tobytes())
+            parts.setdefault(key, []).append(s)
+            weights.setdefault(key, (c, b))
+            force_weight[sites[s][1]] = b
+        masses.append(_bead_mass(name, kind, [sites[s][1] for s in members], topology, notes))
+        for key, part in parts.items():
+            atoms = np.stack([sites[s][1] for s in part])
+            flat = atoms.ravel()
+            contiguous = np.array_equal(flat, np.arange(flat[0], flat[0] + len(flat)))
+            rows = np.zeros((0, 3), dtype=np.int64)
+            reference = 0
+            if inner is not None and len(inner):
+                position = np.full(len(sites), -1, dtype=np.int64)
+                position[part] = np.arange(len(part))
+                mine = inner[position[owner[inner[:, 0]]] >= 0]
+                rows = np.stack(
+                    [position[owner[mine[:, 0]]], column[mine[:, 0]], column[mine[:, 1]]], axis=1
+                )
+                reference = _bond_centre(key[0], rows[rows[:, 0] == 0, 1:])
+            groups.append(
+                SiteGroup(
+                    sites=np.asarray(part, dtype=np.int64),
+                    atoms=atoms,
+                    position_weights=weights[key][0],
+                    force_weights=weights[key][1],
+                    reference=reference,
+                    block=(int(flat[0]), int(flat[0]) + len(flat)) if contiguous else None,
+                )
+            )
+            group_bonds.append(rows)
+
+    n_constraints = _constraints(spec, topology, owner, force_weight, len(sites), path)
+    return SiteMap(
+        topology=BeadTopology(
+            type_names=names,
+            type_masses=tuple(masses),
+            types=np.asarray([names.index(item[0]) for item in sites], dtype=np.int64),
+            molecules=np.asarray([item[2] for item in sites], dtype=np.int64),
+        ),
+        groups=tuple(groups),
+        bonds=tuple(group_bonds) if inner is not None else None,
+        n_atoms=n,
+        n_constraints=n_constraints,
+        notes=tuple(notes),
+    )
+
+
+def _bead_mass(
+    name: str,
+    kind: SiteType,
+    members: list[IntArray],
+    topology: AtomTopology,
+    notes: list[str],
+) -> float:
+    """The mass of a bead type; a stated mass wins and a difference is noted."""
+    total: float | None = None
+    if topology.masses is not None:
+        sums = np.asarray([topology.masses[atoms].sum() for atoms in members])
+        if np.ptp(sums) > 1e-3 * sums.max():
+            raise DataError(
+                f"site type {name!r} has sites of {sums.min():.3f} to {sums.max():.3f} amu; "
+                "expected equal masses (give them different names)",
+                file=topology.path,
+            )
+        total = float(sums[0])
+    if kind.mass is not None:
+        if total is not None and abs(total - kind.mass) > 1e-3 * kind.mass:
+            notes.append(
+                f"bead {name}: mass {kind.mass:g} amu from the mapping, {total:.4f} amu in "
+                f"{topology.path.name}"
+            )
+        return kind.mass
+    if total is None:
+        raise InputError(
+            f"the topology holds no masses; give 'mass' for site type {name!r}",
+            file=topology.path,
+        )
+    return total
+
+
+def _constraints(
+    spec: MappingSpec,
+    topology: AtomTopology,
+    owner: IntArray,
+    force_weight: Array,
+    n_sites: int,
+    file: Path,
+) -> int | None:
+    """Number of constraints; refuses those that join different force weights."""
+    if spec.constraints == "none":
+        if topology.constraints is not None and len(topology.constraints):
+            raise ConfigError(
+                f"'none', but {topology.path.name} holds {len(topology.constraints)} constraints",
+                file=file,
+                key="constraints",
+            )
+        return 0
+    if topology.constraints is None:
+        if spec.constraints == "auto":
+            return None
+        if spec.constraints and len(np.unique(owner)) > 1 and n_sites > _molecules(topology, owner):
+            raise ConfigError(
+                "a number of constraints cannot be checked against several sites per molecule; "
+                "give a .tpr",
+                file=file,
+                key="constraints",
+            )
+        return spec.constraints
+    pairs = topology.constraints
+    if isinstance(spec.constraints, int) and spec.constraints != len(pairs):
+        raise ConfigError(
+            f"{spec.constraints} constraints, but {topology.path.name} holds {len(pairs)}",
+            file=file,
+            key="constraints",
+        )
+    if len(pairs):
+        i, j = pairs[:, 0], pairs[:, 1]
+        broken = (owner[i] != owner[j]) | (np.abs(force_weight[i] - force_weight[j]) > 1e-9)
+        if broken.any():
+            a, b = pairs[int(np.flatnonzero(broken)[0])]
+            raise ConfigError(
+                f"atoms {a} and {b} are joined by a rigid constraint but have different force "
+                f"weights in a site ({int(broken.sum())} such pairs); keep constrained atoms in "
+                "one site with equal f-weights, or run without constraints",
+                file=file,
+            )
+    return len(pairs)
+
+
+def _molecules(topology: AtomTopology, owner: IntArray) -> int:
+    if topology.molecules is None:
+        return len(np.unique(owner))
+    return len(np.unique(topology.molecules))
