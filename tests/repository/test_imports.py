@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The import graph: stages know `core` and themselves, nothing goes in circles."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGES = {
+    "mapping",
+    "dataset",
+    "training",
+    "deploy",
+    "plugin",
+    "lammps",
+    "analysis",
+    "report",
+}
+HEAVY = {
+    "torch", "nequip", "lightning", "e3nn", "MDAnalysis", "matplotlib", "pandas", "freud",
+    "pymbar", "ase", "pymatgen", "scipy", "lammps", "jinja2",
+}  # fmt: skip
+"""Slow to import: never on the way to `cgpot --help`."""
+FILES = sorted(p for p in (ROOT / "cgpot").rglob("*.py") if "build" not in p.parts)
+
+
+def module_name(path: Path, root: Path = ROOT) -> str:
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(tree: ast.AST, *, top_level_only: bool) -> set[str]:
+    """Absolute names that a module imports; `from a import b` gives a and a.b."""
+    nodes: list[ast.AST] = []
+
+    def visit(node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if top_level_only and isinstance(
+                child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+            ):
+                continue
+            if (
+                top_level_only
+                and isinstance(child, ast.If)
+                and "TYPE_CHECKING" in ast.unparse(child.test)
+            ):
+                continue
+            nodes.append(child)
+            visit(child)
+
+    visit(tree)
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports inside the project are absolute"
+            assert node.module is not None
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def graph(files: list[Path], root: Path = ROOT) -> dict[str, set[str]]:
+    """Module -> modules of the project that it imports while it is itself imported."""
+    known = {module_name(p, root) for p in files}
+    edges: dict[str, set[str]] = {}
+    for p in files:
+        name = module_name(p, root)
+        found = imported(ast.parse(p.read_text(encoding="utf-8")), top_level_only=True) & known
+        # importing a.b runs a first; that a package's own modules wait for it is no cycle
+        parents = {".".join(x.split(".")[:i]) for x in found for i in range(1, x.count(".") + 1)}
+        own = {".".join(name.split(".")[:i]) for i in range(1, name.count(".") + 1)}
+        edges[name] = (found | (parents & known)) - own - {name}
+    return edges
+
+
+def test_no_cycles() -> None:
+    try:
+        order = list(TopologicalSorter(graph(FILES)).static_order())
+    except CycleError as err:
+        pytest.fail(f"import cycle: {' -> '.join(err.args[1])}")
+    assert len(order) == len(FILES)
+
+
+def test_the_walk_finds_a_cycle(tmp_path: Path) -> None:
+    package = tmp_path / "pack"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "a.py").write_text("from pack import b\n")
+    (package / "b.py").write_text("try:\n    import pack.c\nexcept ImportError:\n    pass\n")
+    (package / "c.py").write_text("class C:\n    from pack.a import x\n")
+    with pytest.raises(CycleError):
+        list(TopologicalSorter(graph(sorted(package.glob("*.py")), tmp_path)).static_order())
+    (package / "c.py").write_text("def f():\n    from pack.a import x\n")
+    list(TopologicalSorter(graph(sorted(package.glob("*.py")), tmp_path)).static_order())
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_layers(path: Path) -> None:
+    """Also imports inside functions: a stage knows core and itself, core knows core."""
+    own = module_name(path)
+    part = own.split(".")[1] if "." in own else ""
+    if part == "cli":
+        return
+    allowed = {"core"} if part in STAGES | {"core"} else set()
+    for name in imported(ast.parse(path.read_text(encoding="utf-8")), top_level_only=False):
+        if not name.startswith("cgpot."):
+            continue
+        used = name.split(".")[1]
+        if used in {"__version__", part}:
+            continue
+        assert used in allowed, f"{own} imports {name}; it may know only cgpot.core and itself"
+
+
+def test_every_package_is_a_known_part() -> None:
+    packages = {p.parent.name for p in (ROOT / "cgpot").glob("*/__init__.py")}
+    assert packages - {"core", "cli"} <= STAGES
+    assert packages >= {"core", "cli"}
+
+
+def test_stages_name_each_other_in_no_string_import() -> None:
+    """`importlib.import_module("cgpot.x")` would slip past the walk; only cli does it."""
+    for path in FILES:
+        if path.parent.name == "cli":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                assert "cgpot" not in ast.unparse(node), module_name(path)
+
+
+def test_the_command_line_starts_light() -> None:
+    """From cgpot.cli, over imports at module level, no heavy package is reached."""
+    edges = graph(FILES)
+    trees = {module_name(p): ast.parse(p.read_text(encoding="utf-8")) for p in FILES}
+    todo = {name for name in edges if name.startswith(("cgpot.cli", "cgpot.core"))}
+    seen: set[str] = set()
+    while todo:
+        name = todo.pop()
+        seen.add(name)
+        todo |= edges[name] - seen
+        heavy = {x.split(".")[0] for x in imported(trees[name], top_level_only=True)} & HEAVY
+        assert not heavy, f"{name} imports {sorted(heavy)} at module level"
