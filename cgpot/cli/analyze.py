@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``cgpot analyze``: mapped atomistic data and CG runs side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+
+    @app.command("analyze")
+    def analyze_command(
+        reference: Annotated[
+            list[Path],
+            typer.Option(
+                "--reference",
+                help="Mapped atomistic data set (.extxyz[.xz]) for g(r) and pressure; "
+                "several files are replicas.",
+            ),
+        ],
+        output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
+        temperature: Annotated[float, typer.Option(help="Temperature, K.")],
+        run: Annotated[
+            list[Path] | None, typer.Option("--run", help="Run folder of 'cgpot md'; repeatable.")
+        ] = None,
+        npt_reference: Annotated[
+            list[Path] | None,
+            typer.Option(
+                "--npt-reference",
+                help="Mapped atomistic data set at constant pressure, for the density.",
+            ),
+        ] = None,
+        parity: Annotated[
+            Path | None,
+            typer.Option(help="Held-out predictions of the training stage (parity.npz)."),
+        ] = None,
+        r_max: Annotated[
+            float | None,
+            typer.Option(help="Upper end of g(r), Å; default 15 or half the smallest box."),
+        ] = None,
+        bins: Annotated[int, typer.Option(help="Bins of g(r).")] = 300,
+        compressibility: Annotated[
+            float | None,
+            typer.Option(
+                help="Compressibility of the atomistic liquid, 1/GPa, to bring the density of a "
+                "constant-volume reference to 1 atm."
+            ),
+        ] = None,
+        quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    ) -> None:
+        """Compare CG runs with the mapped atomistic reference: g(r), pressure, density, errors."""
+        from cgpot.analysis.analyze import AnalysisInput, analyze
+
+        result = analyze(
+            AnalysisInput(
+                references=reference,
+                runs=run or [],
+                temperature=temperature,
+                npt_references=npt_reference or [],
+                r_max=r_max,
+                bins=bins,
+                parity=parity,
+                compressibility=compressibility,
+            ),
+            output,
+            quiet=quiet,
+        )
+        _print(result, output)
+
+
+def _print(result: dict[str, Any], output: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    reference = result["reference"]
+    columns = [("reference", reference)]
+    if result["npt_reference"]:
+        columns.append(("NPT reference", result["npt_reference"]))
+    columns += [(f"{run['name']} ({run['ensemble']})", run) for run in result["runs"]]
+    table = Table(title=f"{', '.join(result['bead_names'])} at {result['temperature_K']:g} K")
+    table.add_column("")
+    for name, _ in columns:
+        table.add_column(name, justify="right")
+
+    def pm(value: dict[str, Any] | None, key: str = "mean", digits: int = 1) -> str:
+        if value is None:
+            return "–"
+        return f"{value[key]:.{digits}f} ± {value['error']:.{digits}f}"
+
+    table.add_row("frames", *[str(s.get("n_frames", "–")) for _, s in columns])
+    table.add_row("density, kg/m³", *[pm(s["density"]) for _, s in columns])
+    table.add_row("pressure, bar", *[pm(s["pressure"]) for _, s in columns])
+    table.add_row("temperature, K", *[pm(s.get("temperature")) for _, s in columns])
+    table.add_row(
+        "compressibility, 1/GPa", *[pm(s["compressibility"], "value", 2) for _, s in columns]
+    )
+    for label in reference["rdf"]:
+        cells, peaks = [], []
+        for _, section in columns:
+            rdf = (section["rdf"] or {}).get(label)
+            peaks.append(
+                f"{rdf['peak']['height']:.3f} at {rdf['peak']['position']:.2f}" if rdf else "–"
+            )
+            found = (section.get("comparison") or {}).get(label)
+            cells.append(
+                f"{found['rdf_error']:.4f} ± {found['rdf_error_error']:.4f}"
+                if found
+                else (f"halves {rdf['halves_error']:.4f}" if rdf else "–")
+            )
+        table.add_row(f"first peak {label}, Å", *peaks)
+        table.add_row(f"Δg {label}", *cells)
+    console.print(table)
+    force = (result["parity"] or {}).get("force")
+    if force:
+        pair = "" if force["rmse_pair"] is None else f", pair fit {force['rmse_pair']:.4f}"
+        console.print(
+            f"held-out force RMSE {force['rmse_model']:.4f} eV/Å{pair}, "
+            f"labels {force['label_rms']:.4f} rms"
+        )
+    console.print(f"written: {output / 'analysis.json'}, {output / 'rdf.csv'}")
