@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`cgpot train`: from a data set to a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("train")
+    def train_command(
+        config: Path = typer.Argument(..., help="YAML file of the training."),
+        output: Path = typer.Option(..., "-o", "--output", help="Folder for all files."),
+        dataset: Path | None = typer.Option(
+            None, "--dataset", help="Folder of 'cgpot dataset'; replaces the section 'data'."
+        ),
+        restart: bool = typer.Option(
+            False, "--restart", help="Replace a run with other inputs in the folder."
+        ),
+        quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress bars."),
+    ) -> None:
+        """Fit the pair base, train the network on it, and evaluate both on held-out frames.
+
+        A run that was interrupted goes on with the same command, with the same result.
+        """
+        from cgpot.training.config import load_config
+        from cgpot.training.run import train
+
+        settings = load_config(config, dataset)
+        outcome = train(settings, output, restart=restart, quiet=quiet)
+        _summary(outcome.folder, outcome.result, outcome.skipped, outcome.resumed)
+
+
+def _summary(folder: Path, result: dict[str, object], skipped: bool, resumed: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if skipped:
+        console.print(f"{folder} is complete and its inputs are unchanged; nothing to do")
+    elif resumed:
+        console.print("went on from checkpoints/last.ckpt")
+    table = Table("quantity", "network", "pair fit", "labels")
+    table.add_row(
+        "force rmse (rms), eV/Å",
+        f"{result['force_rmse']:.5f}",
+        f"{result['force_rmse_pair_fit']:.5f}",
+        f"{result['force_label_rms']:.5f}",
+    )
+
+    def residual(key: str) -> str:
+        value = result[key]
+        if not isinstance(value, dict):
+            return "-"
+        return f"{value['mean']:+.1f} ± {value['error']:.1f}"
+
+    table.add_row(
+        "mean pressure residual, bar",
+        residual("pressure_residual_bar"),
+        residual("pressure_residual_bar_pair_fit"),
+        "0",
+    )
+    console.print(table)
+    console.print(
+        f"{result['epochs']} epochs (best: {result['best_epoch']}), "
+        f"{result['n_parameters']} weights, {result['seconds']} s, "
+        f"{result['frames_per_second']} frames/s; model: {folder / 'model.ckpt'}"
+    )

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The configuration of `cgpot train`: one small YAML file.
+
+Paths are relative to the folder of the YAML file.  Every key has a default that suits a
+one-site molecular liquid, except ``data`` and ``system``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from cgpot.core.config import StrictModel, load_yaml
+from cgpot.core.errors import ConfigError
+
+Auto = Literal["auto"]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class DataConfig(StrictModel):
+    """Data sets, as `cgpot dataset` writes them."""
+
+    train: Path = Field(description="extxyz file (.xz allowed) of the training frames")
+    val: Path = Field(description="frames that decide the best epoch and early stopping")
+    test: Path | None = Field(None, description="frames of the final figures; null uses `val`")
+    report: Path | None = Field(
+        None, description="report.json of `cgpot dataset`; checked against the system, if given"
+    )
+
+
+class SystemConfig(StrictModel):
+    """Facts about the system that the frames do not hold."""
+
+    temperature: float = Field(gt=0, description="K; for the wall and for pressures")
+
+
+class ModelConfig(StrictModel):
+    """The network."""
+
+    type: Literal["nequip"] = Field("nequip", description="architecture")
+    cutoff: float = Field(10.0, gt=0, description="Å; also the range of the pair base")
+    layers: int = Field(2, ge=1, le=8, description="interaction blocks")
+    l_max: int = Field(1, ge=0, le=4, description="highest rotation order of the features")
+    features: int = Field(16, ge=1, description="multiplicity of each rotation order")
+    parity: bool = Field(False, description="also features of odd mirror parity")
+    bessels: int = Field(8, ge=1, description="radial basis functions")
+    polynomial_cutoff: int = Field(6, ge=2, description="exponent of the cutoff polynomial")
+    radial_depth: int = Field(1, ge=0, description="hidden layers of the radial MLP")
+    radial_width: int = Field(32, ge=1, description="width of the radial MLP")
+    readout_depth: int = Field(0, ge=0, description="hidden layers of the readout")
+    energy_scale: float | Auto = Field(
+        "auto",
+        description="eV; scale of the network's energy per bead. auto: rms of what the base "
+        "leaves of the force signal (above a pair spline), else the rms force, times 1 Å",
+    )
+    dtype: Literal["float32", "float64"] = Field("float32", description="precision of the model")
+
+
+class PriorConfig(StrictModel):
+    """The fixed part of the potential, fitted before the network by linear least squares."""
+
+    type: Literal["none", "wall", "spline"] = Field(
+        "spline",
+        description="spline: pair potential by force matching with a repulsive wall inside; "
+        "wall: the repulsive wall alone; none: the network alone",
+    )
+    r_max: float | None = Field(None, gt=0, description="Å; null: the cutoff of the model")
+    spacing: float = Field(0.25, gt=0, description="Å between the knots of the spline")
+    virial: Weight | Auto | None = Field(
+        None,
+        description="weight of the virial rows (squared error of W/V, eV^2/Å^6, against that of "
+        "a force component); auto: inverse label variances; null: forces alone",
+    )
+    match_mean_virial: bool = Field(
+        False, description="impose the mean virial of the training frames on the spline"
+    )
+    smooth: float = Field(1e-6, ge=0, description="penalty on second differences, relative")
+
+
+class LossConfig(StrictModel):
+    """Weights of the mean square errors."""
+
+    forces: Weight | Auto = Field(
+        "auto", description="weight of the force MSE, (eV/Å)^-2; auto: see `stress`"
+    )
+    stress: Weight | Auto | None = Field(
+        "auto",
+        description="weight of the stress MSE, (eV/Å^3)^-2; auto: the likelihood of Gaussian "
+        "label noise (inverse variance of a component, times components per frame); null: "
+        "forces alone",
+    )
+    mean_pressure: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the squared mean pressure residual of a batch, in units of the "
+        "stress weight; pulls the mean virial, which single frames hide in noise",
+    )
+
+
+class OptimiserConfig(StrictModel):
+    """Adam (AdamW with weight decay), its schedule and its end."""
+
+    learning_rate: float = Field(2e-3, gt=0, description="largest learning rate")
+    batch_size: int = Field(4, ge=1, description="frames a step")
+    epochs: int = Field(20, ge=1, description="passes over the training frames")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="after the warm-up")
+    warmup: float = Field(0.02, ge=0, lt=1, description="fraction of all steps that warm up")
+    final_rate: float = Field(
+        0.01, ge=0, le=1, description="last learning rate, as a fraction of the largest"
+    )
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="moving average of the weights")
+    patience: int | None = Field(
+        None, ge=1, description="epochs without improvement before the run stops; null: never"
+    )
+    gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
+
+
+class TrainConfig(StrictModel):
+    """Everything that `cgpot train` needs."""
+
+    data: DataConfig
+    system: SystemConfig
+    model: ModelConfig = ModelConfig()
+    prior: PriorConfig = PriorConfig()
+    loss: LossConfig = LossConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    seed: int = Field(1, ge=0, description="of weights and shuffling")
+    threads: int = Field(1, ge=1, description="CPU threads of torch")
+    accelerator: Literal["cpu", "gpu"] = Field("cpu", description="where to train")
+    compile: bool = Field(
+        False,
+        description="torch.compile for the training steps: about twice as fast after minutes "
+        "of compilation; results are the same within rounding",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainConfig:
+        weights = (self.loss.forces, self.loss.stress)
+        if self.loss.forces == 0 and self.loss.stress in (0, None):
+            raise ValueError("forces and stress cannot both have no weight")
+        if (weights[0] == "auto") != (weights[1] == "auto") and weights[1] is not None:
+            raise ValueError(
+                "give both forces and stress as numbers, or leave both 'auto' "
+                "(or stress null for forces alone)"
+            )
+        if self.loss.mean_pressure > 0 and not self.loss.stress:
+            raise ValueError("mean_pressure needs a stress weight")
+        r_max = self.prior.r_max
+        if r_max is not None and r_max > self.model.cutoff:
+            raise ValueError(
+                f"prior.r_max {r_max} Å exceeds model.cutoff {self.model.cutoff} Å; "
+                "the neighbour list ends at the cutoff"
+            )
+        if self.prior.spacing * 4 >= (r_max or self.model.cutoff):
+            raise ValueError(
+                f"prior.spacing {self.prior.spacing} Å leaves fewer than 4 intervals "
+                f"up to {r_max or self.model.cutoff} Å"
+            )
+        if self.prior.type != "spline" and (
+            self.prior.virial is not None or self.prior.match_mean_virial
+        ):
+            raise ValueError(
+                "prior.virial and prior.match_mean_virial need prior.type spline, "
+                f"found {self.prior.type!r}"
+            )
+        return self
+
+    @property
+    def prior_range(self) -> float:
+        """Cutoff of the pair part, Å."""
+        return self.prior.r_max if self.prior.r_max is not None else self.model.cutoff
+
+    @property
+    def needs_stress(self) -> bool:
+        """Whether the labels must hold a stress."""
+        return self.loss.stress not in (None, 0) or self.prior.virial is not None
+
+
+def load_config(path: str | Path, dataset: str | Path | None = None) -> TrainConfig:
+    """Read the YAML file; paths become absolute.
+
+    Args:
+        path: the YAML file; its relative paths start from its folder.
+        dataset: folder of `cgpot dataset` that replaces the paths of the section ``data``.
+
+    Raises:
+        ConfigError: unknown key, wrong type or value.
+        InputError: a file is missing.
+    """
+    from cgpot.core.files import require_file
+
+    config = load_yaml(path, TrainConfig)
+    base = Path(path).resolve().parent
+    data = config.data
+    if dataset is not None:
+        data = DataConfig(**dataset_files(dataset))
+    resolved = {
+        name: (base / value).resolve() if value is not None else None
+        for name, value in data.model_dump().items()
+    }
+    for name, value in resolved.items():
+        if value is not None and not value.exists():
+            raise ConfigError(f"no such file: {value}", file=path, key=f"data.{name}")
+        if value is not None:
+            require_file(value, name)
+    if resolved["train"] in (resolved["val"], resolved["test"]):
+        raise ConfigError(
+            "the training frames cannot be the held-out frames too", file=path, key="data.train"
+        )
+    return config.model_copy(update={"data": DataConfig(**resolved)})  # type: ignore[arg-type]
+
+
+def dataset_files(folder: str | Path) -> dict[str, Path]:
+    """The files of a folder that `cgpot dataset` wrote.
+
+    Raises:
+        ConfigError: no train or val file in the folder.
+    """
+    base = Path(folder).resolve()
+    found: dict[str, Path] = {}
+    for name in ("train", "val", "test"):
+        for suffix in (".extxyz", ".extxyz.xz", ".extxyz.gz"):
+            if (base / f"{name}{suffix}").is_file():
+                found[name] = base / f"{name}{suffix}"
+                break
+    if (base / "report.json").is_file():
+        found["report"] = base / "report.json"
+    for name in ("train", "val"):
+        if name not in found:
+            raise ConfigError(
+                f"no {name}.extxyz or {name}.extxyz.xz; expected the folder of 'cgpot dataset'",
+                file=base,
+            )
+    return found

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Frames in memory with neighbour lists made once, as nequip's data module wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nequip.data import AtomicDataDict
+from nequip.data.dataset import AtomicDataset
+
+from cgpot.core.errors import DataError, InputError
+from cgpot.core.extxyz import read_frames
+from cgpot.core.frame import CGFrame
+
+
+def neighbours(frame: CGFrame, r_max: float) -> tuple[np.ndarray, np.ndarray]:
+    """Edges (2, E), centres ascending, and their cell shifts (E, 3), both small integers."""
+    from matscipy.neighbours import neighbour_list
+
+    i, j, shift = neighbour_list(
+        "ijS",
+        positions=frame.positions,
+        cell=frame.cell,
+        pbc=np.asarray(frame.pbc),
+        cutoff=float(r_max),
+    )
+    order = np.lexsort((j, i))
+    edges = np.stack([i[order], j[order]])
+    return edges.astype(np.int32), shift[order].astype(np.int16)
+
+
+def to_data(
+    frame: CGFrame,
+    edges: np.ndarray,
+    shifts: np.ndarray,
+    *,
+    forces: bool = True,
+    stress: bool = True,
+) -> AtomicDataDict.Type:
+    """One frame as nequip's dictionary (float64), with labels where asked and present."""
+    n = frame.topology.n_sites
+    data: dict[str, torch.Tensor] = {
+        AtomicDataDict.POSITIONS_KEY: torch.from_numpy(frame.positions),
+        AtomicDataDict.CELL_KEY: torch.from_numpy(frame.cell).view(1, 3, 3),
+        AtomicDataDict.PBC_KEY: torch.tensor([list(frame.pbc)]),
+        AtomicDataDict.ATOM_TYPE_KEY: torch.from_numpy(frame.topology.types),
+        AtomicDataDict.EDGE_INDEX_KEY: torch.from_numpy(edges).to(torch.int64),
+        AtomicDataDict.EDGE_CELL_SHIFT_KEY: torch.from_numpy(shifts).to(torch.float64),
+        AtomicDataDict.BATCH_KEY: torch.zeros(n, dtype=torch.int64),
+        AtomicDataDict.NUM_NODES_KEY: torch.tensor([n]),
+    }
+    if forces and frame.forces is not None:
+        data[AtomicDataDict.FORCE_KEY] = torch.from_numpy(frame.forces)
+    if stress and frame.virial is not None:
+        sigma = 0.5 * (frame.stress + frame.stress.T)
+        data[AtomicDataDict.STRESS_KEY] = torch.from_numpy(sigma).view(1, 3, 3)
+    return data
+
+
+class CGDataset(AtomicDataset):
+    """A data set of `cgpot map` or `cgpot dataset`, read once into memory.
+
+    Neighbour lists are made once and kept in compact integers (about 14 bytes an edge).
+
+    Args:
+        file_path: extxyz file, .xz and .gz allowed.
+        r_max: cutoff, Å.
+        type_names: bead types that the model expects.
+        need_stress: whether every frame must hold a stress.
+
+    Raises:
+        InputError: other bead names, or labels missing.
+    """
+
+    def __init__(
+        self,
+        file_path: str,
+        r_max: float,
+        type_names: Sequence[str],
+        need_stress: bool = False,
+    ) -> None:
+        super().__init__(transforms=[])
+        self.file_path = file_path
+        self.r_max = float(r_max)
+        self.frames: list[CGFrame] = []
+        self._graphs: list[tuple[np.ndarray, np.ndarray]] = []
+        for index, frame in enumerate(read_frames(file_path)):
+            check_frame(frame, type_names, need_stress, file_path, index)
+            self.frames.append(frame)
+            self._graphs.append(neighbours(frame, self.r_max))
+        self._stress = need_stress or all(frame.virial is not None for frame in self.frames)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def _get_data_list(self, indices: Any) -> list[AtomicDataDict.Type]:
+        if isinstance(indices, slice):
+            indices = range(*indices.indices(len(self)))
+        return [
+            to_data(self.frames[int(k)], *self._graphs[int(k)], stress=self._stress)
+            for k in indices
+        ]
+
+
+def check_frame(
+    frame: CGFrame,
+    type_names: Sequence[str],
+    need_stress: bool,
+    file: str | Path,
+    index: int,
+) -> None:
+    """Refuse a frame that the training cannot use.
+
+    Raises:
+        InputError: other bead names than ``type_names``, or labels missing.
+        DataError: a frame without a single edge partner (fewer than two sites).
+    """
+    if frame.topology.type_names != tuple(type_names):
+        raise InputError(
+            f"bead types {list(frame.topology.type_names)} differ from the expected "
+            f"{list(type_names)}",
+            file=file,
+            frame=index,
+        )
+    if frame.forces is None:
+        raise InputError("the frame has no forces to learn from", file=file, frame=index)
+    if need_stress and frame.virial is None:
+        raise InputError(
+            "the loss asks for stress, but the frame has none; map the trajectory with its "
+            "virial, or set loss.stress to null",
+            file=file,
+            frame=index,
+        )
+    if frame.topology.n_sites < 2:
+        raise DataError(
+            f"expected at least 2 sites, found {frame.topology.n_sites}", file=file, frame=index
+        )
+
+
+def load_frames(
+    path: str | Path, type_names: Sequence[str] | None, need_stress: bool
+) -> list[CGFrame]:
+    """All frames of a file, checked (`check_frame`).
+
+    Raises:
+        InputError: see `check_frame`.
+    """
+    frames: list[CGFrame] = []
+    for index, frame in enumerate(read_frames(path)):
+        names = frame.topology.type_names if type_names is None else type_names
+        check_frame(frame, names, need_stress, path, index)
+        frames.append(frame)
+    return frames

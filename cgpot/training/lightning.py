@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""nequip's training module, with checkpoints that stand alone, and the run's callbacks."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import Callback, Checkpoint
+from nequip.train import EMALightningModule
+
+from cgpot.core.files import atomic_path, write_json
+
+PAIR_FILE = "pair_file"
+COLUMNS = (
+    "epoch",
+    "learning_rate",
+    "train_loss",
+    "train_force_chi2",
+    "train_stress_chi2",
+    "val_loss",
+    "val_force_rmse",
+    "val_stress_rmse",
+    "val_pressure_residual_bar",
+    "val_pressure_residual_error_bar",
+    "seconds",
+)
+"""Columns of metrics.csv; forces in eV/Å, stress in eV/Å^3; chi2: mean square error
+in units of the variance of the labels; empty where there is no label."""
+
+_SOURCES = {
+    "train_loss": "train_loss_epoch/weighted_sum",
+    "train_force_chi2": "train_loss_epoch/forces",
+    "train_stress_chi2": "train_loss_epoch/stress",
+    "val_loss": "val0_epoch/weighted_sum",
+    "val_force_rmse": "val0_epoch/force_rmse",
+    "val_stress_rmse": "val0_epoch/stress_rmse",
+    "val_pressure_residual_bar": "val0_epoch/pressure_residual_bar",
+    "val_pressure_residual_error_bar": "val0_epoch/pressure_residual_error_bar",
+}
+
+
+class CGTrainingModule(EMALightningModule):
+    """nequip's module with moving averages; its checkpoints need no file beside them.
+
+    The coefficients of the pair part are in the state dict, so the path of the file that they
+    were read from is taken out of the saved hyperparameters.
+    """
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Make the checkpoint independent of pair.json."""
+        super().on_save_checkpoint(checkpoint)
+        key = "hyper_parameters"
+        checkpoint[key] = without_pair_file(deepcopy(dict(checkpoint[key])))
+
+
+def without_pair_file(value: Any) -> Any:
+    """Plain data without the entries ``pair_file`` (r_max and intervals stay)."""
+    if isinstance(value, dict):
+        return {k: without_pair_file(v) for k, v in value.items() if k != PAIR_FILE}
+    if isinstance(value, list):
+        return [without_pair_file(v) for v in value]
+    return value
+
+
+class LossNotFinite(RuntimeError):
+    """The loss became NaN or infinite."""
+
+
+class FiniteLoss(Callback):
+    """Stop at the first loss that is not finite, before it reaches the weights.
+
+    Args:
+        report: JSON file that names the epoch and the batch.
+    """
+
+    def __init__(self, report: str) -> None:
+        self.report = Path(report)
+        self.batch = 0
+
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Remember the batch."""
+        self.batch = batch_idx
+
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: torch.Tensor) -> None:
+        """Check the loss of the batch."""
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            self._stop(trainer.current_epoch, self.batch, value, "training")
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Check the loss on the held-out frames."""
+        value = float(trainer.callback_metrics.get(_SOURCES["val_loss"], 0.0))
+        if not math.isfinite(value):
+            self._stop(trainer.current_epoch, None, value, "validation")
+
+    def _stop(self, epoch: int, batch: int | None, value: float, stage: str) -> None:
+        record = {"epoch": epoch, "batch": batch, "loss": str(value), "stage": stage}
+        write_json(self.report, record)
+        raise LossNotFinite(f"{stage} loss is {value} in epoch {epoch}, batch {batch}")
+
+
+class EpochTable(Checkpoint):
+    """Write metrics.csv, a row an epoch; after a restart the table goes on where it was.
+
+    A `Checkpoint` in Lightning's sense only so that it runs after the epoch's metrics exist.
+
+    Args:
+        path: the CSV file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self._start = 0.0
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Drop rows of epochs that are run again."""
+        rows = [row for row in read_table(self.path) if int(row["epoch"]) < trainer.current_epoch]
+        self._write(rows)
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Start the clock."""
+        self._start = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Append the row of the epoch."""
+        row: dict[str, str] = {
+            "epoch": str(trainer.current_epoch),
+            "learning_rate": f"{trainer.optimizers[0].param_groups[0]['lr']:.6e}",
+            "seconds": f"{time.monotonic() - self._start:.3f}",
+        }
+        for column, source in _SOURCES.items():
+            value = trainer.callback_metrics.get(source)
+            row[column] = "" if value is None else f"{float(value):.8g}"
+        rows = [r for r in read_table(self.path) if int(r["epoch"]) != trainer.current_epoch]
+        self._write([*rows, row])
+
+    def _write(self, rows: list[dict[str, str]]) -> None:
+        with (
+            atomic_path(self.path) as temporary,
+            open(temporary, "w", newline="", encoding="utf-8") as stream,
+        ):
+            writer = csv.DictWriter(stream, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def read_table(path: str | Path) -> list[dict[str, str]]:
+    """Rows of metrics.csv; none when there is no such file."""
+    p = Path(path)
+    if not p.is_file():
+        return []
+    with open(p, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+class ProgressFile(Callback):
+    """Say in a small JSON file how far the run is, for the process that waits for it.
+
+    Args:
+        path: the file.
+        interval: seconds between updates.
+    """
+
+    def __init__(self, path: str, interval: float = 1.0) -> None:
+        self.path = Path(path)
+        self.interval = interval
+        self._last = 0.0
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write the number of batches done."""
+        now = time.monotonic()
+        if now - self._last >= self.interval:
+            self._last = now
+            batches = int(trainer.num_training_batches)
+            done = trainer.current_epoch * batches + batch_idx + 1
+            write_json(self.path, {"batches": done, "total": trainer.max_epochs * batches})
