@@ -162,3 +162,23 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Constant energy, to measure the drift."""
         _run("nve", **locals())
+
+    @md.command("aa-speed")
+    def aa_speed_command(
+        molecules: int = typer.Option(500, help="Benzene molecules."),
+        steps: int = typer.Option(200, help="Time steps (1 fs)."),
+        threads: int = typer.Option(1, help="OpenMP threads."),
+        output: Path | None = typer.Option(None, "--output", "-o", help="JSON file."),
+        lammps: Path | None = LAMMPS,
+        quiet: bool = QUIET,
+    ) -> None:
+        """Time LAMMPS on atomistic (OPLS-AA) benzene, to compare with the CG model."""
+        from cgpot.core.files import write_json
+        from cgpot.lammps.speed import aa_speed
+
+        result = aa_speed(molecules, steps, threads, program=lammps, quiet=quiet)
+        if output is not None:
+            write_json(output, result)
+        typer.echo(
+            f"{result['n_atoms']} atoms, {threads} thread(s): {result['ns_per_day']:.3g} ns/day"
+        )

@@ -176,6 +176,12 @@ def parse_log(text: str, file: Path) -> list[ThermoTable]:
     return tables
 
 
+def cpu_use(text: str) -> float | None:
+    """CPU use of the last run in the text of a log, %, summed over threads; None if cut off."""
+    found = re.findall(r"^(\S+)% CPU use with", text, flags=re.MULTILINE)
+    return float(found[-1]) if found else None
+
+
 def last_step(text: str) -> int | None:
     """Step of the last complete thermo line in a piece of a log, for progress bars."""
     cut = text.rfind("\n")

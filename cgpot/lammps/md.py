@@ -22,6 +22,7 @@ from cgpot.lammps.config import MAY_CHANGE, Ensemble, MdConfig
 from cgpot.lammps.data import write_data
 from cgpot.lammps.deck import Value, deck_path, fill_deck
 from cgpot.lammps.engine import Failure, diagnose, find_lammps, folder_lock, run_lammps
+from cgpot.lammps.log import cpu_use
 from cgpot.lammps.outputs import (
     merged_thermo,
     production_table,
@@ -202,6 +203,7 @@ def _collect(
                     "first_step": int(steps[0]),
                     "last_step": int(steps[-1]),
                     "wall_seconds": float(table["CPU"][-1]),
+                    "cpu_use_percent": cpu_use(log.read_text(encoding="utf-8", errors="replace")),
                     "ended": table.complete,
                 }
             )
