@@ -77,6 +77,12 @@ def register(app: typer.Typer) -> None:
                 help="Accept labels whose pressure is not the engine's; the reason is recorded.",
             ),
         ] = None,
+        position_decimals: Annotated[
+            int, typer.Option(min=2, max=8, help="Decimals of positions, Å.")
+        ] = 4,
+        force_decimals: Annotated[
+            int, typer.Option(min=2, max=8, help="Decimals of forces, eV/Å.")
+        ] = 5,
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     ) -> None:
         """Map a trajectory with forces and virial to a data set for training."""
@@ -103,8 +109,10 @@ def register(app: typer.Typer) -> None:
                 begin=begin,
                 end=end,
                 stride=stride,
-                virial=virial.value,  # type: ignore[arg-type]
+                virial=virial.value,
                 accept_mismatch=accept_pressure_mismatch,
+                position_decimals=position_decimals,
+                force_decimals=force_decimals,
                 quiet=quiet,
             ),
         )

@@ -112,9 +112,13 @@ def require_agreement(check: PressureCheck, reason: str, file: Any) -> None:
     Raises:
         DataError: both means, the difference with its error, and the likely reason.
     """
-    if check.agrees is not False:
+    if (
+        check.agrees is not False
+        or check.label is None
+        or check.engine is None
+        or check.difference is None
+    ):
         return
-    assert check.label and check.engine and check.difference
     raise DataError(
         f"mean pressure of the labels {check.label.mean:.1f} ± {check.label.error:.1f} bar, of "
         f"the engine {check.engine.mean:.1f} ± {check.engine.error:.1f} bar: they differ by "

@@ -113,7 +113,9 @@ def _read_tpr(path: Path) -> AtomTopology:
         start += n * count
     n_atoms = len(universe.atoms)
     if start != n_atoms:
-        raise InputError(f"molecule types sum to {start} atoms, the system has {n_atoms}", file=path)
+        raise InputError(
+            f"molecule types sum to {start} atoms, the system has {n_atoms}", file=path
+        )
     bonds = np.asarray(universe.bonds.indices, dtype=np.int64).reshape(-1, 2)
     return AtomTopology(
         path=path,

@@ -76,11 +76,12 @@ def _check_whole(
         columns = bonds[cut][:, :2]
     if len(columns):
         site, atom = columns[0]
+        faces = 1.0 / np.linalg.norm(inverse, axis=0).max()
         raise DataError(
             f"site {group.sites[site]} extends beyond half the box at atom "
-            f"{group.atoms[site, atom]} (box faces {1.0 / np.linalg.norm(inverse, axis=0).max():.3f}"
-            " Å apart); a molecule that large cannot be made whole from wrapped positions; "
-            "write unwrapped positions or use a larger box",
+            f"{group.atoms[site, atom]} (box faces {faces:.3f} Å apart); a molecule that large "
+            "cannot be made whole from wrapped positions; write unwrapped positions or use a "
+            "larger box",
             frame=frame.index,
         )
 
