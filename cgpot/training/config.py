@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The configuration of `cgpot train`: one small YAML file.
 
-Paths are relative to the folder of the YAML file.  Every key has a default that suits a
+Paths are relative to the folder of the YAML file, or to the folder of the data set that the
+command line names.  Every key has a default that suits a
 one-site molecular liquid, except ``data`` and ``system``.
 """
 
@@ -50,10 +51,17 @@ class ModelConfig(StrictModel):
     radial_depth: int = Field(1, ge=0, description="hidden layers of the radial MLP")
     radial_width: int = Field(32, ge=1, description="width of the radial MLP")
     readout_depth: int = Field(0, ge=0, description="hidden layers of the readout")
-    energy_scale: float | Auto = Field(
+    energy_scale: Annotated[float, Field(gt=0)] | Auto = Field(
         "auto",
-        description="eV; scale of the network's energy per bead. auto: rms of what the base "
-        "leaves of the force signal (above a pair spline), else the rms force, times 1 Å",
+        description="eV; scale of the network's energy per bead. auto: the rms force component "
+        "times 1 Å, 0.3 of it above a pair spline",
+    )
+    readout_start: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="factor on the initial readout weights; small, so that training starts at "
+        "the prior",
     )
     dtype: Literal["float32", "float64"] = Field("float32", description="precision of the model")
 
@@ -183,8 +191,10 @@ def load_config(path: str | Path, dataset: str | Path | None = None) -> TrainCon
     """Read the YAML file; paths become absolute.
 
     Args:
-        path: the YAML file; its relative paths start from its folder.
-        dataset: folder of `cgpot dataset` that replaces the paths of the section ``data``.
+        path: the YAML file.
+        dataset: folder from which the relative paths of the section ``data`` start, as that of
+            `cgpot dataset` (its report.json is then taken too); the YAML file's own folder
+            if None.
 
     Raises:
         ConfigError: unknown key, wrong type or value.
@@ -193,14 +203,15 @@ def load_config(path: str | Path, dataset: str | Path | None = None) -> TrainCon
     from cgpot.core.files import require_file
 
     config = load_yaml(path, TrainConfig)
-    base = Path(path).resolve().parent
-    data = config.data
-    if dataset is not None:
-        data = DataConfig(**dataset_files(dataset))
+    base = Path(path).resolve().parent if dataset is None else Path(dataset).resolve()
+    if not base.is_dir():
+        raise ConfigError("expected the folder that 'cgpot dataset' wrote", file=base)
     resolved = {
         name: (base / value).resolve() if value is not None else None
-        for name, value in data.model_dump().items()
+        for name, value in config.data.model_dump().items()
     }
+    if dataset is not None and resolved["report"] is None and (base / "report.json").is_file():
+        resolved["report"] = base / "report.json"
     for name, value in resolved.items():
         if value is not None and not value.exists():
             raise ConfigError(f"no such file: {value}", file=path, key=f"data.{name}")
@@ -211,27 +222,3 @@ def load_config(path: str | Path, dataset: str | Path | None = None) -> TrainCon
             "the training frames cannot be the held-out frames too", file=path, key="data.train"
         )
     return config.model_copy(update={"data": DataConfig(**resolved)})  # type: ignore[arg-type]
-
-
-def dataset_files(folder: str | Path) -> dict[str, Path]:
-    """The files of a folder that `cgpot dataset` wrote.
-
-    Raises:
-        ConfigError: no train or val file in the folder.
-    """
-    base = Path(folder).resolve()
-    found: dict[str, Path] = {}
-    for name in ("train", "val", "test"):
-        for suffix in (".extxyz", ".extxyz.xz", ".extxyz.gz"):
-            if (base / f"{name}{suffix}").is_file():
-                found[name] = base / f"{name}{suffix}"
-                break
-    if (base / "report.json").is_file():
-        found["report"] = base / "report.json"
-    for name in ("train", "val"):
-        if name not in found:
-            raise ConfigError(
-                f"no {name}.extxyz or {name}.extxyz.xz; expected the folder of 'cgpot dataset'",
-                file=base,
-            )
-    return found

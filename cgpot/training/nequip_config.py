@@ -83,18 +83,11 @@ def loss_weights(config: TrainConfig, facts: DataFacts) -> tuple[float, float | 
     return forces, stress, loss.mean_pressure * stress
 
 
-def energy_scale(config: TrainConfig, facts: DataFacts, signal: float | None) -> float:
-    """Scale of the network's energy per bead, eV.
-
-    Args:
-        config: the configuration.
-        facts: of the training frames.
-        signal: rms force of the pair base, eV/Å, when there is one; the network's share of
-            the force is taken to be about a third of it.
-    """
+def energy_scale(config: TrainConfig, facts: DataFacts) -> float:
+    """Scale of the network's energy per bead, eV (`ModelConfig.energy_scale`)."""
     if config.model.energy_scale != "auto":
         return float(config.model.energy_scale)
-    return facts.force_rms if signal is None else max(signal / 3.0, 0.02 * facts.force_rms)
+    return facts.force_rms * (0.3 if config.prior.type == "spline" else 1.0)
 
 
 def build(
@@ -104,7 +97,6 @@ def build(
     folder: Path,
     pair_file: Path | None,
     pair_range: tuple[float, int] | None,
-    scale: float,
 ) -> dict[str, Any]:
     """The configuration as plain data.
 
@@ -114,7 +106,6 @@ def build(
         folder: output folder (absolute).
         pair_file: pair.json of the prior, if any.
         pair_range: its cutoff (Å) and number of intervals.
-        scale: energy scale, eV.
     """
     model = config.model
     optimiser = config.optimiser
@@ -152,7 +143,8 @@ def build(
         }
 
     network: dict[str, Any] = {
-        "_target_": "nequip.model.NequIPGNNModel",
+        "_target_": "cgpot.training.builders.CGNequIPModel",
+        "readout_start": model.readout_start,
         "seed": config.seed,
         "model_dtype": model.dtype,
         "compile_mode": "compile" if config.compile else "eager",
@@ -168,7 +160,7 @@ def build(
         "radial_mlp_width": model.radial_width,
         "readout_mlp_hidden_layers_depth": model.readout_depth,
         "avg_num_neighbors": round(facts.neighbours, 6),
-        "per_type_energy_scales": round(scale, 9),
+        "per_type_energy_scales": round(energy_scale(config, facts), 9),
         "per_type_energy_shifts": 0.0,
     }
     if pair_file is not None and pair_range is not None:

@@ -26,7 +26,7 @@ from cgpot.core.manifest import (
 from cgpot.core.progress import progress
 from cgpot.training.config import TrainConfig
 from cgpot.training.lightning import read_table
-from cgpot.training.nequip_config import DataFacts, build, energy_scale, loss_weights
+from cgpot.training.nequip_config import DataFacts, build, loss_weights
 from cgpot.training.nequip_config import write as write_nequip
 from cgpot.training.prior import fit_prior
 from cgpot.training.splines import PairTable
@@ -296,12 +296,8 @@ def _prepare(
         )
     prior = fit_prior(config, frames, facts, quiet=quiet)
     prior.yardstick.write(folder.yardstick)
-    signal = None
     if prior.table is not None:
         prior.table.write(folder.pair)
-        if config.prior.type == "spline":
-            rms, rmse = facts.force_rms, float(prior.table.info["force_rmse"])
-            signal = float(np.sqrt(max(rms**2 - rmse**2, 0.0)))
     write_frames(folder.example, frames[:1])
     record = build(
         config,
@@ -309,7 +305,6 @@ def _prepare(
         folder=folder.path,
         pair_file=folder.pair if prior.table is not None else None,
         pair_range=(prior.table.r_max, prior.table.intervals) if prior.table else None,
-        scale=energy_scale(config, facts, signal),
     )
     write_nequip(folder.nequip, record)
 
