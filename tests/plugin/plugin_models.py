@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Small configurations, the models that the plugin's tests run, and their references.
+
+`python plugin_models.py lj|float64|float32 FOLDER` writes `NAME.nequip.pt2`, `NAME.cgpot.json`
+and, for the networks, `NAME.npz`: energies, forces and virials from the eager NequIP model, which
+goes the way of positions and cell instead of edge vectors.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+LJ_CUTOFF = 6.0
+LJ_EPSILON = np.array([[0.010, 0.014], [0.014, 0.021]])
+LJ_SIGMA = np.array([[3.0, 3.2], [3.2, 3.5]])
+NET_CUTOFF = 5.0
+NAMES = ["AAA", "BBB"]
+MASSES = [40.0, 60.0]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Beads in a periodic cell.
+
+    `cell` (3, 3): rows, lower triangular; `positions` (n, 3): Å; `types` (n,): from 0;
+    `ids` (n,): atom ids, a permutation of 1..n.
+    """
+
+    cell: np.ndarray
+    positions: np.ndarray
+    types: np.ndarray
+    ids: np.ndarray
+
+
+def grid(cell: np.ndarray, count: tuple[int, int, int], seed: int) -> Configuration:
+    """A grid of beads, displaced at random by up to 0.3 Å, with random types and ids."""
+    rng = np.random.default_rng(seed)
+    n = int(np.prod(count))
+    fractional = np.stack(np.meshgrid(*[(np.arange(c) + 0.5) / c for c in count]), -1).reshape(n, 3)
+    positions = fractional @ cell + rng.uniform(-0.3, 0.3, (n, 3))
+    types = rng.permutation(np.arange(n) % 2)
+    return Configuration(cell, positions, types, rng.permutation(n) + 1)
+
+
+CONFIGURATIONS = {
+    "cubic": grid(np.diag([14.4, 14.4, 14.4]), (4, 4, 4), 1),
+    "triclinic": grid(
+        np.array([[13.5, 0.0, 0.0], [3.1, 12.9, 0.0], [-2.2, 4.0, 12.5]]), (4, 4, 3), 2
+    ),
+    # shorter than the cutoff: a bead is its own neighbour, several images of one pair are
+    "small": grid(np.diag([4.2, 4.6, 8.1]), (1, 1, 2), 3),
+    "small triclinic": grid(
+        np.array([[4.4, 0.0, 0.0], [1.3, 4.3, 0.0], [-0.9, 1.1, 4.7]]), (1, 1, 1), 4
+    ),
+}
+
+
+def write_sidecar(path: Path, **changes: object) -> dict[str, object]:
+    """The sidecar of a model of these tests, with some keys replaced ("REMOVE" removes one)."""
+    import importlib.metadata
+
+    content: dict[str, object] = {
+        "format": "cgpot-model-1",
+        "units": {"energy": "eV", "length": "angstrom"},
+        "bead_names": NAMES,
+        "masses": MASSES,
+        "cutoff": LJ_CUTOFF,
+        "temperature": 300.0,
+        "density_kg_m3": None,
+        "dtype": "float64",
+        "device": "cpu",
+        "torch_version": importlib.metadata.version("torch"),
+        "per_edge_type_cutoff": None,
+        "sha256": {},
+    }
+    content.update(changes)
+    content = {key: value for key, value in content.items() if value != "REMOVE"}
+    path.write_text(json.dumps(content))
+    return content
+
+
+def make_lj(folder: Path) -> None:
+    """Truncated Lennard-Jones with the analytic gradient, compiled with the target's signature."""
+    import torch
+
+    class LennardJones(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("epsilon", torch.tensor(LJ_EPSILON).view(-1))
+            self.register_buffer("sigma", torch.tensor(LJ_SIGMA).view(-1))
+
+        def forward(
+            self,
+            pos: torch.Tensor,
+            edge_index: torch.Tensor,
+            atom_types: torch.Tensor,
+            edge_vectors: torch.Tensor,
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            pair = atom_types[edge_index[0]] * 2 + atom_types[edge_index[1]]
+            r = edge_vectors.norm(dim=1)
+            inside = (r < LJ_CUTOFF).to(r.dtype)
+            s6 = (self.sigma[pair] / r) ** 6
+            energy = 2.0 * self.epsilon[pair] * (s6 * s6 - s6) * inside
+            slope = 2.0 * self.epsilon[pair] * (6.0 * s6 - 12.0 * s6 * s6) / r * inside
+            atomic = torch.zeros_like(pos[:, 0]).index_add(0, edge_index[0], energy)
+            return atomic.view(-1, 1), (slope / r).view(-1, 1) * edge_vectors
+
+    nodes = torch.export.Dim("nodes", min=2)
+    edges = torch.export.Dim("edges", min=2)
+    example = (
+        torch.zeros(5, 3, dtype=torch.float64),
+        torch.randint(0, 5, (2, 7)),
+        torch.randint(0, 2, (5,)),
+        torch.rand(7, 3, dtype=torch.float64) + 3.0,
+    )
+    exported = torch.export.export(
+        LennardJones(),
+        example,
+        dynamic_shapes=({0: nodes}, {1: edges}, {0: nodes}, {0: edges}),
+    )
+    metadata = {
+        "type_names": " ".join(NAMES),
+        "num_types": "2",
+        "r_max": str(LJ_CUTOFF),
+        "model_dtype": "float64",
+        "nequip_aoti_inputs": "pos edge_index atom_types edge_vectors",
+        "nequip_aoti_outputs": "atomic_energy edge_forces",
+        "torch_version": torch.__version__.split("+")[0],
+    }
+    torch._inductor.aoti_compile_and_package(
+        exported,
+        package_path=str(folder / "lj.nequip.pt2"),
+        inductor_configs={"aot_inductor.metadata": metadata, "cpp.threads": 1},
+    )
+    write_sidecar(folder / "lj.cgpot.json")
+
+
+def make_network(folder: Path, dtype: str) -> None:
+    """A small NequIP with random weights: the compiled model and eager references."""
+    import torch
+    from nequip.data import compute_neighborlist_
+    from nequip.model import NequIPGNNModel
+    from nequip.utils.global_state import set_global_state
+
+    from cgpot.deploy.target import compile_model
+
+    set_global_state()
+    model = NequIPGNNModel(
+        seed=7,
+        model_dtype=dtype,
+        type_names=NAMES,
+        r_max=NET_CUTOFF,
+        num_layers=2,
+        l_max=1,
+        parity=False,
+        num_features=4,
+        radial_mlp_depth=1,
+        radial_mlp_width=8,
+        avg_num_neighbors=14.0,
+        per_type_energy_scales={"AAA": 0.3, "BBB": 0.5},
+        per_type_energy_shifts={"AAA": -0.2, "BBB": 0.1},
+    ).eval()
+
+    def frame(configuration: Configuration) -> dict[str, torch.Tensor]:
+        data = {
+            "pos": torch.tensor(configuration.positions),
+            "cell": torch.tensor(configuration.cell)[None],
+            "pbc": torch.ones(1, 3, dtype=torch.bool),
+            "atom_types": torch.tensor(configuration.types),
+        }
+        return compute_neighborlist_(data, NET_CUTOFF)
+
+    compile_model(
+        model, frame(CONFIGURATIONS["triclinic"]), folder / f"{dtype}.nequip.pt2", device="cpu"
+    )
+    write_sidecar(folder / f"{dtype}.cgpot.json", cutoff=NET_CUTOFF, dtype=dtype)
+    references = {}
+    for name, configuration in CONFIGURATIONS.items():
+        out = model(frame(configuration))
+        for key in ("total_energy", "forces", "virial", "atomic_energy"):
+            references[f"{name}/{key}"] = out[key].detach().double().numpy()
+    np.savez(folder / f"{dtype}.npz", **references)
+
+
+if __name__ == "__main__":
+    what, target = sys.argv[1], Path(sys.argv[2])
+    if what == "lj":
+        make_lj(target)
+    else:
+        make_network(target, what)
