@@ -77,21 +77,25 @@ def pair_labels(topology: BeadTopology) -> list[str]:
     return [f"{a}-{b}" for k, a in enumerate(names) for b in names[k:]]
 
 
-def smooth_peak(r: Array, g: Array, width: float = 0.6) -> tuple[float, float]:
+def smooth_peak(
+    r: Array, g: Array, width: float = 0.6, near: float | None = None
+) -> tuple[float, float]:
     """Position and height of the first peak: a quartic through the bins within ``width`` Å.
 
     `cgpot.core.structure.first_peak` finds the place; the quartic follows an unsymmetric peak
     over a range wide enough that the height does not hang on which bin is the highest.
+    ``near`` gives the place instead (for resampled g(r), so that all use the same bins).
 
     Raises:
         DataError: g(r) is zero everywhere.
     """
     position, height = first_peak(r, g)
-    near = np.abs(r - position) <= width
-    if near.sum() < 8:
+    centre = position if near is None else near
+    inside = np.abs(r - centre) <= width
+    if inside.sum() < 8:
         return position, height
-    polynomial = np.polynomial.Polynomial.fit(r[near], g[near], 4)
-    x = np.linspace(position - 0.6 * width, position + 0.6 * width, 1201)
+    polynomial = np.polynomial.Polynomial.fit(r[inside], g[inside], 4)
+    x = np.linspace(centre - 0.6 * width, centre + 0.6 * width, 1201)
     y = polynomial(x)
     k = int(np.argmax(y))
     if k in (0, len(x) - 1):
@@ -133,7 +137,10 @@ class PairRDF:
         position, height = smooth_peak(self.r, self.g)
         m = len(self.blocks)
         total = self.blocks.sum(axis=0)
-        left = np.array([smooth_peak(self.r, (total - b) / (m - 1)) for b in self.blocks])
+        near, _ = first_peak(self.r, self.g)
+        left = np.array(
+            [smooth_peak(self.r, (total - b) / (m - 1), near=near) for b in self.blocks]
+        )
         spread = np.sqrt((m - 1) / m * ((left - left.mean(axis=0)) ** 2).sum(axis=0))
         return {
             "position": position,

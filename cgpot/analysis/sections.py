@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cgpot.analysis.collect import Collected, angles_summary, collect, diffusion_summary
 from cgpot.analysis.compare import compare_rdf, halves_error
-from cgpot.analysis.pairs import PairRDF
+from cgpot.analysis.pairs import PairRDF, smooth_peak
 from cgpot.analysis.run import RunFolder
 from cgpot.analysis.series import (
     compressibility,
@@ -133,6 +133,7 @@ def _structure(section: dict[str, Any], data: Collected, context: Context) -> No
             "halves": rdf.halves.tolist(),
             "halves_error": halves_error(rdf),
             "peak": rdf.peak(),
+            "halves_peak_height": [smooth_peak(rdf.r, half)[1] for half in rdf.halves],
             "coordination": None if radius is None else rdf.neighbours(radius),
             "n_frames": rdf.n_frames,
         }
@@ -186,7 +187,7 @@ def run_section(run: RunFolder, found: Scan | None, name: str, context: Context)
         "notes": [],
     }
     known = run.md.get("n_sites")
-    n_sites = known if isinstance(known, int) and known > 0 else found and found.n_sites
+    n_sites = known if isinstance(known, int) else (found.n_sites if found else None)
     values, method = run.pressure(context.temperature, n_sites)
     pressure = {**_mean_of(run, values, "pressure_bar", "bar"), "method": method}
     section["pressure"] = pressure
@@ -211,11 +212,10 @@ def run_section(run: RunFolder, found: Scan | None, name: str, context: Context)
         _run_structure(section, run, found, context, float(time[start]))
     else:
         section["notes"].append("the run wrote no trajectory: no g(r)")
-    if run.ensemble == "nve":
-        if n_sites:
-            section["energy_drift"] = energy_drift(
-                time, run.thermo["etotal_eV"], run.thermo["ke_eV"], n_sites
-            )
+    if run.ensemble == "nve" and n_sites:
+        section["energy_drift"] = energy_drift(
+            time, run.thermo["etotal_eV"], run.thermo["ke_eV"], n_sites
+        )
     return section
 
 

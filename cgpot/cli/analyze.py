@@ -78,43 +78,32 @@ def _print(result: dict[str, Any], output: Path) -> None:
 
     console = Console()
     reference = result["reference"]
-    columns = [("reference", reference)]
+    rows = [("reference", reference)]
     if result["npt_reference"]:
-        columns.append(("NPT reference", result["npt_reference"]))
-    columns += [(f"{run['name']} ({run['ensemble']})", run) for run in result["runs"]]
-    table = Table(title=f"{', '.join(result['bead_names'])} at {result['temperature_K']:g} K")
-    table.add_column("")
-    for name, _ in columns:
-        table.add_column(name, justify="right")
+        rows.append(("NPT reference", result["npt_reference"]))
+    rows += [(f"{run['name']}: {run['ensemble']}", run) for run in result["runs"]]
 
-    def pm(value: dict[str, Any] | None, key: str = "mean", digits: int = 1) -> str:
-        if value is None:
-            return "–"
-        return f"{value[key]:.{digits}f} ± {value['error']:.{digits}f}"
+    def pm(value: dict[str, Any] | None, digits: int = 1) -> str:
+        return "–" if value is None else f"{value['mean']:.{digits}f} ± {value['error']:.{digits}f}"
 
-    table.add_row("frames", *[str(s.get("n_frames", "–")) for _, s in columns])
-    table.add_row("density, kg/m³", *[pm(s["density"]) for _, s in columns])
-    table.add_row("pressure, bar", *[pm(s["pressure"]) for _, s in columns])
-    table.add_row("temperature, K", *[pm(s.get("temperature")) for _, s in columns])
-    table.add_row(
-        "compressibility, 1/GPa", *[pm(s["compressibility"], "value", 2) for _, s in columns]
-    )
     for label in reference["rdf"]:
-        cells, peaks = [], []
-        for _, section in columns:
+        table = Table(title=f"{label} at {result['temperature_K']:g} K")
+        table.add_column("", no_wrap=True)
+        for head in ("kg/m³", "bar", "first peak", "Δg"):
+            table.add_column(head, justify="right", no_wrap=True)
+        for name, section in rows:
             rdf = (section["rdf"] or {}).get(label)
-            peaks.append(
-                f"{rdf['peak']['height']:.3f} at {rdf['peak']['position']:.2f}" if rdf else "–"
-            )
             found = (section.get("comparison") or {}).get(label)
-            cells.append(
+            table.add_row(
+                name,
+                pm(section["density"]),
+                pm(section["pressure"], 0),
+                f"{rdf['peak']['height']:.3f} at {rdf['peak']['position']:.2f} Å" if rdf else "–",
                 f"{found['rdf_error']:.4f} ± {found['rdf_error_error']:.4f}"
                 if found
-                else (f"halves {rdf['halves_error']:.4f}" if rdf else "–")
+                else (f"halves {rdf['halves_error']:.4f}" if rdf else "–"),
             )
-        table.add_row(f"first peak {label}, Å", *peaks)
-        table.add_row(f"Δg {label}", *cells)
-    console.print(table)
+        console.print(table)
     force = (result["parity"] or {}).get("force")
     if force:
         pair = "" if force["rmse_pair"] is None else f", pair fit {force['rmse_pair']:.4f}"
