@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The report on a data set: what its labels say, beside what the engine said.
+
+Keys and units (``report.json``): ``force_rms`` eV/Å per component, ``stress_std`` eV/Å^3 per
+component (fluctuation about the mean), pressures in bar, ``density_kg_m3``, distances in Å.
+
+The labels of single frames are noisy; what a network can learn is their mean over frames.
+``force_autocorrelation`` (at 1, 2, ... frames) tells whether successive frames are independent
+samples of that noise: near zero, every frame counts; near one, they repeat each other.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgpot.core.errors import InputError
+from cgpot.core.frame import BeadTopology
+from cgpot.core.statistics import MIN_SAMPLES, Estimate, estimate
+from cgpot.core.structure import RDF, rdf_error
+from cgpot.core.units import EV_PER_A3_IN_BAR
+from cgpot.dataset.labels import LabelStatistics, combined
+
+FORMAT = "cgpot-dataset-report-1"
+
+
+def thermo_path(data_set: str | Path) -> Path:
+    """The table that ``cgpot map`` writes beside a data set."""
+    p = Path(data_set)
+    name = p.name
+    for suffix in (".xz", ".gz", ".extxyz", ".xyz"):
+        name = name.removesuffix(suffix)
+    return p.with_name(f"{name}.thermo.csv")
+
+
+def read_engine_pressure(data_set: str | Path) -> dict[int, float]:
+    """Engine pressures (bar) by source frame, from the table beside a data set; empty without.
+
+    Raises:
+        InputError: a table that is not one.
+    """
+    path = thermo_path(data_set)
+    if not path.is_file():
+        return {}
+    result: dict[int, float] = {}
+    with open(path, encoding="utf-8", newline="") as stream:
+        for number, row in enumerate(csv.DictReader(stream)):
+            try:
+                if row["pressure_engine_bar"]:
+                    result[int(row["frame"])] = float(row["pressure_engine_bar"])
+            except (KeyError, ValueError, TypeError) as err:
+                raise InputError(f"row {number + 1}: {err!r}", file=path) from err
+    return result
+
+
+def _estimate(values: Sequence[float]) -> Estimate | None:
+    return estimate(values) if len(values) >= MIN_SAMPLES else None
+
+
+def _rdf(rdfs: list[RDF]) -> dict[str, Any]:
+    """g(r) of several runs on the same bins, weighted by frames."""
+    weights = np.asarray([r.n_frames for r in rdfs], dtype=np.float64)
+    weights /= weights.sum()
+    g = sum(w * r.g for w, r in zip(weights, rdfs, strict=True))
+    error = np.sqrt(sum((w * r.error) ** 2 for w, r in zip(weights, rdfs, strict=True)))
+    halves = sum(w * r.halves for w, r in zip(weights, rdfs, strict=True))
+    merged = RDF(rdfs[0].r, g, error, halves, sum(r.n_frames for r in rdfs))
+    peak_r, peak_height = merged.peak
+    return {
+        "r": _rounded(merged.r, 6),
+        "g": _rounded(merged.g, 6),
+        "error": _rounded(merged.error, 6),
+        "first_peak_r": peak_r,
+        "first_peak_height": peak_height,
+        "halves_delta": rdf_error(merged.halves[0], merged.halves[1]),
+    }
+
+
+def _rounded(values: NDArray[np.float64], decimals: int) -> list[float]:
+    return [float(x) for x in np.round(values, decimals)]
+
+
+def build_report(
+    runs: Sequence[LabelStatistics],
+    topology: BeadTopology,
+    *,
+    engine: Sequence[Sequence[float]],
+    temperature: float | None,
+    sources: Sequence[Mapping[str, Any]] = (),
+    subsets: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The report as plain data.
+
+    Args:
+        runs: statistics of each mapped run.
+        topology: the sites.
+        engine: engine pressures of each run's frames, bar (empty: unknown).
+        temperature: K, or None.
+        sources: what the mapping said of each run (files, notes, pressure check).
+        subsets: what was written where.
+    """
+    n_frames = sum(r.n_frames for r in runs)
+    weights = np.asarray([r.n_frames for r in runs], dtype=np.float64) / n_frames
+    force_rms = float(np.sqrt(weights @ np.asarray([r.force_rms**2 for r in runs])))
+    report: dict[str, Any] = {
+        "format": FORMAT,
+        "n_frames": n_frames,
+        "n_runs": len(runs),
+        "n_sites": topology.n_sites,
+        "bead_type_names": list(topology.type_names),
+        "bead_type_masses": list(topology.type_masses),
+        "bead_type_counts": np.bincount(
+            topology.types, minlength=len(topology.type_names)
+        ).tolist(),
+        "temperature": temperature,
+        "frame_spacing_ps": [r.spacing() for r in runs],
+        "density_kg_m3": combined([_estimate(r.density) for r in runs])
+        or {"mean": float(np.mean([d for r in runs for d in r.density]))},
+        "volume_A3": {"mean": float(np.mean([v for r in runs for v in r.volume]))},
+        "force_rms": force_rms,
+        "force_autocorrelation": _mean_lags(runs),
+        "net_force": _net_force(runs, topology.n_sites, force_rms),
+        "shortest_distance": min(r.shortest for r in runs)
+        if np.isfinite(min(r.shortest for r in runs))
+        else None,
+        "pressure_label_bar": combined([_estimate(r.pressure) for r in runs]),
+        "pressure_engine_bar": combined([_estimate(list(e)) for e in engine]),
+        "rdf": _rdf([r.rdf.result() for r in runs]) if min(r.n_frames for r in runs) > 1 else None,
+    }
+    if len(topology.type_names) > 1 and report["rdf"] is not None:
+        names = topology.type_names
+        report["rdf_pairs"] = {
+            f"{names[a]}-{names[b]}": _rdf([r.pairs[a, b].result() for r in runs])
+            for a, b in sorted(runs[0].pairs)
+        }
+    stress = [s for r in runs for s in r.stress]
+    if len(stress) > 1:
+        report.update(_stress(runs, n_frames, topology.n_sites, force_rms))
+    else:
+        report["stress_std"] = None
+    report["sources"] = [dict(s) for s in sources]
+    if subsets is not None:
+        report["subsets"] = dict(subsets)
+    return report
+
+
+def _mean_lags(runs: Sequence[LabelStatistics]) -> list[float]:
+    lags = [r.autocorrelation() for r in runs]
+    depth = min(len(x) for x in lags)
+    return [float(np.mean([x[i] for x in lags])) for i in range(depth)]
+
+
+def _net_force(runs: Sequence[LabelStatistics], n_sites: int, rms: float) -> dict[str, float]:
+    """Total force per frame, and its ratio to what independent forces would sum to."""
+    values = np.asarray([v for r in runs for v in r.net_force])
+    random_walk = rms * np.sqrt(3 * n_sites)
+    return {
+        "mean": float(values.mean()),
+        "max": float(values.max()),
+        "relative_to_random": float(values.mean() / random_walk) if random_walk > 0 else 0.0,
+    }
+
+
+def _stress(
+    runs: Sequence[LabelStatistics], n_frames: int, n_sites: int, force_rms: float
+) -> dict[str, Any]:
+    """Spread of the stress labels and the loss weights that it suggests.
+
+    Inverse variances per component are the statistical optimum.  For a loss of means over
+    components (as in nequip) the ratio is that of the numbers of components as well:
+    ``(6 / 3 n_sites) force_rms^2 / stress_std^2``.
+    """
+    deviations = np.concatenate([np.stack(r.stress) - np.mean(r.stress, axis=0) for r in runs])
+    per_component = deviations.std(axis=0, ddof=len(runs))
+    std = float(np.sqrt(np.mean(per_component**2)))
+    mean = np.mean(np.concatenate([np.stack(r.stress) for r in runs]), axis=0)
+    result: dict[str, Any] = {
+        "stress_mean_voigt": [float(x) for x in mean],
+        "stress_std_voigt": [float(x) for x in per_component],
+        "stress_std": std,
+        "stress_std_bar": std * EV_PER_A3_IN_BAR,
+    }
+    if std > 0 and force_rms > 0:
+        result["suggested_loss_weights"] = {
+            "inverse_variance_force": 1.0 / force_rms**2,
+            "inverse_variance_stress": 1.0 / std**2,
+            "stress_to_force_ratio_of_means": 2.0 * force_rms**2 / (n_sites * std**2),
+        }
+    return result
