@@ -14,6 +14,10 @@ from types import ModuleType
 
 import pytest
 
+import cgpot.lammps.config
+import cgpot.report.limits
+import cgpot.training.config
+from cgpot.core.config import load_yaml
 from cgpot.core.errors import ConfigError, InputError, ToolError
 
 DRIVER = Path(__file__).resolve().parents[2] / "workflows" / "run.py"
@@ -200,3 +204,29 @@ def test_missing_input_and_unknown_stage(run: ModuleType, chain: Path) -> None:
         run.run_chain(chain, chain.parent / "out", 1, [])
     with pytest.raises(ConfigError, match="no stage 'middle'; expected one of left, right, total"):
         run.run_chain(chain, chain.parent / "out", 1, ["middle"])
+
+
+@pytest.mark.parametrize("name", ["demo", "benzene"])
+def test_the_chains_of_the_repository(run: ModuleType, tmp_path: Path, name: str) -> None:
+    """Placeholders, files and order are right; every settings file is that of its command."""
+    folder = DRIVER.parent / "systems" / "benzene"
+    _, stages = run.load_chain(folder / f"{name}.yaml", tmp_path / "out")
+    assert stages[-1].name == "report"
+    assert {s.name for s in stages[-1].after} >= {"analyze", "train", "deploy", "aa-speed"}
+    for stage in stages:
+        for path in stage.inputs:
+            assert path.exists() or tmp_path in path.parents
+        for word in stage.command:
+            if word.startswith(str(folder)) and Path(word).suffix == ".yaml":
+                assert Path(word) in stage.inputs, f"{stage.name}: {word} is no input"
+    load = {
+        "train": cgpot.training.config.TrainConfig,
+        "md": cgpot.lammps.config.MdConfig,
+        "limits": cgpot.report.limits.Limits,
+    }
+    for path in sorted(folder.glob("*.yaml")):
+        model = load.get(path.stem.split("_")[0])
+        if model is cgpot.lammps.config.MdConfig:
+            cgpot.lammps.config.load_config(path, {"start": "x", "model": "y"})
+        elif model is not None:
+            load_yaml(path, model)
