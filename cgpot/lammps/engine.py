@@ -29,7 +29,7 @@ _UNSTABLE = (
     "Non-numeric",
     "Out of range atoms",
     "Bond atoms missing",
-    "Atom IDs must be consecutive",
+    "Cannot zero Langevin force of 0 atoms",
     "simulation unstable",
 )
 
