@@ -85,6 +85,11 @@ class PriorConfig(StrictModel):
         False, description="impose the mean virial of the training frames on the spline"
     )
     smooth: float = Field(1e-6, ge=0, description="penalty on second differences, relative")
+    refit: bool = Field(
+        True,
+        description="after training, refit the spline to what the network leaves of the labels; "
+        "with stress labels the mean virial of the training frames is imposed",
+    )
 
 
 class LossConfig(StrictModel):

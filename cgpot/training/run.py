@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,11 @@ class Folder:
     def pair(self) -> Path:
         """Pair part inside the model."""
         return self.path / "pair.json"
+
+    @property
+    def refit(self) -> Path:
+        """Pair part of the final model, refitted beside the trained network."""
+        return self.path / "pair_refit.json"
 
     @property
     def yardstick(self) -> Path:
@@ -389,6 +395,33 @@ def _batches(folder: Folder) -> tuple[int, int | None]:
     return int(record["batches"]), int(record["total"])
 
 
+def _refit(
+    config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet: bool
+) -> PairTable:
+    """Refit the pair part beside the network of the best epoch; writes pair_refit.json."""
+    from cgpot.training import evaluate as ev
+    from cgpot.training.refit import refit_pair
+
+    model = ev.load_model(folder.best)
+    with progress("pair refit", len(frames), quiet=quiet) as advance:
+
+        def labels() -> Iterator[tuple[CGFrame, np.ndarray, np.ndarray]]:
+            for item in ev.model_labels(model, frames):
+                advance(1)
+                yield item
+
+        table = refit_pair(
+            labels(),
+            len(frames),
+            PairTable.read(folder.pair),
+            temperature=config.system.temperature,
+            smooth=config.prior.smooth,
+            match_mean_virial=config.loss.stress not in (None, 0),
+        )
+    table.write(folder.refit)
+    return table
+
+
 def _finish(
     config: TrainConfig, folder: Folder, frames: dict[str, list[CGFrame]], *, quiet: bool
 ) -> dict[str, Any]:
@@ -400,8 +433,13 @@ def _finish(
     from cgpot.training import evaluate as ev
 
     torch.set_num_threads(config.threads)
-    with atomic_path(folder.final) as temporary:
-        shutil.copyfile(folder.best, temporary)
+    refitted = None
+    if config.prior.type == "spline" and config.prior.refit:
+        refitted = _refit(config, folder, frames["train"], quiet=quiet)
+        ev.save_checkpoint_with_pair(folder.best, folder.final, refitted.coefficients)
+    else:
+        with atomic_path(folder.final) as temporary:
+            shutil.copyfile(folder.best, temporary)
     model = ev.load_model(folder.final)
     test = frames["test"]
     with progress("evaluating", len(test), quiet=quiet) as advance:
@@ -463,6 +501,7 @@ def _finish(
         "density_kg_m3": float(np.mean([frame.density for frame in frames["train"]])),
         "dtype": config.model.dtype,
         "prior": config.prior.type,
+        "refit": refitted.info["refit"] if refitted is not None else None,
     }
 
 
@@ -475,6 +514,7 @@ def _manifest(config: TrainConfig, folder: Folder) -> None:
         for path in (
             folder.final,
             folder.pair,
+            folder.refit,
             folder.yardstick,
             folder.nequip,
             folder.metrics,
