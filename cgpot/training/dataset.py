@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from nequip.data import AtomicDataDict
 from nequip.data.dataset import AtomicDataset
+from torch.utils.data import DataLoader, Sampler
 
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.extxyz import read_frames
@@ -104,6 +105,38 @@ class CGDataset(AtomicDataset):
             to_data(self.frames[int(k)], *self._graphs[int(k)], stress=self._stress)
             for k in indices
         ]
+
+
+class EpochSampler(Sampler[int]):
+    """A permutation per epoch, decided by the seed and the number of the epoch alone.
+
+    nequip's data module does not bring its shuffling back after a restart (its generator is
+    made before the saved state arrives); Lightning tells this sampler the epoch instead.
+
+    Args:
+        size: number of frames.
+        seed: of the permutations.
+    """
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size = size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation (called by Lightning at the start of an epoch)."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        yield from np.random.default_rng([self.seed, self.epoch]).permutation(self.size).tolist()
+
+    def __len__(self) -> int:
+        return self.size
+
+
+def shuffled_loader(dataset: CGDataset, seed: int, **options: Any) -> DataLoader[Any]:
+    """A `DataLoader` that shuffles with `EpochSampler`; options are those of `DataLoader`."""
+    return DataLoader(dataset, sampler=EpochSampler(len(dataset), seed), **options)
 
 
 def check_frame(

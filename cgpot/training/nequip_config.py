@@ -243,7 +243,11 @@ def build(
             "seed": config.seed,
             "train_dataset": dataset(config.data.train),
             "val_dataset": [dataset(config.data.val)],
-            "train_dataloader": {**loader, "shuffle": True},
+            "train_dataloader": {
+                **loader,
+                "_target_": "cgpot.training.dataset.shuffled_loader",
+                "seed": config.seed,
+            },
             "val_dataloader": dict(loader),
         },
         "trainer": trainer,
