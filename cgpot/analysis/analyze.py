@@ -113,7 +113,7 @@ def analyze(task: AnalysisInput, output: str | Path, *, quiet: bool = False) -> 
         "density_aa": density,
         "runs": sections,
         "parity": analyse_parity(task.parity) if task.parity else None,
-        "caveats": _caveats(reference, npt, sections, scans),
+        "caveats": _caveats(reference, npt, sections, [*reference_scans, *npt_scans]),
     }
     return _write(task, runs, result, Path(output))
 
@@ -195,6 +195,7 @@ def _caveats(
 ) -> list[str]:
     found: list[str] = []
     bare = [s.file.name for s in scans if not s.manifest]
+    bare += [f"the run {run['name']}" for run in runs if not run["manifest"]]
     if bare:
         found.append(f"No manifest beside {', '.join(sorted(set(bare)))}: the origin is not known.")
     for what, section in (("reference", reference), ("NPT reference", npt)):

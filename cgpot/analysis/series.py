@@ -15,7 +15,7 @@ from cgpot.core.statistics import MIN_SAMPLES, Estimate, estimate
 from cgpot.core.units import EV_PER_A3_IN_BAR, KB
 
 Array = NDArray[np.float64]
-PLOT_POINTS = 240
+PLOT_POINTS = 150
 JACKKNIFE_BLOCKS = 10
 
 

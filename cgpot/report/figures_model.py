@@ -9,7 +9,7 @@ import numpy as np
 
 from cgpot.core.units import KB
 from cgpot.report.gather import Gathered
-from cgpot.report.numbers import dig, plus_minus, real
+from cgpot.report.numbers import dig, plus_minus, real, scientific
 from cgpot.report.svg import AA, CG, CG2, INK, MUTED, PAPER, WIDTH, Figure, drawing, to_svg
 from cgpot.report.verdict import runs_of
 
@@ -195,7 +195,7 @@ def _curves(metrics: dict[str, Any], result: dict[str, Any] | None) -> Figure | 
                             **style,
                         )
                 axes.set_ylabel("loss")
-                axes.legend(loc="upper right")
+                axes.legend(loc="upper center", ncols=2)
             elif panel == "force":
                 axes.plot(epoch, metrics["val_force_rmse"], color=CG, **style)
                 axes.set_ylabel("force RMSE\neV/Å")
@@ -343,7 +343,7 @@ def _drift(run: dict[str, Any]) -> Figure:
         axes.set_ylabel("total energy / meV per bead")
         alt = (
             "Total energy of the NVE run about its mean; drift "
-            f"{drift['relative_per_ps']:.1e} of the kinetic energy per ps."
+            f"{scientific(drift['relative_per_ps'])} of the kinetic energy per ps."
         )
         svg = to_svg(figure, "drift", alt)
     return Figure(
@@ -351,8 +351,9 @@ def _drift(run: dict[str, Any]) -> Figure:
         title="Energy conservation (NVE)",
         alt=alt,
         caption="Without a thermostat the total energy must stay. Dashed: straight line, "
-        f"{drift['relative_per_ps']:.1e} of the kinetic energy per ps "
-        f"({drift['ev_per_bead_ps']:.1e} ± {drift['error_ev_per_bead_ps']:.0e} eV per bead "
+        f"{scientific(drift['relative_per_ps'])} of the kinetic energy per ps "
+        f"({scientific(drift['ev_per_bead_ps'])} ± "
+        f"{scientific(drift['error_ev_per_bead_ps'], 0)} eV per bead "
         "and ps).",
         svg=svg,
     )
@@ -374,6 +375,12 @@ def _displacement(analysis: dict[str, Any], runs: list[dict[str, Any]]) -> Figur
                 found["lag_ps"], found["msd_A2"], color=colour, ls=dash, label=f"{name}: {value}"
             )
             texts.append(f"{name} {value}")
+        from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("time / ps")
         axes.set_ylabel("mean square displacement / Å²")
         axes.legend(loc="upper left", title="D / 10⁻⁹ m²/s", title_fontsize=9.5)

@@ -48,6 +48,19 @@ def signed(value: float | None, digits: int, unit: str = "") -> str:
     return f"{text} {unit}".rstrip()
 
 
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def scientific(value: float | None, digits: int = 1) -> str:
+    """``−6.4 × 10⁻⁶``."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if value == 0.0:
+        return "0"
+    mantissa, exponent = f"{value:.{digits}e}".split("e")
+    return f"{_minus(mantissa)} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+
+
 def dig(data: Any, *path: str | int) -> Any:
     """A value deep in plain data, or None where a step is missing."""
     for key in path:

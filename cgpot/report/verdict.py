@@ -9,7 +9,7 @@ from typing import Any
 
 from cgpot.report.gather import Gathered
 from cgpot.report.limits import Limits
-from cgpot.report.numbers import MISSING, dig, number, plus_minus, real, signed
+from cgpot.report.numbers import MISSING, dig, number, plus_minus, real, scientific, signed
 
 MET, MISSED, UNKNOWN, INFO = "met", "missed", "not measured", "no limit"
 
@@ -101,9 +101,13 @@ def _notes(
     if halves is not None and limit and abs(halves) > share * limit:
         notes.append(
             "the reference's own two halves differ by more than "
-            f"{share:.2g} of the limit: a longer reference would decide more"
+            f"{_share(share)} of the limit: a longer reference would decide more"
         )
     return "; ".join(notes)
+
+
+def _share(share: float) -> str:
+    return "a third" if abs(share - 1 / 3) < 1e-3 else f"{100 * share:.0f} %"
 
 
 def _structure_rows(
@@ -358,9 +362,9 @@ def _drift_row(analysis: dict[str, Any], limits: Limits) -> Row | None:
         status=_status(drift, limit),
         texts={
             "aa": "–",
-            "cg": MISSING if drift is None else f"{drift:.1e} per ps".replace("-", "−"),
+            "cg": MISSING if drift is None else f"{scientific(drift)} per ps",
             "difference": "–",
-            "limit": _limit(limit, "≤ {:.0e} per ps"),
+            "limit": "–" if limit is None else f"≤ {scientific(limit, 0)} per ps",
             "halves": "–",
         },
     )
