@@ -83,6 +83,9 @@ def register(app: typer.Typer) -> None:
         force_decimals: Annotated[
             int, typer.Option(min=2, max=8, help="Decimals of forces, eV/Å.")
         ] = 5,
+        report: Annotated[
+            bool, typer.Option(help="Write <name>.report.json: labels, g(r), density.")
+        ] = True,
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     ) -> None:
         """Map a trajectory with forces and virial to a data set for training."""
@@ -134,3 +137,11 @@ def register(app: typer.Typer) -> None:
             )
         for note in result.notes:
             typer.echo(f"  note: {note}")
+        if report and result.n_frames > 1:
+            from cgpot.cli.dataset import print_summary
+            from cgpot.core.files import write_json
+            from cgpot.dataset.build import report_on, report_path
+
+            facts = report_on(output, quiet=quiet)
+            write_json(report_path(output), facts)
+            print_summary(facts, f"Labels of {output.name}")

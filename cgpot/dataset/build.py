@@ -19,7 +19,7 @@ from cgpot.core.manifest import check_manifest, write_manifest
 from cgpot.core.progress import progress
 from cgpot.core.structure import half_box
 from cgpot.dataset.labels import LabelStatistics
-from cgpot.dataset.report import build_report, read_engine_pressure
+from cgpot.dataset.report import build_report, read_engine_pressure, thermo_path
 from cgpot.dataset.split import SUBSETS, UNUSED, FrameIndex, SplitPlan, assign, scan
 
 RDF_R_MAX = 15.0
@@ -61,6 +61,13 @@ def r_max_for(indices: Sequence[FrameIndex]) -> float:
     """Upper end of g(r): 15 Å or half the smallest box, Å."""
     smallest = min(half_box(cell) for index in indices for cell in index.cells)
     return min(RDF_R_MAX, float(np.floor(smallest * 100.0) / 100.0))
+
+
+def report_path(data_set: str | Path) -> Path:
+    """Name of the report beside a mapped file."""
+    return thermo_path(data_set).with_name(
+        thermo_path(data_set).name.removesuffix(".thermo.csv") + ".report.json"
+    )
 
 
 def report_on(path: str | Path, *, quiet: bool = False) -> dict[str, Any]:

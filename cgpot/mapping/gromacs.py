@@ -300,22 +300,53 @@ class TrrTrajectory:
                 )
 
 
+def _edr_terms(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Time and the terms that are needed, by name, (n,) each.
+
+    pyedr's own functions take a truncated file for one that ends; the reader's position after
+    the last frame tells.
+
+    Raises:
+        InputError: not an .edr, or truncated.
+    """
+    import pyedr.pyedr as reader
+
+    wanted = (*VIRIAL_TERMS, "Pressure", "Temperature", "Volume")
+    rows: list[list[float]] = []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            stream = reader.EDRFile(str(path))
+            names = [str(item.name) for item in stream.nms]
+            columns = {name: names.index(name) for name in wanted if name in names}
+            end = stream.data.get_position()
+            for frame in stream:
+                end = stream.data.get_position()
+                if frame.ener:
+                    rows.append([frame.t] + [frame.ener[i].e for i in columns.values()])
+            total = len(stream.data.get_buffer())
+    except (OSError, EOFError, ValueError, RuntimeError, IndexError, struct.error) as err:
+        raise InputError(
+            f"truncated or not an .edr, after {len(rows)} entries: {err!r}", file=path
+        ) from err
+    if end != total:
+        raise InputError(
+            f"truncated: {total - end} bytes of an incomplete entry follow entry {len(rows)}",
+            file=path,
+        )
+    table = np.asarray(rows, dtype=np.float64).reshape(-1, len(columns) + 1)
+    return {"Time": table[:, 0], **{name: table[:, i + 1] for i, name in enumerate(columns)}}
+
+
 def read_edr(path: str | Path) -> ThermoSeries:
     """Virial, pressure, temperature and volume of an .edr.
 
     Raises:
         InputError: not an .edr, truncated, no virial, or NaN (the time is named).
     """
-    import pyedr
-
     p = require_file(path, "energy file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            terms = pyedr.edr_to_dict(str(p))
-    except (OSError, EOFError, ValueError, RuntimeError, IndexError, struct.error) as err:
-        raise InputError(f"truncated or not an .edr: {err!r}", file=p) from err
-    times = np.asarray(terms["Time"], dtype=np.float64)
+    terms = _edr_terms(p)
+    times = terms["Time"]
     if not len(times):
         raise InputError("the energy file holds no frame", file=p)
     missing = [name for name in VIRIAL_TERMS if name not in terms]
@@ -328,7 +359,7 @@ def read_edr(path: str | Path) -> ThermoSeries:
     _, last = np.unique(times[::-1], return_index=True)
     rows = np.sort(len(times) - 1 - last)
     times = times[rows]
-    xi = np.stack([np.asarray(terms[n], dtype=np.float64)[rows] for n in VIRIAL_TERMS], axis=1)
+    xi = np.stack([terms[n][rows] for n in VIRIAL_TERMS], axis=1)
     bad = np.flatnonzero(~np.isfinite(xi).all(axis=1))
     if len(bad):
         raise InputError(f"the virial at {times[bad[0]]:g} ps holds NaN or infinity", file=p)
@@ -336,7 +367,7 @@ def read_edr(path: str | Path) -> ThermoSeries:
     def series(name: str, factor: float = 1.0) -> NDArray[np.float64] | None:
         if name not in terms:
             return None
-        return np.asarray(terms[name], dtype=np.float64)[rows] * factor
+        return terms[name][rows] * factor
 
     return ThermoSeries(
         path=p,

@@ -78,7 +78,8 @@ def open_system(
     other = _engine(traj, GROMACS_TRAJECTORIES, DUMP_SUFFIXES)
     if engine != other:
         raise InputError(
-            f"a {other} trajectory with the {engine} topology {top.name}; expected files of one run",
+            f"a {other} trajectory with the {engine} topology {top.name}; expected files of one "
+            "run",
             file=traj,
         )
     if engine == "GROMACS":
