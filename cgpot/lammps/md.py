@@ -16,7 +16,7 @@ from typing import Any
 from cgpot.core.errors import ConfigError, DataError, ToolError
 from cgpot.core.files import read_json, require_file, sha256_file, write_json, write_text
 from cgpot.core.frame import CGFrame
-from cgpot.core.manifest import write_manifest
+from cgpot.core.manifest import manifest_path, write_manifest
 from cgpot.core.progress import progress
 from cgpot.lammps.config import MAY_CHANGE, Ensemble, MdConfig
 from cgpot.lammps.data import write_data
@@ -42,7 +42,12 @@ EXPLOSION_FACTOR = 10.0
 
 
 def run_md(
-    ensemble: Ensemble, config: MdConfig, folder: str | Path, *, quiet: bool = False
+    ensemble: Ensemble,
+    config: MdConfig,
+    folder: str | Path,
+    *,
+    fresh: bool = False,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Run, or continue, CG molecular dynamics.
 
@@ -50,6 +55,7 @@ def run_md(
         ensemble: nvt, npt or nve.
         config: settings.
         folder: run folder, created if need be.
+        fresh: start anew: remove the files of an earlier run from the folder first.
         quiet: no progress bar.
 
     Returns:
@@ -79,6 +85,8 @@ def run_md(
 
     where.mkdir(parents=True, exist_ok=True)
     with folder_lock(where) as lock:
+        if fresh:
+            _clear(where)
         _claim(where, ensemble, config)
         write_data(where / "system.data", frame)
         write_text(where / "in.deck", text)
@@ -148,6 +156,18 @@ def _deck_values(
     return values
 
 
+def _clear(folder: Path) -> None:
+    """Remove the files that a run writes; others stay."""
+    names = [TRAJECTORY, THERMO, RESULT, SETTINGS, "in.deck", "system.data", "run.final.data"]
+    files = [folder / name for name in names]
+    files.append(manifest_path(folder / RESULT))
+    for ending in ("log", "out", "dump"):
+        files += segment_files(folder, ending)
+    files += folder.glob("run.restart.*")
+    for path in files:
+        path.unlink(missing_ok=True)
+
+
 def _claim(folder: Path, ensemble: Ensemble, config: MdConfig) -> None:
     """Record the settings of the run, or compare them with those recorded.
 
@@ -170,13 +190,15 @@ def _claim(folder: Path, ensemble: Ensemble, config: MdConfig) -> None:
                 continue
             raise ConfigError(
                 f"the folder holds a run with {before.get(key)!r}, not {value!r}; "
-                "choose another folder (or remove this one)",
+                "choose another folder, or start anew with --fresh",
                 file=path,
                 key=key,
             )
     elif segment_files(folder, "log"):
         raise ConfigError(
-            f"the folder holds logs of a run but no {SETTINGS}; choose another folder", file=folder
+            f"the folder holds logs of a run but no {SETTINGS}; choose another folder, or start "
+            "anew with --fresh",
+            file=folder,
         )
     write_json(path, settings)
 

@@ -380,6 +380,10 @@ def test_settings_that_do_not_fit(tmp_path: Path, lj_data: Path, lj_file: Path) 
     lj_file.write_text(lj_file.read_text().replace("5.0", "5.1"))
     with pytest.raises(ConfigError, match="key 'pair_file_sha256'"):
         run_md("nvt", load_config(None, good), out, quiet=True)
+    (out / "keep.txt").write_text("not of the run")
+    run_md("nvt", load_config(None, good), out, fresh=True, quiet=True)
+    assert len(result(out)["segments"]) == 1
+    assert (out / "keep.txt").is_file()
     (out / "settings.json").unlink()
     with pytest.raises(ConfigError, match=r"logs of a run but no settings\.json"):
         run_md("nvt", load_config(None, good), out, quiet=True)
