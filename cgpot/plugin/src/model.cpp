@@ -3,13 +3,17 @@
 
 #include "graph.h"
 
+#include <sstream>
 #include <stdexcept>
 
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/DeviceGuard.h>
+#include <c10/core/InferenceMode.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
-#include <torch/types.h>
 #include <torch/version.h>
 
 namespace torch::cuda {
@@ -39,7 +43,7 @@ template <typename F> auto with_reason(const char *what, F &&f) -> decltype(f())
 
 struct Model::Torch {
   std::unique_ptr<Loader> loader;
-  torch::Device device{torch::kCPU};
+  c10::Device device{at::kCPU};
   at::Tensor energies, gradient;    // the last result, on the CPU in double precision
 };
 
@@ -52,6 +56,18 @@ std::string Model::torch_version()
 int Model::cuda_devices()
 {
   return static_cast<int>(torch::cuda::device_count());
+}
+
+std::string Model::missing_instructions(const std::string &wanted)
+{
+  std::istringstream words(wanted);
+  for (std::string word; words >> word;) {
+#if defined(__x86_64__)
+    if (word == "AVX2" && !__builtin_cpu_supports("avx2")) return word;
+    if (word.compare(0, 6, "AVX512") == 0 && !__builtin_cpu_supports("avx512f")) return word;
+#endif
+  }
+  return "";
 }
 
 std::map<std::string, std::string> Model::metadata(const std::string &path)
@@ -67,7 +83,7 @@ Model::Model(const std::string &path, const std::string &device, int device_inde
 {
   const bool cuda = device == "cuda";
   if (cuda)
-    torch_->device = torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(device_index));
+    torch_->device = c10::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device_index));
   with_reason("torch cannot load the model", [&] {
     if (!cuda) at::set_num_threads(threads);
     const c10::DeviceGuard guard(torch_->device);
@@ -85,13 +101,13 @@ Model::Result Model::evaluate(const Graph &graph)
     const c10::DeviceGuard guard(torch_->device);
     const auto n = static_cast<std::int64_t>(graph.padded_nodes);
     const auto e = static_cast<std::int64_t>(graph.padded_edges);
-    const auto real = torch::TensorOptions().dtype(torch::kFloat64);
-    const auto integer = torch::TensorOptions().dtype(torch::kInt64);
+    const auto real = at::TensorOptions().dtype(at::kDouble);
+    const auto integer = at::TensorOptions().dtype(at::kLong);
     const auto wrap = [&](const void *data, at::IntArrayRef shape, const at::TensorOptions &o) {
-      return torch::from_blob(const_cast<void *>(data), shape, o).to(torch_->device);
+      return at::from_blob(const_cast<void *>(data), shape, o).to(torch_->device);
     };
     std::vector<at::Tensor> inputs{
-        torch::zeros({n, 3}, real.device(torch_->device)),
+        at::zeros({n, 3}, real.device(torch_->device)),
         wrap(graph.index.data(), {2, e}, integer),
         wrap(graph.types.data(), {n}, integer),
         wrap(graph.vectors.data(), {e, 3}, real),
@@ -101,7 +117,7 @@ Model::Result Model::evaluate(const Graph &graph)
       throw std::runtime_error("its outputs are not the energy of each bead and the gradient of "
                                "each edge");
     const auto host = [](const at::Tensor &t) {
-      return t.to(torch::kCPU, torch::kFloat64).contiguous();
+      return t.to(at::kCPU, at::kDouble).contiguous();
     };
     torch_->energies = host(outputs[0]);
     torch_->gradient = host(outputs[1]);

@@ -23,6 +23,10 @@ class Model {
   // Throws std::runtime_error when the file is not such an archive.
   static std::map<std::string, std::string> metadata(const std::string &path);
 
+  // From a model's list of instruction sets ("AVX512 AVX512_VNNI") the first that this processor
+  // does not have; empty when it has all (or they are not known by name).
+  static std::string missing_instructions(const std::string &wanted);
+
   // device: "cpu" or "cuda"; device_index: which CUDA device; threads: for the CPU.
   // Throws std::runtime_error with the reason from torch.
   Model(const std::string &path, const std::string &device, int device_index, int threads);

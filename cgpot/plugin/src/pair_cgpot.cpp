@@ -16,10 +16,12 @@
 #include "utils.h"
 
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <stdexcept>
 
 using namespace LAMMPS_NS;
 
@@ -166,6 +168,13 @@ void PairCGPot::open_model(const std::string &path)
       throw std::runtime_error("compiled for the device '" + compiled_for + "', but " +
                                sidecar->path + " says '" + sidecar->device + "'");
 
+    if (sidecar->device == "cpu") {
+      const std::string missing = cgpot::Model::missing_instructions(strings["AOTI_CPU_ISA"]);
+      if (!missing.empty())
+        throw std::runtime_error("compiled for a processor with " + missing + ", which this one "
+                                 "does not have: compile it here with `cgpot deploy`");
+    }
+
     int device_index = -1;
     device_text = "cpu, " + std::to_string(thread_count()) + " thread(s)";
     if (sidecar->device == "cuda") {
@@ -207,7 +216,13 @@ void PairCGPot::map_types(int narg, char **arg)
   const auto &names = sidecar_->bead_names;
   for (int i = 1; i <= atom->ntypes; ++i) {
     const std::string name = arg[i - 1];
-    if (name == "NULL") continue;
+    if (name == "NULL") {
+      if (!utils::strmatch(force->pair_style, "^hybrid"))
+        error->all(FLERR, "pair_coeff for cgpot: atom type " + std::to_string(i) +
+                              " needs a bead name (the model has: " + joined(names) +
+                              "); NULL is for pair_style hybrid");
+      continue;
+    }
     for (std::size_t k = 0; k < names.size(); ++k)
       if (names[k] == name) type_map_[static_cast<std::size_t>(i)] = static_cast<int>(k);
     if (type_map_[static_cast<std::size_t>(i)] < 0)
@@ -238,8 +253,8 @@ void PairCGPot::init_style()
 double PairCGPot::init_one(int i, int j)
 {
   if (setflag[i][j] == 0 && setflag[j][i] == 0)
-    error->all(FLERR, "pair_style cgpot: atom types " + std::to_string(i) + " and " +
-                          std::to_string(j) + " have no bead names; NULL is for pair_style hybrid");
+    error->all(FLERR, "pair_style cgpot: no bead names for atom types " + std::to_string(i) +
+                          " and " + std::to_string(j));
   return cutoff_;
 }
 

@@ -3,6 +3,7 @@
 
 #include "json.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>

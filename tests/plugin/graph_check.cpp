@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Reads a configuration, builds its graph from a neighbour list of all pairs, prints the graph.
+//
+// Input: cutoff, length scale, number of owned atoms, of all atoms, of types; the model type of
+// each type; then for each atom: id, type, x, y, z.
+#include "graph.h"
+
+#include <cstdio>
+#include <iostream>
+#include <vector>
+
+int main()
+{
+  double cutoff, scale;
+  int nlocal, nall, ntypes;
+  std::cin >> cutoff >> scale >> nlocal >> nall >> ntypes;
+  std::vector<int> type_map(ntypes + 1, -1);
+  for (int t = 1; t <= ntypes; ++t) std::cin >> type_map[t];
+  std::vector<long> id(nall);
+  std::vector<int> type(nall);
+  std::vector<double> x(3 * nall);
+  std::vector<const double *> rows(nall);
+  for (int i = 0; i < nall; ++i) {
+    std::cin >> id[i] >> type[i] >> x[3 * i] >> x[3 * i + 1] >> x[3 * i + 2];
+    rows[i] = &x[3 * i];
+  }
+  std::vector<int> owner;
+  const int orphan = cgpot::map_owners(id.data(), nlocal, nall, owner);
+  if (orphan >= 0) {
+    std::printf("orphan %d\n", orphan);
+    return 0;
+  }
+  const int bit = 1 << 30;    // LAMMPS marks special neighbours in the upper bits
+  std::vector<std::vector<int>> lists(nlocal);
+  std::vector<const int *> first(nlocal);
+  std::vector<int> ilist, count(nlocal);
+  for (int i = 0; i < nlocal; ++i) {
+    for (int j = 0; j < nall; ++j)
+      if (j != i) lists[i].push_back(j % 2 ? j : j | bit);
+    first[i] = lists[i].data();
+    count[i] = static_cast<int>(lists[i].size());
+    ilist.push_back(i);
+  }
+  const cgpot::NeighborView view{nlocal, ilist.data(), count.data(), first.data(), bit - 1};
+  cgpot::GraphBuilder builder(cutoff, scale);
+  builder.build(rows.data(), type.data(), nall, owner.data(), type_map, view);
+  // a second time: buffers are used again
+  const cgpot::Graph &g = builder.build(rows.data(), type.data(), nall, owner.data(), type_map, view);
+  std::printf("sizes %d %zu %d %zu %.17g\n", g.nodes, g.edges, g.padded_nodes, g.padded_edges,
+              g.shortest);
+  for (int n = 0; n < g.padded_nodes; ++n)
+    std::printf("node %d %ld\n", n < g.nodes ? g.atoms[n] : -1, static_cast<long>(g.types[n]));
+  for (std::size_t e = 0; e < g.padded_edges; ++e)
+    std::printf("edge %ld %ld %.17g %.17g %.17g\n", static_cast<long>(g.centers()[e]),
+                static_cast<long>(g.neighbors()[e]), g.vectors[3 * e], g.vectors[3 * e + 1],
+                g.vectors[3 * e + 2]);
+  // a gradient that is no central force: g_e = (y, 2 z, x)
+  std::vector<double> gradient;
+  for (std::size_t e = 0; e < g.padded_edges; ++e)
+    for (const double v : {g.vectors[3 * e + 1], 2 * g.vectors[3 * e + 2], g.vectors[3 * e]})
+      gradient.push_back(v);
+  cgpot::Tally tally;
+  tally.total_virial = tally.atom_virial = true;
+  tally.sum(g, gradient.data());
+  std::printf("virial");
+  for (const double w : tally.virial) std::printf(" %.17g", w);
+  std::printf("\n");
+  for (int n = 0; n < g.nodes; ++n) {
+    std::printf("tally");
+    for (int k = 0; k < 3; ++k) std::printf(" %.17g", tally.forces[3 * n + k]);
+    for (int k = 0; k < 9; ++k) std::printf(" %.17g", tally.virials[9 * n + k]);
+    std::printf("\n");
+  }
+}
