@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mapping_trr import write_trr
 
 from cgpot.core.errors import InputError
 from cgpot.core.units import EV_PER_A3_IN_BAR, KJ_MOL
@@ -30,28 +31,6 @@ def sites_of(raw: Path, mapping: Path, name: str = "flexible") -> SiteMap:
 
 def nearest(d: np.ndarray, length: float) -> np.ndarray:
     return d - length * np.rint(d / length)
-
-
-def write_trr(
-    path: Path, frames: int, *, atoms: int = 24, forces: bool = True, nan: int | None = None
-) -> None:
-    """A synthetic .trr through MDAnalysis's writer."""
-    import MDAnalysis
-
-    rng = np.random.default_rng(1)
-    universe = MDAnalysis.Universe.empty(atoms, trajectory=True, forces=forces)
-    universe.dimensions = [30.0, 30.0, 30.0, 90.0, 90.0, 90.0]
-    with MDAnalysis.Writer(str(path), atoms) as writer:
-        for i in range(frames):
-            universe.atoms.positions = rng.uniform(0, 30, (atoms, 3))
-            if forces:
-                values = rng.normal(size=(atoms, 3))
-                if i == nan:
-                    values[5] = np.nan
-                universe.atoms.forces = values
-            universe.trajectory.ts.time = 0.5 * i
-            universe.trajectory.ts.data["step"] = i
-            writer.write(universe.atoms)
 
 
 def test_positions_and_forces_are_those_of_mdanalysis(raw: Path, mapping: Path) -> None:
