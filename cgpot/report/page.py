@@ -52,6 +52,7 @@ def render(
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined
     )
+    environment.filters["tie"] = tie
     speed = speed_figure(data)
     now = datetime.datetime.now(datetime.UTC)
     return environment.get_template("template.html.j2").render(
@@ -85,6 +86,13 @@ def render(
         hashes=hashes(data),
         date=now.strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def tie(text: str) -> str:
+    """Spaces that must not break: around ±, × and before per cent and bar."""
+    for part in (" ± ", " × ", " %", " bar", "≤ ", "≥ ", " ns", " K"):
+        text = text.replace(part, part.replace(" ", "\N{NO-BREAK SPACE}"))
+    return text
 
 
 def summary(rows: list[Row]) -> tuple[str, str]:

@@ -51,7 +51,7 @@ addEventListener("load", () => {
   const found = {
     width: root.clientWidth,
     scroll: root.scrollWidth,
-    wide: wide.slice(0, 5).map((e) => e.tagName + "." + e.className + " " + e.textContent.slice(0, 40)),
+    wide: wide.slice(0, 5).map((e) => `${e.tagName}.${e.className} ${e.textContent.slice(0, 40)}`),
     figures: document.querySelectorAll("figure svg").length,
     empty: empty.length,
     smallest_text: Math.min(...small),
@@ -66,8 +66,9 @@ addEventListener("load", () => {
 FRAME = """<!doctype html><body style="margin:0">
 <iframe src="probe.html" style="border:0;width:{width}px;height:900px"></iframe>
 <pre id="found">nothing</pre>
-<script>addEventListener("message", (e) => {{ document.getElementById("found").textContent = e.data; }});
-</script></body>"""
+<script>addEventListener("message", (e) => {{
+  document.getElementById("found").textContent = e.data;
+}});</script></body>"""
 
 
 def chromium(*arguments: str, profile) -> str:
