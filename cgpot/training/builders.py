@@ -26,3 +26,18 @@ def CGNequIPModel(readout_start: float = 1.0, **kwargs: Any) -> Any:  # noqa: N8
             if READOUT in name:
                 parameter.mul_(readout_start)
     return model
+
+
+def _pack_own_code() -> None:
+    """Let `nequip-package` put `cgpot.training.modules` into the archive, beside nequip's code.
+
+    What that module imports to read pair.json is mocked: an archived model holds its
+    coefficients, and never reads the file.
+    """
+    from nequip.scripts import _package_utils
+
+    _package_utils._INTERNAL_MODULES.add("cgpot")
+    _package_utils._MOCK_MODULES.add("cgpot.training.splines")
+
+
+_pack_own_code()

@@ -84,7 +84,7 @@ class Folder:
 
     @property
     def example(self) -> Path:
-        """One training frame, for shapes when the model is packaged."""
+        """A few training frames: shapes for packaging, and the check of the compiled model."""
         return self.path / "example.extxyz"
 
     @property
@@ -304,7 +304,7 @@ def _prepare(
     prior.yardstick.write(folder.yardstick)
     if prior.table is not None:
         prior.table.write(folder.pair)
-    write_frames(folder.example, frames[:1])
+    write_frames(folder.example, frames[:: max(1, len(frames) // 4)][:4])
     record = build(
         config,
         facts,

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`cgpot deploy`: from a trained model to files that LAMMPS loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("deploy")
+    def deploy_command(
+        training: Path = typer.Argument(..., help="Output folder of 'cgpot train'."),
+        output: Path = typer.Option(..., "-o", "--output", help="Folder for the files."),
+        device: str = typer.Option("cpu", "--device", help="cpu or cuda."),
+        name: str = typer.Option("model", "--name", help="Stem of the files."),
+        quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress bar."),
+    ) -> None:
+        """Package, compile for a device, verify against the checkpoint, and describe."""
+        from rich.console import Console
+        from rich.table import Table
+
+        from cgpot.deploy.run import deploy
+
+        done = deploy(training, output, device=device, name=name, quiet=quiet)
+        console = Console()
+        if done.skipped:
+            console.print(f"{done.sidecar.parent} is up to date; nothing to do")
+        checks = done.content["verification"]
+        table = Table("against the checkpoint", "energy", "forces", "virial")
+        for key in ("package", "compiled"):
+            table.add_row(key, *[f"{checks[key][q]:.1e}" for q in ("energy", "forces", "virial")])
+        console.print(table)
+        console.print(
+            f"{checks['frames']} frames, tolerance {checks['tolerance']:.0e} (relative); "
+            f"pair_coeff * * {name}.nequip.pt2 {' '.join(done.content['bead_names'])}"
+        )

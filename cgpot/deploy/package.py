@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The archive `model.nequip.zip` and the compiled `model.nequip.pt2`, each by a process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from cgpot.core.errors import InputError, ToolError
+from cgpot.core.files import atomic_path, require_file
+
+LOG_LINES = 12
+
+
+def stand_alone(checkpoint: str | Path, example: str | Path, target: Path) -> Path:
+    """Copy a checkpoint so that it needs one example frame instead of the training set.
+
+    Args:
+        checkpoint: model.ckpt of `cgpot train`.
+        example: example.extxyz beside it.
+        target: file to write.
+
+    Raises:
+        InputError: not a checkpoint of `cgpot train`.
+    """
+    import torch
+
+    record = torch.load(
+        require_file(checkpoint, "checkpoint"), map_location="cpu", weights_only=False
+    )
+    try:
+        parameters = deepcopy(record["hyper_parameters"])
+        data = parameters["info_dict"]["data"]
+        dataset = {**data["train_dataset"], "file_path": str(Path(example).resolve())}
+        loader: dict[str, Any] = {"_target_": "torch.utils.data.DataLoader"}
+        parameters["info_dict"]["data"] = {
+            "_target_": data["_target_"],
+            "seed": data["seed"],
+            "train_dataset": dataset,
+            "val_dataset": [dataset],
+            "train_dataloader": loader,
+            "val_dataloader": dict(loader),
+        }
+    except (KeyError, TypeError) as err:
+        raise InputError(
+            f"not a checkpoint of 'cgpot train': {err!r} is missing", file=checkpoint
+        ) from err
+    record["hyper_parameters"] = parameters
+    torch.save(record, target)
+    return target
+
+
+def build_package(checkpoint: str | Path, example: str | Path, output: str | Path) -> Path:
+    """Write `model.nequip.zip` from a checkpoint; project code is packed with it.
+
+    Raises:
+        ToolError: nequip-package failed (end of its output given).
+    """
+    with tempfile.TemporaryDirectory(prefix="cgpot-") as scratch:
+        copy = stand_alone(checkpoint, example, Path(scratch) / "model.ckpt")
+        with atomic_path(output) as temporary:
+            _run(["-m", "nequip.scripts.package", "build", str(copy), str(temporary)])
+    return Path(output)
+
+
+def compile_package(package: str | Path, output: str | Path, device: str) -> Path:
+    """Write `model.nequip.pt2` for a device (see `cgpot.deploy.target`).
+
+    Raises:
+        ToolError: no such device, or the compilation failed (end of its output given).
+    """
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ToolError(
+            "device 'cuda' was asked for, but torch sees none; compile on the machine that "
+            "runs the model (the archive .nequip.zip is made for that)"
+        )
+    with atomic_path(output) as temporary:
+        _run(
+            ["-m", "cgpot.deploy.target", str(package), str(temporary), "--device", device],
+        )
+    return Path(output)
+
+
+def _run(words: Sequence[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, errors="replace", check=False
+    )
+    if done.returncode != 0:
+        tail = (done.stdout + done.stderr).strip().splitlines()[-LOG_LINES:]
+        raise ToolError(
+            f"'python {' '.join(words[:3])} ...' ended with status {done.returncode}:\n"
+            + "\n".join(tail)
+        )

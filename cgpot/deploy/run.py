@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The deployment stage: archive, compile, verify, describe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from cgpot.core.errors import InputError, ManifestError, ToolError
+from cgpot.core.files import read_json, require_file, sha256_file, write_json
+from cgpot.core.manifest import check_manifest, manifest_path, package_versions, write_manifest
+from cgpot.core.progress import progress
+from cgpot.deploy.package import build_package, compile_package
+from cgpot.deploy.verify import verify
+
+STAGE = "deploy"
+FORMAT = "cgpot-model-1"
+TRAINING_FORMAT = "cgpot-training-1"
+Device = Literal["cpu", "cuda"]
+
+
+@dataclass
+class Deployment:
+    """What a call did.
+
+    Attributes:
+        sidecar: path of model.cgpot.json.
+        content: what stands in it.
+        skipped: everything was up to date.
+    """
+
+    sidecar: Path
+    content: dict[str, Any] = field(default_factory=dict)
+    skipped: bool = False
+
+
+def deploy(
+    training: str | Path,
+    output: str | Path,
+    *,
+    device: str = "cpu",
+    name: str = "model",
+    quiet: bool = False,
+) -> Deployment:
+    """Make `<name>.nequip.zip`, `<name>.nequip.pt2` and `<name>.cgpot.json`.
+
+    Args:
+        training: output folder of `cgpot train`.
+        output: folder for the files.
+        device: ``cpu`` or ``cuda``; the compiled file runs there only.
+        name: stem of the files.
+        quiet: no progress bar.
+
+    Raises:
+        InputError: not a finished training folder.
+        ManifestError: the training's files were changed.
+        ToolError: packaging or compiling failed, or there is no such device.
+        DataError: the compiled model differs from the checkpoint.
+    """
+    if device not in ("cpu", "cuda"):
+        raise ToolError(f"unknown device {device!r}; expected 'cpu' or 'cuda'")
+    source = Path(training).resolve()
+    result = training_result(source)
+    checkpoint = require_file(source / "model.ckpt", "checkpoint")
+    example = require_file(source / "example.extxyz", "example frame")
+    folder = Path(output).resolve()
+    package = folder / f"{name}.nequip.zip"
+    compiled = folder / f"{name}.nequip.pt2"
+    sidecar = folder / f"{name}.cgpot.json"
+    digest = sha256_file(checkpoint)
+    if _current(sidecar, digest, device):
+        return Deployment(sidecar, read_json(sidecar), skipped=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in (manifest_path(sidecar), sidecar):
+        stale.unlink(missing_ok=True)
+    with progress("deploy", 3, quiet=quiet) as advance:
+        build_package(checkpoint, example, package)
+        advance(1)
+        compile_package(package, compiled, device)
+        advance(1)
+        record = verify(checkpoint, package, compiled, example, device)
+        advance(1)
+    content = _sidecar(result, digest, package, compiled, device, record)
+    write_json(sidecar, content)
+    write_manifest(
+        sidecar,
+        stage=STAGE,
+        inputs={"model": checkpoint, "result": source / "result.json", "example": example},
+        outputs=[package, compiled],
+        config={"device": device, "name": name},
+    )
+    return Deployment(sidecar, content)
+
+
+def training_result(folder: Path) -> dict[str, Any]:
+    """result.json of a finished training folder, its files unchanged.
+
+    Raises:
+        InputError: no such folder, or the training has not finished.
+        ManifestError: a file was changed since.
+    """
+    if not folder.is_dir():
+        raise InputError("expected the output folder of 'cgpot train'", file=folder)
+    path = folder / "result.json"
+    if not path.is_file():
+        raise InputError(
+            "no result.json: the training has not finished; run 'cgpot train' again, it goes "
+            "on where it stopped",
+            file=folder,
+        )
+    result = read_json(path)
+    if not isinstance(result, dict) or result.get("format") != TRAINING_FORMAT:
+        raise InputError(f"expected format {TRAINING_FORMAT!r}", file=path, key="format")
+    check_manifest(path, stage="training")
+    return result
+
+
+def _versions() -> dict[str, str]:
+    return package_versions(("torch", "nequip"))
+
+
+def _current(sidecar: Path, checkpoint: str, device: str) -> bool:
+    """Whether the files were made from this checkpoint, for this device and these versions."""
+    if not sidecar.is_file() or not manifest_path(sidecar).is_file():
+        return False
+    try:
+        check_manifest(sidecar, stage=STAGE)
+    except ManifestError:
+        return False
+    content = read_json(sidecar)
+    versions = _versions()
+    return bool(
+        content["sha256"].get("model.ckpt") == checkpoint
+        and content["device"] == device
+        and content["torch_version"] == versions["torch"].split("+")[0]
+        and content["nequip_version"] == versions["nequip"]
+    )
+
+
+def _sidecar(
+    result: dict[str, Any],
+    checkpoint: str,
+    package: Path,
+    compiled: Path,
+    device: str,
+    verification: dict[str, Any],
+) -> dict[str, Any]:
+    """Content of model.cgpot.json."""
+    from cgpot.deploy.target import INPUTS, OUTPUTS
+
+    versions = _versions()
+    return {
+        "format": FORMAT,
+        "units": {"energy": "eV", "length": "angstrom"},
+        "bead_names": result["bead_names"],
+        "masses": result["masses"],
+        "cutoff": result["cutoff"],
+        "temperature": result["temperature"],
+        "density_kg_m3": result["density_kg_m3"],
+        "dtype": result["dtype"],
+        "device": device,
+        "torch_version": versions["torch"].split("+")[0],
+        "nequip_version": versions["nequip"],
+        "sha256": {
+            compiled.name: sha256_file(compiled),
+            package.name: sha256_file(package),
+            "model.ckpt": checkpoint,
+        },
+        "inputs": list(INPUTS),
+        "outputs": list(OUTPUTS),
+        "per_edge_type_cutoff": None,
+        "verification": verification,
+        "data": {
+            key: result[key]
+            for key in ("n_train", "force_rmse", "force_rmse_pair_fit", "pressure_residual_bar")
+        },
+    }

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Compiled model and archive against the checkpoint, on stored frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgpot.core.errors import DataError, InputError, ToolError
+from cgpot.core.extxyz import read_frames
+from cgpot.core.files import require_file
+from cgpot.core.frame import CGFrame
+
+Array = NDArray[np.float64]
+
+TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
+"""Largest error of energy, forces and virial, relative to their largest value."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a model says about one frame: eV, eV/Å and eV."""
+
+    energy: float
+    forces: Array
+    virial: Array
+
+
+def frame_data(frame: CGFrame, r_max: float) -> dict[str, Any]:
+    """One frame with its neighbour list as nequip's dictionary."""
+    import torch
+    from nequip.data import AtomicDataDict, compute_neighborlist_, from_dict
+
+    data = from_dict(
+        {
+            AtomicDataDict.POSITIONS_KEY: torch.from_numpy(frame.positions),
+            AtomicDataDict.CELL_KEY: torch.from_numpy(frame.cell).view(1, 3, 3),
+            AtomicDataDict.PBC_KEY: torch.tensor([list(frame.pbc)]),
+            AtomicDataDict.ATOM_TYPE_KEY: torch.from_numpy(frame.topology.types),
+        }
+    )
+    result: dict[str, Any] = compute_neighborlist_(data, r_max)
+    return result
+
+
+def eager_labels(model: Any, frame: CGFrame) -> Labels:
+    """Labels from a nequip `GraphModel`."""
+    from nequip.data import AtomicDataDict
+
+    out = model(frame_data(frame, float(model.metadata["r_max"])))
+    stress = out[AtomicDataDict.STRESS_KEY].detach().double().cpu().numpy().reshape(3, 3)
+    return Labels(
+        float(out[AtomicDataDict.TOTAL_ENERGY_KEY].detach().double()),
+        out[AtomicDataDict.FORCE_KEY].detach().double().cpu().numpy(),
+        -stress * frame.volume,
+    )
+
+
+class CompiledModel:
+    """A `.nequip.pt2` of `cgpot.deploy.target`.
+
+    Raises:
+        InputError: the archive lacks the keys of the target.
+        ToolError: torch cannot load it.
+    """
+
+    def __init__(self, path: str | Path, device: str = "cpu") -> None:
+        import torch
+        from torch._inductor import codecache as _  # noqa: F401
+
+        from cgpot.deploy.target import INPUTS
+
+        self.path = require_file(path, "compiled model")
+        self.device = device
+        try:
+            self._model = torch._inductor.aoti_load_package(str(path))
+            self.metadata = dict(self._model.loader.get_metadata())
+        except Exception as err:
+            first = (str(err).strip().splitlines() or [type(err).__name__])[0]
+            raise ToolError(f"torch cannot load it: {first}", file=path) from err
+        for key in ("r_max", "type_names", "model_dtype", "nequip_aoti_inputs"):
+            if key not in self.metadata:
+                raise InputError(
+                    f"the archive has no {key!r}; expected a file of 'cgpot deploy'", file=path
+                )
+        self._inputs = INPUTS
+
+    def labels(self, frame: CGFrame) -> Labels:
+        """Energy, forces and virial of a frame, summed from the edge gradients."""
+        import torch
+
+        from cgpot.deploy.target import edge_vector_data
+
+        data = edge_vector_data(frame_data(frame, float(self.metadata["r_max"])))
+        energy, gradient = self._model(*[data[key].to(self.device) for key in self._inputs])
+        edges = data["edge_index"]
+        g = gradient.detach().double().cpu()
+        forces = torch.zeros(frame.topology.n_sites, 3, dtype=torch.float64)
+        forces.index_add_(0, edges[0], g)
+        forces.index_add_(0, edges[1], -g)
+        virial = -torch.einsum("ea,eb->ab", data["edge_vectors"].double(), g)
+        return Labels(
+            float(energy.detach().double().sum()),
+            forces.numpy(),
+            (0.5 * (virial + virial.T)).numpy(),
+        )
+
+
+def compare(reference: list[Labels], other: list[Labels]) -> dict[str, float]:
+    """Largest relative errors over frames: ``energy``, ``forces``, ``virial``."""
+    result = {}
+    for name in ("energy", "forces", "virial"):
+        a = np.stack([np.asarray(getattr(x, name)) for x in reference])
+        b = np.stack([np.asarray(getattr(x, name)) for x in other])
+        scale = float(np.abs(a).max())
+        error = float(np.abs(a - b).max())
+        result[name] = error / scale if scale > 0 else error
+    return result
+
+
+def verify(
+    checkpoint: str | Path,
+    package: str | Path,
+    compiled: str | Path,
+    frames_file: str | Path,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Compare the three forms of a model on stored frames.
+
+    Returns:
+        ``frames``, ``tolerance``, and the relative errors of ``package`` and ``compiled``.
+
+    Raises:
+        DataError: an error above the tolerance of the model's precision.
+        InputError: the compiled model has other bead types, cutoff or precision.
+    """
+    from nequip.model.saved_models.load_utils import load_saved_model
+    from nequip.utils.global_state import set_global_state
+
+    set_global_state()
+    model = load_saved_model(str(require_file(checkpoint, "checkpoint")))
+    model.eval()
+    fast = CompiledModel(compiled, device)
+    for key in ("type_names", "model_dtype", "r_max"):
+        if str(fast.metadata[key]) != str(model.metadata[key]):
+            raise InputError(
+                f"{key} is {fast.metadata[key]!r}, the checkpoint has {model.metadata[key]!r}",
+                file=compiled,
+            )
+    frames = list(read_frames(frames_file))
+    reference = [eager_labels(model, frame) for frame in frames]
+    archived = load_saved_model(str(require_file(package, "package")))
+    archived.eval()
+    tolerance = TOLERANCE[str(model.metadata["model_dtype"])]
+    record: dict[str, Any] = {"frames": len(frames), "tolerance": tolerance}
+    for name, path, labels in (
+        ("package", package, [eager_labels(archived, frame) for frame in frames]),
+        ("compiled", compiled, [fast.labels(frame) for frame in frames]),
+    ):
+        errors = compare(reference, labels)
+        record[name] = errors
+        worst = max(errors, key=lambda key: errors[key])
+        if not errors[worst] <= tolerance:
+            raise DataError(
+                f"differs from the checkpoint: relative error {errors[worst]:.2e} of {worst}, "
+                f"expected at most {tolerance:.0e}",
+                file=path,
+            )
+    return record
