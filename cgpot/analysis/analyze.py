@@ -76,7 +76,10 @@ def analyze(task: AnalysisInput, output: str | Path, *, quiet: bool = False) -> 
     runs = [read_run(p, task.temperature) for p in task.runs]
     names = _unique_names(runs)
     reference_scans = [scan(p) for p in task.references]
-    npt_scans = [scan(p) for p in task.npt_references]
+    shared = [Path(p).resolve() for p in task.npt_references] == [
+        Path(p).resolve() for p in task.references
+    ]
+    npt_scans = [] if shared else [scan(p) for p in task.npt_references]
     run_scans = [scan(r.trajectory) if r.trajectory else None for r in runs]
     for s in (*reference_scans, *npt_scans):
         _require_frames(s)
@@ -90,13 +93,17 @@ def analyze(task: AnalysisInput, output: str | Path, *, quiet: bool = False) -> 
     reference = reference_section(task.references, reference_scans, context, "reference")
     npt = (
         reference_section(task.npt_references, npt_scans, context, "NPT reference")
-        if task.npt_references
+        if npt_scans
         else None
     )
     sections = [
         run_section(run, s, name, context)
         for run, s, name in zip(runs, run_scans, names, strict=True)
     ]
+    if shared and reference["ensemble"] != "npt":
+        raise InputError(
+            "the volume is constant; expected an NPT run for the density", file=task.references[0]
+        )
     density = _reference_density(reference, npt, task)
     result: dict[str, Any] = {
         "format": FORMAT,

@@ -70,6 +70,20 @@ class RunFolder:
         return float(time[-1] - time[0]) / 1000.0
 
     @property
+    def cpu_use(self) -> float | None:
+        """CPU use over the segments of the run, per cent of one core; None if not recorded."""
+        segments = self.md.get("segments")
+        pairs = [
+            (float(s["wall_seconds"]), float(s["cpu_use_percent"]))
+            for s in (segments if isinstance(segments, list) else [])
+            if isinstance(s, dict)
+            and isinstance(s.get("wall_seconds"), int | float)
+            and isinstance(s.get("cpu_use_percent"), int | float)
+        ]
+        total = sum(wall for wall, _ in pairs)
+        return sum(wall * use for wall, use in pairs) / total if total > 0 else None
+
+    @property
     def stable_ns(self) -> float:
         """Simulated time without a failure, ns (up to the first failure, if md.json has one)."""
         failures = self.md.get("failures")

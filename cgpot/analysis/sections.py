@@ -166,6 +166,7 @@ def run_section(run: RunFolder, found: Scan | None, name: str, context: Context)
         "stable_ns": run.stable_ns,
         "failures": run.md.get("failures"),
         "ns_per_day": run.md.get("ns_per_day"),
+        "cpu_use_percent": run.cpu_use,
         "md": {k: v for k, v in run.md.items() if isinstance(v, str | int | float | bool)},
         "temperature": _thermo_mean(run, "temperature_K", "K"),
         "density": _thermo_mean(run, "density_kg_m3", "kg/m3"),

@@ -162,7 +162,7 @@ def model_facts(data: Gathered) -> list[tuple[str, str]]:
 
 
 def speed_facts(data: Gathered) -> list[tuple[str, str]]:
-    """Speeds in ns/day."""
+    """Speeds in ns/day, and their ratio where molecules and threads are the same."""
     aa = data.aa_speed or {}
     rows = [
         (
@@ -170,26 +170,49 @@ def speed_facts(data: Gathered) -> list[tuple[str, str]]:
             _join(
                 _unit(aa.get("ns_per_day"), 2, "ns/day"),
                 aa.get("engine"),
+                aa.get("system"),
                 None if aa.get("n_molecules") is None else f"{aa['n_molecules']} molecules",
-                None if aa.get("threads") is None else f"{aa['threads']} thread(s)",
+                _threads(aa),
+                _unit(aa.get("timestep_fs"), 1, "fs steps"),
             ),
         )
     ]
     for run in data.analysis.get("runs", []):
         md = run.get("md") or {}
+        name = f"CG {run['ensemble'].upper()} ({run['name']})"
         rows.append(
             (
-                f"CG {run['ensemble'].upper()} ({run['name']})",
+                name,
                 _join(
                     _unit(run.get("ns_per_day"), 2, "ns/day"),
                     None if run.get("n_sites") is None else f"{run['n_sites']} beads",
-                    None if md.get("threads") is None else f"{md['threads']} thread(s)",
+                    _threads({**md, "cpu_use_percent": run.get("cpu_use_percent")}),
                     _unit(md.get("timestep_fs"), 1, "fs steps"),
                     _unit(run.get("ns"), 3, "ns run"),
                 ),
             )
         )
+        fast, slow = real(run.get("ns_per_day")), real(aa.get("ns_per_day"))
+        alike = run.get("n_sites") == aa.get("n_molecules") and md.get("threads") == aa.get(
+            "threads"
+        )
+        if fast and slow and alike:
+            rows.append(
+                (f"{name} against the atomistic engine", f"{fast / slow:.3g} times as fast")
+            )
     return rows
+
+
+def _threads(facts: dict[str, Any]) -> str | None:
+    """Threads, and the CPU use where the machine was busy with other work."""
+    threads = facts.get("threads")
+    if threads is None:
+        return None
+    text = f"{threads} thread" + ("" if threads == 1 else "s")
+    use = real(facts.get("cpu_use_percent"))
+    if use is not None and use < 90.0 * threads:
+        text += f" (busy machine: only {use:.0f} % of a core)"
+    return text
 
 
 def data_facts(data: Gathered) -> list[tuple[str, str]]:

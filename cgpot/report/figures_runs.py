@@ -174,27 +174,6 @@ def speed_figure(data: Gathered) -> Figure | None:
 
 
 def _speed_caption(data: Gathered) -> str:
-    aa = data.aa_speed or {}
-    parts = []
-    molecules, threads = real(aa.get("n_molecules")), real(aa.get("threads"))
-    if real(aa.get("ns_per_day")):
-        text = f"Atomistic: {aa.get('engine', 'engine not named')}"
-        if molecules:
-            text += f", {molecules:.0f} molecules"
-        if threads:
-            text += f", {threads:.0f} thread(s)"
-        parts.append(text + ".")
-    else:
-        parts.append("The speed of the atomistic engine was not measured.")
-    for run in data.analysis.get("runs", []):
-        if real(run.get("ns_per_day")) and run["ensemble"] == "nvt":
-            md = run.get("md") or {}
-            text = f"CG: {run.get('n_sites') or md.get('n_sites') or '?'} beads"
-            if real(md.get("timestep_fs")):
-                text += f", {md['timestep_fs']:g} fs steps"
-            if real(md.get("threads")):
-                text += f", {md['threads']} thread(s)"
-            parts.append(text + ".")
-            break
-    parts.append("Compare only for the same number of molecules and threads.")
-    return " ".join(parts)
+    if not real((data.aa_speed or {}).get("ns_per_day")):
+        return "The speed of the atomistic engine was not measured."
+    return "Compare only for the same number of molecules and threads, see the table."

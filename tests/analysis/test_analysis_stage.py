@@ -92,6 +92,15 @@ def test_replicas_npt_reference_and_density(tmp_path, reference):
     assert found["npt_reference"]["compressibility"]["value"] > 0
 
 
+def test_one_data_set_for_both_is_read_once(tmp_path, reference):
+    with pytest.raises(InputError, match=r"aa.extxyz: the volume is constant; expected an NPT run"):
+        run_task(tmp_path, reference, npt_references=[reference])
+    write_frames(reference, ideal_gas(50, n=60, breathing=0.02))
+    found = run_task(tmp_path, reference, npt_references=[reference])
+    assert found["npt_reference"] is None
+    assert found["density_aa"]["value"] == found["reference"]["density"]["mean"]
+
+
 def test_density_needs_npt_or_a_compressibility(tmp_path, reference):
     found = run_task(tmp_path, reference)["density_aa"]
     assert found["value"] is None
@@ -115,6 +124,13 @@ def test_failures_end_the_stable_time(tmp_path):
     frames = ideal_gas(10, n=20)
     md = {"failures": [{"step": 40_000, "message": "lost atoms"}], "timestep_fs": 5.0}
     assert read_run(write_run(tmp_path / "a", frames, md=md), 300.0).stable_ns == pytest.approx(0.2)
+    md = {
+        "segments": [
+            {"wall_seconds": 30.0, "cpu_use_percent": 90.0},
+            {"wall_seconds": 10.0, "cpu_use_percent": 50.0},
+        ]
+    }
+    assert read_run(write_run(tmp_path / "c", frames, md=md), 300.0).cpu_use == pytest.approx(80.0)
     md = {"failures": [{"step": None, "message": "?"}]}
     assert read_run(write_run(tmp_path / "b", frames, md=md), 300.0).stable_ns == 0.0
 

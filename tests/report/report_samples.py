@@ -87,6 +87,7 @@ def run(name: str, ensemble: str, seed: int) -> dict[str, Any]:
         "stable_ns": 1.2,
         "failures": [],
         "ns_per_day": 45.0,
+        "cpu_use_percent": 61.0,
         "md": {"timestep_fs": 5.0, "threads": 1, "lammps": "22 Jul 2025"},
         "temperature": mean(300.1, 0.4, "K"),
         "pressure": mean(12.0, 8.0, "bar", start_ps=10.0, method="virial"),
@@ -225,7 +226,7 @@ def write_all(base: Path) -> dict[str, Path]:
     )
     speed = base / "aa_speed.json"
     speed.write_text(
-        json.dumps({"ns_per_day": 12.0, "engine": "LAMMPS", "n_molecules": 216, "threads": 1})
+        json.dumps({"ns_per_day": 12.0, "engine": "LAMMPS", "n_molecules": 500, "threads": 1})
     )
     return {
         "analysis": write_analysis(base / "analysis"),
