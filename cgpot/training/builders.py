@@ -13,7 +13,7 @@ READOUT = "per_atom_energy_readout"
 
 
 @model_builder
-def CGNequIPModel(readout_start: float = 1.0, **kwargs: Any) -> Any:  # noqa: N802
+def CGNequIPModel(readout_start: float = 1.0, **kwargs: Any) -> Any:
     """nequip's `NequIPGNNModel` whose readout starts small, so that it starts at the prior.
 
     Args:

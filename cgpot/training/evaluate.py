@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import atomic_path, require_file
 from cgpot.core.frame import CGFrame
-from cgpot.core.units import EV_PER_A3_IN_BAR, pressure_bar
+from cgpot.core.units import EV_PER_A3_IN_BAR
 from cgpot.training.dataset import neighbours, to_data
 from cgpot.training.metrics import mean_with_error
 from cgpot.training.splines import PairTable, pair_index
@@ -141,7 +141,11 @@ def label_arrays(frames: list[CGFrame]) -> dict[str, Array]:
     if all(frame.virial is not None for frame in frames):
         arrays["stress"] = np.stack([0.5 * (f.stress + f.stress.T) for f in frames])
         arrays["pressure_bar"] = np.asarray(
-            [float(pressure_bar(np.trace(f.virial), f.volume)) for f in frames if f.virial is not None]
+            [
+                float(pressure_bar(np.trace(f.virial), f.volume))
+                for f in frames
+                if f.virial is not None
+            ]
         )
     return arrays
 
@@ -156,9 +160,7 @@ def pair_coefficients(checkpoint: str | Path) -> Array:
     return np.asarray(state[_pair_key(state, checkpoint)].double().numpy())
 
 
-def save_checkpoint_with_pair(
-    source: str | Path, target: str | Path, coefficients: Array
-) -> Path:
+def save_checkpoint_with_pair(source: str | Path, target: str | Path, coefficients: Array) -> Path:
     """Write a copy of a checkpoint whose pair part has other coefficients.
 
     Args:

@@ -267,9 +267,10 @@ def _check_report(config: TrainConfig, frames: list[CGFrame]) -> None:
             key="bead_names",
         )
     temperature = report.get("temperature") if isinstance(report, dict) else None
-    if isinstance(temperature, int | float) and abs(
-        temperature - config.system.temperature
-    ) > 0.02 * config.system.temperature:
+    if (
+        isinstance(temperature, int | float)
+        and abs(temperature - config.system.temperature) > 0.02 * config.system.temperature
+    ):
         raise InputError(
             f"the data are at {temperature:g} K, system.temperature is "
             f"{config.system.temperature:g} K",
@@ -278,16 +279,16 @@ def _check_report(config: TrainConfig, frames: list[CGFrame]) -> None:
         )
 
 
-def _prepare(
-    config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet: bool
-) -> None:
+def _prepare(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet: bool) -> None:
     """Fit the base and write nequip's configuration."""
     from cgpot.core.extxyz import write_frames
     from cgpot.training.dataset import neighbours
 
     sample = frames[:: max(1, len(frames) // 50)]
     mean = float(
-        np.mean([neighbours(f, config.model.cutoff)[0].shape[1] / f.topology.n_sites for f in sample])
+        np.mean(
+            [neighbours(f, config.model.cutoff)[0].shape[1] / f.topology.n_sites for f in sample]
+        )
     )
     facts = DataFacts.of(frames, mean)
     if mean == 0:
@@ -395,9 +396,7 @@ def _batches(folder: Folder) -> tuple[int, int | None]:
     return int(record["batches"]), int(record["total"])
 
 
-def _refit(
-    config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet: bool
-) -> PairTable:
+def _refit(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet: bool) -> PairTable:
     """Refit the pair part beside the network of the best epoch; writes pair_refit.json."""
     from cgpot.training import evaluate as ev
     from cgpot.training.refit import refit_pair
