@@ -6,6 +6,7 @@ RUNS ?= runs
 PIP_ARGS ?=
 TORCH_INDEX ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
+CHAIN_ARGS ?=
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -39,6 +40,7 @@ help: ## list the targets (default)
 	@echo "  TORCH_INDEX=URL      install torch from this index first (a CPU or another CUDA build)"
 	@echo "  PIP_ARGS=...         further arguments of pip install"
 	@echo "  RUNS=folder          where demo and benzene write (default: runs)"
+	@echo "  CHAIN_ARGS=...       arguments of workflows/run.py: --threads 4, --redo train"
 	@echo "  PYTEST_ARGS=...      arguments of pytest (default: -n 2 --dist loadfile)"
 
 venv: $(INSTALLED) ## create the virtual environment and install the pinned packages
@@ -65,10 +67,10 @@ bench: $(PLUGIN) ## the benchmarks; each prints its figures
 		echo "== $$script"; $(PY) "$$script"; done
 
 demo: $(PLUGIN) ## the whole chain on liquid benzene, small (at most 20 minutes on two cores)
-	$(PY) workflows/run.py workflows/systems/benzene/demo.yaml --folder $(RUNS)/demo
+	$(PY) workflows/run.py workflows/systems/benzene/demo.yaml --folder $(RUNS)/demo $(CHAIN_ARGS)
 
 benzene: $(PLUGIN) ## the whole chain on liquid benzene, in full (at most 2 hours; resumable)
-	$(PY) workflows/run.py workflows/systems/benzene/benzene.yaml --folder $(RUNS)/benzene
+	$(PY) workflows/run.py workflows/systems/benzene/benzene.yaml --folder $(RUNS)/benzene $(CHAIN_ARGS)
 
 lock: $(INSTALLED) ## write requirements-lock.txt from what is installed
 	{ echo "# Constraints for every package that requirements-dev.txt brings in, written by \`make lock\`:"; \
