@@ -25,9 +25,12 @@ class DataConfig(StrictModel):
 
     train: Path = Field(description="extxyz file (.xz allowed) of the training frames")
     val: Path = Field(description="frames that decide the best epoch and early stopping")
-    test: Path | None = Field(None, description="frames of the final figures; null uses `val`")
+    test: Path | None = Field(
+        default=None, description="frames of the final figures; null uses `val`"
+    )
     report: Path | None = Field(
-        None, description="report.json of `cgpot dataset`; checked against the system, if given"
+        default=None,
+        description="report.json of `cgpot dataset`; checked against the system, if given",
     )
 
 
@@ -40,53 +43,55 @@ class SystemConfig(StrictModel):
 class ModelConfig(StrictModel):
     """The network."""
 
-    type: Literal["nequip"] = Field("nequip", description="architecture")
-    cutoff: float = Field(10.0, gt=0, description="Å; also the range of the pair base")
-    layers: int = Field(2, ge=1, le=8, description="interaction blocks")
-    l_max: int = Field(1, ge=0, le=4, description="highest rotation order of the features")
-    features: int = Field(16, ge=1, description="multiplicity of each rotation order")
-    parity: bool = Field(False, description="also features of odd mirror parity")
-    bessels: int = Field(8, ge=1, description="radial basis functions")
-    polynomial_cutoff: int = Field(6, ge=2, description="exponent of the cutoff polynomial")
-    radial_depth: int = Field(1, ge=0, description="hidden layers of the radial MLP")
-    radial_width: int = Field(32, ge=1, description="width of the radial MLP")
-    readout_depth: int = Field(0, ge=0, description="hidden layers of the readout")
+    type: Literal["nequip"] = Field(default="nequip", description="architecture")
+    cutoff: float = Field(default=10.0, gt=0, description="Å; also the range of the pair base")
+    layers: int = Field(default=2, ge=1, le=8, description="interaction blocks")
+    l_max: int = Field(default=1, ge=0, le=4, description="highest rotation order of the features")
+    features: int = Field(default=16, ge=1, description="multiplicity of each rotation order")
+    parity: bool = Field(default=False, description="also features of odd mirror parity")
+    bessels: int = Field(default=8, ge=1, description="radial basis functions")
+    polynomial_cutoff: int = Field(default=6, ge=2, description="exponent of the cutoff polynomial")
+    radial_depth: int = Field(default=1, ge=0, description="hidden layers of the radial MLP")
+    radial_width: int = Field(default=32, ge=1, description="width of the radial MLP")
+    readout_depth: int = Field(default=0, ge=0, description="hidden layers of the readout")
     energy_scale: Annotated[float, Field(gt=0)] | Auto = Field(
-        "auto",
+        default="auto",
         description="eV; scale of the network's energy per bead. auto: the rms force component "
         "times 1 Å, 0.3 of it above a pair spline",
     )
     readout_start: float = Field(
-        0.1,
+        default=0.1,
         gt=0,
         le=1,
         description="factor on the initial readout weights; small, so that training starts at "
         "the prior",
     )
-    dtype: Literal["float32", "float64"] = Field("float32", description="precision of the model")
+    dtype: Literal["float32", "float64"] = Field(
+        default="float32", description="precision of the model"
+    )
 
 
 class PriorConfig(StrictModel):
     """The fixed part of the potential, fitted before the network by linear least squares."""
 
     type: Literal["none", "wall", "spline"] = Field(
-        "spline",
+        default="spline",
         description="spline: pair potential by force matching with a repulsive wall inside; "
         "wall: the repulsive wall alone; none: the network alone",
     )
-    r_max: float | None = Field(None, gt=0, description="Å; null: the cutoff of the model")
-    spacing: float = Field(0.25, gt=0, description="Å between the knots of the spline")
+    r_max: float | None = Field(default=None, gt=0, description="Å; null: the cutoff of the model")
+    spacing: float = Field(default=0.25, gt=0, description="Å between the knots of the spline")
     virial: Weight | Auto | None = Field(
-        None,
+        default=None,
         description="weight of the virial rows (squared error of W/V, eV^2/Å^6, against that of "
         "a force component); auto: inverse label variances; null: forces alone",
     )
     match_mean_virial: bool = Field(
-        False, description="impose the mean virial of the training frames on the spline"
+        default=False, description="impose the mean virial of the training frames on the spline"
     )
-    smooth: float = Field(1e-6, ge=0, description="penalty on second differences, relative")
+    smooth: float = Field(default=1e-6, ge=0, description="penalty on second differences, relative")
     refit: bool = Field(
-        True,
+        default=True,
         description="after training, refit the spline to what the network leaves of the labels; "
         "with stress labels the mean virial of the training frames is imposed",
     )
@@ -96,16 +101,16 @@ class LossConfig(StrictModel):
     """Weights of the mean square errors."""
 
     forces: Weight | Auto = Field(
-        "auto", description="weight of the force MSE, (eV/Å)^-2; auto: see `stress`"
+        default="auto", description="weight of the force MSE, (eV/Å)^-2; auto: see `stress`"
     )
     stress: Weight | Auto | None = Field(
-        "auto",
+        default="auto",
         description="weight of the stress MSE, (eV/Å^3)^-2; auto: the likelihood of Gaussian "
         "label noise (inverse variance of a component, times components per frame); null: "
         "forces alone",
     )
     mean_pressure: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         description="weight of the squared mean pressure residual of a batch, in units of the "
         "stress weight; pulls the mean virial, which single frames hide in noise",
@@ -115,20 +120,28 @@ class LossConfig(StrictModel):
 class OptimiserConfig(StrictModel):
     """Adam (AdamW with weight decay), its schedule and its end."""
 
-    learning_rate: float = Field(2e-3, gt=0, description="largest learning rate")
-    batch_size: int = Field(4, ge=1, description="frames a step")
-    epochs: int = Field(20, ge=1, description="passes over the training frames")
-    schedule: Literal["cosine", "constant"] = Field("cosine", description="after the warm-up")
-    warmup: float = Field(0.02, ge=0, lt=1, description="fraction of all steps that warm up")
+    learning_rate: float = Field(default=2e-3, gt=0, description="largest learning rate")
+    batch_size: int = Field(default=4, ge=1, description="frames a step")
+    epochs: int = Field(default=20, ge=1, description="passes over the training frames")
+    schedule: Literal["cosine", "constant"] = Field(
+        default="cosine", description="after the warm-up"
+    )
+    warmup: float = Field(
+        default=0.02, ge=0, lt=1, description="fraction of all steps that warm up"
+    )
     final_rate: float = Field(
-        0.01, ge=0, le=1, description="last learning rate, as a fraction of the largest"
+        default=0.01, ge=0, le=1, description="last learning rate, as a fraction of the largest"
     )
-    ema_decay: float = Field(0.999, ge=0, lt=1, description="moving average of the weights")
+    ema_decay: float = Field(default=0.999, ge=0, lt=1, description="moving average of the weights")
     patience: int | None = Field(
-        None, ge=1, description="epochs without improvement before the run stops; null: never"
+        default=None,
+        ge=1,
+        description="epochs without improvement before the run stops; null: never",
     )
-    gradient_clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
+    gradient_clip: float | None = Field(
+        default=None, gt=0, description="largest norm of the gradient"
+    )
+    weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay")
 
 
 class TrainConfig(StrictModel):
@@ -140,11 +153,11 @@ class TrainConfig(StrictModel):
     prior: PriorConfig = PriorConfig()
     loss: LossConfig = LossConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
-    seed: int = Field(1, ge=0, description="of weights and shuffling")
-    threads: int = Field(1, ge=1, description="CPU threads of torch")
+    seed: int = Field(default=1, ge=0, description="of weights and shuffling")
+    threads: int = Field(default=1, ge=1, description="CPU threads of torch")
     accelerator: Literal["cpu", "gpu"] = Field("cpu", description="where to train")
     compile: bool = Field(
-        False,
+        default=False,
         description="torch.compile for the training steps: about twice as fast after minutes "
         "of compilation; results are the same within rounding",
     )

@@ -140,13 +140,8 @@ def label_arrays(frames: list[CGFrame]) -> dict[str, Array]:
     arrays = {"force": np.concatenate([f.forces for f in frames if f.forces is not None])}
     if all(frame.virial is not None for frame in frames):
         arrays["stress"] = np.stack([0.5 * (f.stress + f.stress.T) for f in frames])
-        arrays["pressure_bar"] = np.asarray(
-            [
-                float(pressure_bar(np.trace(f.virial), f.volume))
-                for f in frames
-                if f.virial is not None
-            ]
-        )
+        trace = np.einsum("fii->f", arrays["stress"])
+        arrays["pressure_bar"] = -trace / 3.0 * EV_PER_A3_IN_BAR
     return arrays
 
 

@@ -465,9 +465,8 @@ def _finish(
         parity["stress_label"] = labels["stress"]
         parity["pressure_label_bar"] = labels["pressure_bar"]
     with atomic_path(folder.parity) as temporary, open(temporary, "wb") as stream:
-        np.savez_compressed(
-            stream, **{k: np.asarray(v, dtype=np.float32) for k, v in parity.items()}
-        )
+        small: dict[str, Any] = {k: np.asarray(v, dtype=np.float32) for k, v in parity.items()}
+        np.savez_compressed(stream, **small)
     rows = read_table(folder.metrics)
     best = min(rows, key=lambda row: float(row["val_loss"])) if rows else {}
     seconds = sum(float(row["seconds"]) for row in rows)
