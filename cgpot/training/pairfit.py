@@ -35,6 +35,8 @@ Array = NDArray[np.float64]
 HISTOGRAM_BIN = 0.05
 MIN_PAIRS = 40
 """Pairs a histogram bin needs before its force data are trusted."""
+WALL_PAIRS = 10
+"""Weight of the wall inside its onset: as if that many pairs were seen in each bin."""
 WALL_CAP_KT = 150.0
 """Height in k_B T at which the wall goes over into a constant force."""
 N_BLOCKS = 10
@@ -304,16 +306,17 @@ class PairFit:
             wall = self.wall(row)
             walls[self._pair_name(row)] = wall.as_dict()
             matrix[part, part] += smooth * scale * second.T @ second
-            r = np.arange(self.r_max / self.intervals / 4, wall.onset, HISTOGRAM_BIN)
+            spacing = self.r_max / self.intervals
+            r = np.arange(spacing / 4, wall.onset - spacing, HISTOGRAM_BIN)
             first, t = locate(r, self.r_max, self.intervals)
             w = basis_derivative(t) * (self.intervals / self.r_max)
             rows = np.zeros((len(r), self.width))
             for k in range(4):
                 rows[np.arange(len(r)), first + k] += w[k]
             target = np.zeros(len(r)) if correction else wall.slope(r)
-            strength = 10.0 * scale * (self.r_max / self.intervals) ** 2
-            matrix[part, part] += strength * rows.T @ rows
-            vector[part] += strength * rows.T @ target
+            weight = 2.0 * WALL_PAIRS  # each pair of sites gives two rows of unit vectors
+            matrix[part, part] += weight * rows.T @ rows
+            vector[part] += weight * rows.T @ target
         free = np.concatenate(
             [
                 np.arange(row * self.width, (row + 1) * self.width - ZERO_AT_CUTOFF)
