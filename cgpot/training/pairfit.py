@@ -4,7 +4,7 @@
 Least squares over a stream of frames through the normal equations (Noid et al., J. Chem.
 Phys. 128, 244115 (2008)); the virial rows are the pressure matching of Das & Andersen,
 J. Chem. Phys. 132, 164106 (2010), for a pair potential.  Memory is that of the basis, not
-of the data.  Inside the shortest sampled distances, where force data say nothing, the fit
+of the data.  Inside the shortest sampled distance, where force data say nothing, the fit
 follows a repulsive power law fitted to the potential of mean force -k_B T ln g(r).
 """
 
@@ -36,7 +36,7 @@ HISTOGRAM_BIN = 0.05
 MIN_PAIRS = 40
 """Pairs a histogram bin needs before its force data are trusted."""
 WALL_PAIRS = 10
-"""Weight of the wall inside its onset: as if that many pairs were seen in each bin."""
+"""Weight of the wall inside the closest pair: as if that many pairs were seen in each bin."""
 WALL_CAP_KT = 150.0
 """Height in k_B T at which the wall goes over into a constant force."""
 N_BLOCKS = 10
@@ -50,7 +50,7 @@ class Wall:
         sigma: Å, distance at which the wall is k_B T high.
         exponent: n.
         kt: k_B T, eV.
-        onset: Å; force data rule outside, the wall inside.
+        onset: Å; from here outwards pairs are frequent.
     """
 
     sigma: float
@@ -283,8 +283,8 @@ class PairFit:
             match_mean_virial: impose the mean trace of W/V as an exact constraint.
             smooth: penalty on second differences of the coefficients, relative to the mean
                 diagonal of the normal matrix.
-            correction: fit a correction to an existing potential: zero inside the wall's onset
-                instead of the wall.
+            correction: fit a correction to an existing potential: zero, not the wall, inside the
+                closest pair.
             leave_out: block to leave out (for error bars).
 
         Raises:
@@ -307,7 +307,8 @@ class PairFit:
             walls[self._pair_name(row)] = wall.as_dict()
             matrix[part, part] += smooth * scale * second.T @ second
             spacing = self.r_max / self.intervals
-            r = np.arange(spacing / 4, wall.onset - spacing, HISTOGRAM_BIN)
+            closest = float(self._edges[np.flatnonzero(self._counts[row])[0]])
+            r = np.arange(spacing / 4, closest - spacing, HISTOGRAM_BIN)
             first, t = locate(r, self.r_max, self.intervals)
             w = basis_derivative(t) * (self.intervals / self.r_max)
             rows = np.zeros((len(r), self.width))
