@@ -36,7 +36,14 @@ def minimum_image(d: Array, cell: Array) -> Array:
     """
     if cell[1, 0] == 0.0 and cell[2, 0] == 0.0 and cell[2, 1] == 0.0:
         lengths = np.diagonal(cell)
-        d -= lengths * np.rint(d / lengths)
+        rows = d
+        if d.ndim == 3 and d.flags.c_contiguous:  # long rows: numpy's inner loop is the last axis
+            rows = d.reshape(len(d), -1)
+            lengths = np.tile(lengths, d.shape[1])
+        shift = rows * (1.0 / lengths)
+        np.rint(shift, out=shift)
+        shift *= lengths
+        rows -= shift
         return d
     for axis in (2, 1, 0):
         d -= np.rint(d[..., axis : axis + 1] / cell[axis, axis]) * cell[axis]
@@ -61,11 +68,9 @@ def _check_whole(
     decide; without bonds, a margin below half the box.
     """
     inverse = np.linalg.inv(cell)
-    if np.count_nonzero(inverse) == 3:
-        spread = np.abs(d).max(axis=(0, 1)) * np.diagonal(inverse)
-    else:
-        spread = np.abs(d @ inverse).max(axis=(0, 1))
-    if spread.max() <= SAFE_FRACTION:
+    # |fraction| <= max |component| times the largest column sum of the inverse.
+    bound = max(d.max(), -d.min()) * np.abs(inverse).sum(axis=0).max()
+    if bound <= SAFE_FRACTION:
         return
     if bonds is None:
         bad = np.abs(d @ inverse).max(axis=2) > MAX_FRACTION_UNBONDED
@@ -123,12 +128,12 @@ def map_frame(
             minimum_image(d, cell)
             bonds = None if sites.bonds is None else sites.bonds[g]
             _check_whole(d, cell, group, bonds, frame)
-        centre = np.einsum("k,nkx->nx", group.position_weights, d)
+        centre = np.matmul(group.position_weights, d)
         positions[group.sites] = reference + centre
-        forces[group.sites] = np.einsum("k,nkx->nx", group.force_weights, f)
+        forces[group.sites] = np.matmul(group.force_weights, f)
         if exact:
-            d -= centre[:, None, :]
-            internal += d.reshape(-1, 3).T @ f.reshape(-1, 3)
+            total = np.matmul(np.ones(f.shape[1]), f)
+            internal += d.reshape(-1, 3).T @ f.reshape(-1, 3) - centre.T @ total
     if not (np.isfinite(positions).all() and np.isfinite(forces).all()):
         _name_nan(frame)
     w: Array | None = None

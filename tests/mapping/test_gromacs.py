@@ -180,6 +180,24 @@ def test_not_a_trajectory(raw: Path, tmp_path: Path) -> None:
         scan_trr(path)
 
 
+def test_double_precision(raw: Path, tmp_path: Path) -> None:
+    """A frame of a double-precision run, put together by hand (gmx_d writes such files)."""
+    rng = np.random.default_rng(3)
+    box, x, f = np.eye(3) * 3.0, rng.uniform(0, 3, (12, 3)), rng.normal(size=(12, 3))
+    sizes = [0, 0, 72, 72, 72, 0, 0, 288, 0, 288]
+    head = struct.pack(">iii12s", 1993, 13, 12, b"GMX_trn_file")
+    head += struct.pack(">13i2d", *sizes, 12, 40, 0, 0.25, 0.0)
+    zeros = np.zeros((3, 3))
+    body = b"".join(a.astype(">f8").tobytes() for a in (box, zeros, zeros, x, f))
+    path = tmp_path / "double.trr"
+    path.write_bytes(head + body)
+    (frame,) = TrrTrajectory(path, 12)
+    assert (frame.time, frame.step) == (0.25, 40)
+    np.testing.assert_array_equal(frame.positions, 10 * x)
+    np.testing.assert_allclose(frame.forces, f * KJ_MOL / 10, rtol=1e-15)
+    np.testing.assert_array_equal(frame.cell, 10 * box)
+
+
 def test_missing_forces(tmp_path: Path) -> None:
     write_trr(tmp_path / "a.trr", 3, forces=False)
     with pytest.raises(InputError, match="frame 0: no forces in this frame \\(3 of 3"):

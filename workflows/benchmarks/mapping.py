@@ -14,24 +14,24 @@ atoms (500 benzene-like molecules of 12); with ``--trajectory`` (and ``--topolog
 from __future__ import annotations
 
 import argparse
-import os
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
-
 import json
 import multiprocessing
+import os
 import resource
 import shutil
 import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+# One core: the measuring processes are spawned and read this when they import numpy.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
 MAPPING = Path(__file__).parents[1] / "systems" / "benzene" / "mapping.yaml"
 ATOMS = 6000
@@ -117,24 +117,25 @@ def system(arguments: argparse.Namespace, trajectory: Path, n: int | None) -> An
     return topology, frames, ThermoSeries(Path("synthetic"), "time", times, virial)
 
 
-def read_only(arguments: argparse.Namespace, trajectory: Path, n: int | None) -> int:
-    """MDAnalysis reading positions and forces, nothing else."""
+def read_only(arguments: argparse.Namespace, trajectory: Path, n: int | None) -> Iterator[int]:
+    """MDAnalysis reading positions and forces, nothing else; 0 when ready, then the count."""
     import MDAnalysis
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         universe = MDAnalysis.Universe.empty(arguments.atoms, trajectory=True, forces=True)
         universe.load_new(str(trajectory))
+        yield 0
         count = 0
         for ts in universe.trajectory:
             if count == n:
                 break
             count += 1
             _ = ts.positions, ts.forces
-    return count
+    yield count
 
 
-def read_and_map(arguments: argparse.Namespace, trajectory: Path, n: int | None) -> int:
+def read_and_map(arguments: argparse.Namespace, trajectory: Path, n: int | None) -> Iterator[int]:
     """Our reading and mapping with forces and virial."""
     from cgpot.mapping.pipeline import ThermoLookup, mapped
     from cgpot.mapping.sites import resolve
@@ -142,10 +143,11 @@ def read_and_map(arguments: argparse.Namespace, trajectory: Path, n: int | None)
 
     topology, frames, thermo = system(arguments, trajectory, n)
     sites = resolve(load_mapping(arguments.mapping), topology, arguments.mapping)
-    return sum(1 for _ in mapped(frames, sites, ThermoLookup(thermo), None))
+    yield 0
+    yield sum(1 for _ in mapped(frames, sites, ThermoLookup(thermo), None))
 
 
-def map_and_write(arguments: argparse.Namespace, trajectory: Path, n: int | None) -> int:
+def map_and_write(arguments: argparse.Namespace, trajectory: Path, n: int | None) -> Iterator[int]:
     """The whole stage: the data set, its table and manifest written."""
     from cgpot.mapping.pipeline import MapOptions, map_trajectory
 
@@ -153,42 +155,56 @@ def map_and_write(arguments: argparse.Namespace, trajectory: Path, n: int | None
     topology = type(topology)(**{**topology.__dict__, "path": trajectory})
     thermo = type(thermo)(**{**thermo.__dict__, "path": trajectory})
     with tempfile.TemporaryDirectory() as folder:
-        return map_trajectory(
+        yield 0
+        yield map_trajectory(
             arguments.mapping, topology, frames, thermo, Path(folder) / "a.extxyz.xz",
             MapOptions(virial="exact", accept_mismatch="benchmark", quiet=True),
         ).n_frames  # fmt: skip
 
 
-def _measure(queue: Any, work: Callable[..., int], *args: Any) -> None:
+def _peak_mib() -> float:
+    """Peak resident memory of this process (``ru_maxrss`` would hold the parent's as well)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _measure(queue: Any, work: Callable[..., Iterator[int]], *args: Any) -> None:
     import MDAnalysis.lib.formats.libmdaxdr
 
     import cgpot.mapping.pipeline  # noqa: F401
 
     _ = MDAnalysis.lib.formats.libmdaxdr
+    begin = time.perf_counter()
+    steps = work(*args)
+    next(steps)
     start, cpu = time.perf_counter(), time.process_time()
-    count = work(*args)
+    count = next(steps)
     queue.put(
         (
             count,
+            start - begin,
             time.perf_counter() - start,
             time.process_time() - cpu,
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            _peak_mib(),
         )
     )
 
 
-def measured(work: Callable[..., int], *args: Any) -> dict[str, float]:
+def measured(work: Callable[..., Iterator[int]], *args: Any) -> dict[str, float]:
     """Run in a fresh process on one core: frames/s by wall clock and by CPU time, peak memory."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     process = context.Process(target=_measure, args=(queue, work, *args))
     process.start()
-    count, wall, cpu, peak = queue.get()
+    count, setup, wall, cpu, peak = queue.get()
     process.join()
     return {
         "frames": count,
         "frames_per_s": count / wall,
         "frames_per_cpu_s": count / cpu,
+        "setup_s": setup,
         "peak_mib": peak,
     }
 
@@ -240,7 +256,9 @@ def main() -> None:
         headers = scan_trr(trajectory)
         arguments.atoms = headers[0].n_atoms
         total = len(headers)
-        trajectory.read_bytes()  # into the page cache
+        with open(trajectory, "rb") as stream:  # into the page cache
+            while stream.read(1 << 24):
+                pass
         part = max(total // 4, 1)
         rows: dict[str, Any] = {}
         rows["MDAnalysis reading alone"] = measured(read_only, arguments, trajectory, None)
@@ -255,7 +273,8 @@ def main() -> None:
         for title, row in rows.items():
             print(
                 f"{title:34s} {row['frames_per_s']:8.0f} frames/s"
-                f" ({row['frames_per_cpu_s']:.0f} per CPU second), peak {row['peak_mib']:.0f} MiB"
+                f" ({row['frames_per_cpu_s']:.0f} per CPU second), peak {row['peak_mib']:.0f} MiB,"
+                f" {row['setup_s']:.1f} s to open"
             )
         speed = votca(arguments.topology, trajectory, min(total, 400), folder)
         rows["VOTCA csg_map, positions only"] = speed
