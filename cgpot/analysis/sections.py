@@ -20,6 +20,7 @@ from cgpot.analysis.series import (
     energy_drift,
     mean_of_replicas,
     plot_series,
+    transient_end,
 )
 from cgpot.analysis.sources import Scan, replica_frames, require_same_beads
 from cgpot.core.errors import DataError
@@ -157,6 +158,17 @@ def run_section(run: RunFolder, found: Scan | None, name: str, context: Context)
             f"{n} lines; expected at least {MIN_SAMPLES} for a mean with an error",
             file=run.path / "thermo.csv",
         )
+    known = run.md.get("n_sites")
+    n_sites = known if isinstance(known, int) else (found.n_sites if found else None)
+    values, method = run.pressure(context.temperature, n_sites)
+    observed = {
+        "temperature": (run.thermo["temperature_K"], "temperature_K", "K"),
+        "density": (run.thermo["density_kg_m3"], "density_kg_m3", "kg/m3"),
+        "pressure": (values, "pressure_bar", "bar"),
+        "energy": (run.thermo["pe_eV"], "pe_eV", "eV"),
+    }
+    transient = max(transient_end(x) for x, _, _ in observed.values())
+    means = {key: _mean_of(run, *item, transient) for key, item in observed.items()}
     section: dict[str, Any] = {
         "name": name,
         "path": str(run.path),
@@ -168,8 +180,9 @@ def run_section(run: RunFolder, found: Scan | None, name: str, context: Context)
         "ns_per_day": run.md.get("ns_per_day"),
         "cpu_use_percent": run.cpu_use,
         "md": {k: v for k, v in run.md.items() if isinstance(v, str | int | float | bool)},
-        "temperature": _thermo_mean(run, "temperature_K", "K"),
-        "density": _thermo_mean(run, "density_kg_m3", "kg/m3"),
+        "temperature": means["temperature"],
+        "density": means["density"],
+        "pressure": {**means["pressure"], "method": method},
         "compressibility": None,
         "energy_drift": None,
         "rdf": None,
@@ -187,14 +200,8 @@ def run_section(run: RunFolder, found: Scan | None, name: str, context: Context)
         },
         "notes": [],
     }
-    known = run.md.get("n_sites")
-    n_sites = known if isinstance(known, int) else (found.n_sites if found else None)
-    values, method = run.pressure(context.temperature, n_sites)
-    pressure = {**_mean_of(run, values, "pressure_bar", "bar"), "method": method}
-    section["pressure"] = pressure
     section["series"]["pressure"] = plot_series(time, values)
-    energy = _thermo_mean(run, "pe_eV", "eV")
-    leading = [energy, section["density"] if run.ensemble == "npt" else pressure]
+    leading = [means["energy"], means["density" if run.ensemble == "npt" else "pressure"]]
     start = max(e["start"][0] for e in leading)
     section["equilibration_ps"] = float(time[start] - time[0])
     if start > n // 2:
@@ -205,7 +212,7 @@ def run_section(run: RunFolder, found: Scan | None, name: str, context: Context)
     if run.ensemble == "npt":
         try:
             section["compressibility"] = compressibility(
-                [run.thermo["volume_A3"]], context.temperature
+                [run.thermo["volume_A3"][transient:]], context.temperature
             )
         except DataError as err:
             section["notes"].append(f"no compressibility: {err}")
@@ -220,15 +227,15 @@ def run_section(run: RunFolder, found: Scan | None, name: str, context: Context)
     return section
 
 
-def _thermo_mean(run: RunFolder, column: str, unit: str) -> dict[str, Any]:
-    return _mean_of(run, run.thermo[column], column, unit)
-
-
-def _mean_of(run: RunFolder, values: Array, column: str, unit: str) -> dict[str, Any]:
+def _mean_of(
+    run: RunFolder, values: Array, column: str, unit: str, transient: int
+) -> dict[str, Any]:
+    """Mean of a column behind the transient and its own equilibration."""
     try:
-        found = mean_of_replicas([values], detect=True)
+        found = mean_of_replicas([values[transient:]], detect=True)
     except DataError as err:
         raise DataError(err.message, file=run.path / "thermo.csv", key=column) from err
+    found["start"] = [found["start"][0] + transient]
     time = run.thermo["time_ps"]
     return {**found, "unit": unit, "start_ps": float(time[found["start"][0]] - time[0])}
 

@@ -197,9 +197,10 @@ def speed_facts(data: Gathered) -> list[tuple[str, str]]:
             "threads"
         )
         if fast and slow and alike:
-            rows.append(
-                (f"{name} against the atomistic engine", f"{fast / slow:.3g} times as fast")
-            )
+            ratio = f"{fast / slow:.3g} times as fast"
+            if _busy(aa) or _busy({**md, "cpu_use_percent": run.get("cpu_use_percent")}):
+                ratio += ", by wall time on a busy machine: uncertain"
+            rows.append((f"{name} against the atomistic engine", ratio))
     return rows
 
 
@@ -209,10 +210,14 @@ def _threads(facts: dict[str, Any]) -> str | None:
     if threads is None:
         return None
     text = f"{threads} thread" + ("" if threads == 1 else "s")
-    use = real(facts.get("cpu_use_percent"))
-    if use is not None and use < 90.0 * threads:
-        text += f" (busy machine: only {use:.0f} % of a core)"
+    if _busy(facts):
+        text += f" (busy machine: only {facts['cpu_use_percent']:.0f} % of a core)"
     return text
+
+
+def _busy(facts: dict[str, Any]) -> bool:
+    use, threads = real(facts.get("cpu_use_percent")), real(facts.get("threads"))
+    return use is not None and threads is not None and use < 90.0 * threads
 
 
 def data_facts(data: Gathered) -> list[tuple[str, str]]:

@@ -119,7 +119,7 @@ def _displacement(analysis: dict[str, Any], runs: list[dict[str, Any]]) -> Figur
             axis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("time / ps")
         axes.set_ylabel("mean square displacement / Å²")
-        axes.legend(loc="upper left", title="D / 10⁻⁹ m²/s", title_fontsize=9.5)
+        axes.legend(loc="best", title="D / 10⁻⁹ m²/s", title_fontsize=9.5)
         alt = "Mean square displacement; D in 1e-9 m²/s: " + "; ".join(texts) + "."
         svg = to_svg(figure, "msd", alt)
     return Figure(

@@ -175,8 +175,8 @@ def _absent(data: Gathered) -> list[str]:
         ("held-out forces", bool(dig(analysis, "parity", "force")) or data.result is not None),
         ("the noise floor", dig(analysis, "parity", "force", "noise_floor") is not None),
         ("the speed of the atomistic engine", real(dig(data.aa_speed, "ns_per_day")) is not None),
-        ("the training (no folder given)", data.result is not None or data.metrics is not None),
-        ("the deployed model (no folder given)", data.sidecar is not None),
+        ("the training", data.result is not None or data.metrics is not None),
+        ("the deployed model", data.sidecar is not None),
         ("other state points", False),
     ]
     return [name for name, present in checks if not present]

@@ -11,6 +11,7 @@ from cgpot.analysis.series import (
     energy_drift,
     mean_of_replicas,
     plot_series,
+    transient_end,
 )
 from cgpot.core.errors import DataError
 from cgpot.core.units import EV_PER_A3_IN_BAR, KB
@@ -55,6 +56,21 @@ def test_equilibration_is_found():
     assert 100 < found["start"][0] < 700
     assert abs(found["mean"]) < 4 * found["error"]
     assert mean_of_replicas([x], detect=False)["mean"] > 0.5
+
+
+def test_a_short_steep_transient_before_slow_noise_is_cut():
+    x = 13.0 * ar1(600, 0.97, 5) + 556.0
+    x[:40] += 180.0 * np.exp(-np.arange(40) / 8.0)
+    end = transient_end(x)
+    assert 10 <= end <= 120
+    assert abs(np.mean(x[end:]) - 556.0) < 4 * 13.0 * np.sqrt((1 + 0.97) / (1 - 0.97) / 600)
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.9])
+def test_stationary_noise_has_no_transient(phi):
+    assert sum(transient_end(ar1(1000, phi, seed)) > 0 for seed in range(20)) <= 1
+    assert transient_end(np.ones(100)) == 0
+    assert transient_end(np.arange(20.0)) == 0
 
 
 def test_compressibility_of_gaussian_volumes():

@@ -139,7 +139,7 @@ def test_page_shows_the_numbers(made):
         "−6.4 × 10⁻⁶ per ps",
         "12.00 ns/day, LAMMPS, 500 molecules, 1 thread",
         "1 thread (busy machine: only 61 % of a core)",
-        "3.75 times as fast",
+        "3.75 times as fast, by wall time on a busy machine: uncertain",
         "−34 ± 9 bar (spread of one frame 208 bar)",
         "make demo",
         "seed 5",
