@@ -58,9 +58,9 @@ def _common_temperature(records: Sequence[dict[str, Any]], files: Sequence[Path]
 
 
 def r_max_for(indices: Sequence[FrameIndex]) -> float:
-    """Upper end of g(r): 15 Å or half the smallest box, Å."""
+    """Upper end of g(r): 15 Å or half the smallest box, Å (freud wants it below half)."""
     smallest = min(half_box(cell) for index in indices for cell in index.cells)
-    return min(RDF_R_MAX, float(np.floor(smallest * 100.0) / 100.0))
+    return min(RDF_R_MAX, float(np.floor((smallest - 1e-3) * 100.0) / 100.0))
 
 
 def report_path(data_set: str | Path) -> Path:
