@@ -204,10 +204,10 @@ def run_section(run: RunFolder, found: Scan | None, name: str, context: Context)
     leading = [means["energy"], means["density" if run.ensemble == "npt" else "pressure"]]
     start = max(e["start"][0] for e in leading)
     section["equilibration_ps"] = float(time[start] - time[0])
-    if start > n // 2:
+    if start >= 0.45 * n:
         section["notes"].append(
-            f"equilibration is detected at {section['equilibration_ps']:.0f} ps of "
-            f"{time[-1] - time[0]:.0f} ps: the run is too short, or drifts"
+            f"equilibration takes about half of its {time[-1] - time[0]:.0f} ps: it is too "
+            "short, or drifts"
         )
     if run.ensemble == "npt":
         try:
@@ -230,12 +230,20 @@ def run_section(run: RunFolder, found: Scan | None, name: str, context: Context)
 def _mean_of(
     run: RunFolder, values: Array, column: str, unit: str, transient: int
 ) -> dict[str, Any]:
-    """Mean of a column behind the transient and its own equilibration."""
+    """Mean of a column behind the transient, or behind its own equilibration without one.
+
+    At most the first half is dropped: a later start leaves too little to tell slow
+    fluctuation from drift, and its error would be too small.
+    """
+    skip, half = transient, len(values) // 2
     try:
-        found = mean_of_replicas([values[transient:]], detect=True)
+        found = mean_of_replicas([values[skip:]], detect=transient == 0)
+        if found["start"][0] > half:
+            skip = half
+            found = mean_of_replicas([values[skip:]], detect=False)
     except DataError as err:
         raise DataError(err.message, file=run.path / "thermo.csv", key=column) from err
-    found["start"] = [found["start"][0] + transient]
+    found["start"] = [found["start"][0] + skip]
     time = run.thermo["time_ps"]
     return {**found, "unit": unit, "start_ps": float(time[found["start"][0]] - time[0])}
 

@@ -79,6 +79,21 @@ def test_energy_drift_of_an_nve_run(tmp_path, reference):
     assert found["pressure"]["method"] == "engine"
 
 
+def test_a_drifting_run_is_noted(tmp_path, reference):
+    folder = write_run(tmp_path / "nvt", ideal_gas(80, n=60, seed=2))
+    path = folder / "thermo.csv"
+    lines = path.read_text().splitlines()
+    column = lines[0].split(",").index("pe_eV")
+    for k in range(1, len(lines)):
+        cells = lines[k].split(",")
+        cells[column] = f"{float(cells[column]) + 5.0 * k / len(lines):.6f}"
+        lines[k] = ",".join(cells)
+    path.write_text("\n".join(lines) + "\n")
+    found = run_task(tmp_path, reference, [folder])
+    assert any("in the run nvt" in text.lower() and "drifts" in text for text in found["caveats"])
+    assert found["runs"][0]["equilibration_ps"] == pytest.approx(38, abs=3)
+
+
 def test_replicas_npt_reference_and_density(tmp_path, reference):
     second = tmp_path / "aa2.extxyz"
     write_frames(second, ideal_gas(40, n=60, seed=7))
