@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from cgpot.core.extxyz import read_frames
 from cgpot.core.manifest import check_manifest
 from cgpot.core.units import KB
 from cgpot.mapping.check import compare_pressures, likely_reason, require_agreement
-from cgpot.mapping.gromacs import TrrTrajectory, read_edr
+from cgpot.mapping.gromacs import TrrTrajectory, read_edr, read_topology
 from cgpot.mapping.kernel import map_frame
 from cgpot.mapping.pipeline import MapOptions, MapResult, map_trajectory, thermo_path
 from cgpot.mapping.readers import AtomSystem, open_system
@@ -299,3 +300,23 @@ def test_command(raw: Path, mapping: Path, tmp_path: Path) -> None:
     assert report["pressure_engine_bar"]["n"] >= 8
     again = CliRunner().invoke(app, [*arguments[:-2], str(tmp_path / "c.txt")])
     assert isinstance(again.exception, CgpotError)
+
+
+def test_memory_stays_flat(tmp_path: Path, atoms24: tuple[Path, Path]) -> None:
+    """Eight times the frames (16 MB of arrays more), and the peak grows by less than 1 MB."""
+    mapping, gro = atoms24
+    mapping.write_text(mapping.read_text().replace("repeat: 2", "repeat: all"))
+    topology = replace(read_topology(gro), n_atoms=1200, universe=None)
+
+    def peak(frames: int) -> int:
+        trr = tmp_path / f"{frames}.trr"
+        write_trr(trr, frames, atoms=1200)
+        tracemalloc.start()
+        system = AtomSystem(topology, TrrTrajectory(trr, 1200), None)
+        run(system, mapping, tmp_path / "m.extxyz")
+        _, top = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return top
+
+    peak(3)  # imports
+    assert peak(320) - peak(40) < 1_000_000
