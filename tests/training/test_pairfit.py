@@ -186,7 +186,7 @@ def test_refit_needs_forces_and_virials(frames, fit):
 
 
 def test_errors_of_the_fit(frames):
-    with pytest.raises(DataError, match="expected 0 < 4 spacing < r_max, found spacing 2.0"):
+    with pytest.raises(DataError, match=r"expected 0 < 4 spacing < r_max, found spacing 2\.0"):
         PairFit(("A",), 6.0, 2.0, 300.0)
     empty = PairFit(("A",), 6.0, 0.2, 300.0)
     with pytest.raises(DataError, match="no frames to fit"):
