@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cgpot.report.gather import Gathered
-from cgpot.report.numbers import MISSING, dig, number, plus_minus, real
+from cgpot.report.numbers import MISSING, dig, number, plus_minus, real, scientific
 
 
 def bins_text(data: Gathered) -> str:
@@ -156,8 +156,20 @@ def model_facts(data: Gathered) -> list[tuple[str, str]]:
             )
         )
     check = sidecar.get("verification")
-    if isinstance(check, dict) and check:
-        rows.append(("Compiled against checkpoint", _flat(check)))
+    if isinstance(check, dict):
+        for form in ("compiled", "package"):
+            errors = check.get(form)
+            if isinstance(errors, dict):
+                text = ", ".join(f"{k} {scientific(real(v))}" for k, v in errors.items())
+                frames = check.get("frames")
+                rows.append(
+                    (
+                        f"Relative error, {form} against checkpoint",
+                        text + (f" ({frames} frames)" if frames else ""),
+                    )
+                )
+    for name, digest in (sidecar.get("sha256") or {}).items():
+        rows.append((f"SHA-256 of {name}", str(digest)[:16]))
     return rows
 
 
@@ -302,17 +314,3 @@ def _unit(value: Any, digits: int, unit: str) -> str | None:
 def _join(*values: Any) -> str:
     shown = [str(v) for v in values if v is not None and v != ""]
     return ", ".join(shown) if shown else MISSING
-
-
-def _flat(value: dict[str, Any]) -> str:
-    if set(value) >= {"mean", "error"} and real(value["mean"]) is not None:
-        unit = value.get("unit")
-        return plus_minus(
-            value["mean"], real(value["error"]), unit if isinstance(unit, str) else ""
-        )
-    parts = [
-        f"{k.replace('_', ' ')} {_text(v)}"
-        for k, v in value.items()
-        if isinstance(v, str | int | float | bool)
-    ]
-    return ", ".join(parts)

@@ -210,6 +210,12 @@ def write_all(base: Path) -> dict[str, Path]:
                 "units": {"energy": "eV", "length": "angstrom"},
                 "dtype": "float32",
                 "torch_version": "2.13.0",
+                "sha256": {"model.nequip.pt2": "0123456789abcdef0000"},
+                "verification": {
+                    "frames": 3,
+                    "tolerance": 1e-4,
+                    "compiled": {"energy": 1.5e-7, "forces": 2e-6, "virial": 0.0},
+                },
             }
         )
     )
