@@ -359,8 +359,9 @@ class PairFit:
         """Force RMSE, label rms (eV/Å) and mean pressure residual (bar) on the fitted frames."""
         sums = self.total() if total is None else total
         c = coefficients.reshape(-1)
-        square = sums.force_square - 2 * c @ sums.force_vector + c @ sums.force_matrix @ c
-        residual = (c @ sums.trace_mean - sums.trace_label) / sums.frames
+        cross = float(np.dot(c, sums.force_vector))
+        square = sums.force_square - 2 * cross + float(c @ sums.force_matrix @ c)
+        residual = (float(np.dot(c, sums.trace_mean)) - sums.trace_label) / sums.frames
         return {
             "frames": sums.frames,
             "force_rmse": math.sqrt(max(square, 0.0) / sums.force_rows),
