@@ -54,6 +54,7 @@ class AtomFrame:
         forces: (n_atoms, 3) eV/Å.
         cell: (3, 3) Å, rows, lower triangular.
         whole: positions are unwrapped, so that molecules are whole as they stand.
+        velocities: (n_atoms, 3) Å/ps, or None where the frame holds none.
     """
 
     index: int
@@ -63,6 +64,7 @@ class AtomFrame:
     forces: Array
     cell: Array
     whole: bool = False
+    velocities: Array | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,4 +127,28 @@ def require_agreement(check: PressureCheck, reason: str, file: Any) -> None:
         f"standard errors, {SIGMAS:g} allowed). Likely reason: {reason}. If you know why, pass "
         "--accept-pressure-mismatch with the reason; it is recorded",
         file=file,
+    )
+
+
+TEMPERATURE_SHARE = 0.02
+"""A difference of the sites' temperature below this share of it is not worth a note."""
+
+
+def temperature_note(sites: Sequence[float], wanted: float | None) -> str | None:
+    """A note when the sites move at another temperature than the one stated.
+
+    Args:
+        sites: temperatures of the sites' motion in frames with velocities, K.
+        wanted: temperature of the run, K.
+    """
+    if wanted is None or len(sites) < MIN_SAMPLES:
+        return None
+    found = estimate(sites)
+    difference = abs(found.mean - wanted)
+    if difference < max(SIGMAS * found.error, TEMPERATURE_SHARE * wanted):
+        return None
+    return (
+        f"the sites move at {found.mean:.1f} ± {found.error:.1f} K, but {wanted:.1f} K are stated: "
+        "the modes of the run are not at one temperature, and its structure and pressure are "
+        "not those of the stated one (check thermostat and time step)"
     )

@@ -161,7 +161,8 @@ class TrrHeader:
         offset, size: bytes of the frame in the file.
         n_atoms, step, time: as named; time in ps.
         real: bytes of a number, 4 or 8.
-        box_at, positions_at, forces_at: bytes from the frame's start, or None where absent.
+        box_at, positions_at, velocities_at, forces_at: bytes from the start of the frame, or
+            None where absent.
     """
 
     offset: int
@@ -172,6 +173,7 @@ class TrrHeader:
     real: int
     box_at: int | None
     positions_at: int | None
+    velocities_at: int | None
     forces_at: int | None
 
     @property
@@ -253,6 +255,7 @@ def _parse_header(block: bytes, offset: int, path: Path, index: int) -> TrrHeade
         real=real,
         box_at=starts[2],
         positions_at=starts[7],
+        velocities_at=starts[8],
         forces_at=starts[9],
     )
 
@@ -324,6 +327,9 @@ class TrrTrajectory:
                     positions=_numbers(block, kind, n, header.positions_at, NM),
                     forces=_numbers(block, kind, n, header.forces_at, FORCE_UNIT),
                     cell=_numbers(block, kind, 9, header.box_at, NM),
+                    velocities=None
+                    if header.velocities_at is None
+                    else _numbers(block, kind, n, header.velocities_at, NM),
                 )
 
 

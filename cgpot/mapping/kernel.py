@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
 from cgpot.core.frame import CGFrame
-from cgpot.core.units import KB
+from cgpot.core.units import KB, MVV_TO_EV
 from cgpot.mapping.atoms import AtomFrame
 from cgpot.mapping.sites import SiteGroup, SiteMap
 
@@ -164,6 +164,25 @@ def internal_dof(sites: SiteMap) -> int:
     sites: it does not enter the difference.
     """
     return 3 * sites.n_atoms - (sites.n_constraints or 0) - 3 * sites.topology.n_sites
+
+
+def site_temperature(frame: AtomFrame, sites: SiteMap, masses: Array) -> float | None:
+    """Temperature of the sites' motion, K, or None where the frame holds no velocities.
+
+    ``sum_I M_I V_I^2 / ((3 n - 3) k_B)`` with the velocities of the centres of mass and the
+    masses of the run.  A thermostat holds the mean over all modes; a time step too long or a
+    thermostat that feeds one kind of mode leaves the molecules at another temperature than the
+    one set, and their structure with them.
+    """
+    if frame.velocities is None or sites.topology.n_sites < 2:
+        return None
+    energy = 0.0
+    for group in sites.groups:
+        m = masses[group.atoms]
+        total = m.sum(axis=1)
+        v = np.einsum("nk,nkx->nx", m, group.take(frame.velocities)) / total[:, None]
+        energy += float(np.sum(total[:, None] * v * v)) * MVV_TO_EV
+    return energy / ((3 * sites.topology.n_sites - 3) * KB)
 
 
 def _name_nan(frame: AtomFrame) -> None:

@@ -245,6 +245,10 @@ class LammpsDump:
         table, columns = self._table(stream, head.split()[2:], n, index)
         positions, whole = self._positions(table, columns, cell, origin, index)
         forces = np.stack([table[columns[c]] for c in ("fx", "fy", "fz")], axis=1)
+        velocities = None
+        if all(c in columns for c in ("vx", "vy", "vz")):
+            velocities = np.stack([table[columns[c]] for c in ("vx", "vy", "vz")], axis=1)
+            velocities *= factors["length"] / factors["time"]
         if time is not None:
             time *= factors["time"]
         elif step in self.times:
@@ -259,6 +263,7 @@ class LammpsDump:
             forces=forces * factors["force"],
             cell=cell * factors["length"],
             whole=whole,
+            velocities=velocities,
         )
 
     def _box(self, head: str, lines: list[str], index: int) -> tuple[Array, Array]:

@@ -20,8 +20,14 @@ from cgpot.core.manifest import write_manifest
 from cgpot.core.progress import progress
 from cgpot.core.units import EV_PER_A3_IN_BAR, KB
 from cgpot.mapping.atoms import AtomFrame, AtomTopology, ThermoSeries
-from cgpot.mapping.check import PressureCheck, compare_pressures, likely_reason, require_agreement
-from cgpot.mapping.kernel import internal_dof, map_frame
+from cgpot.mapping.check import (
+    PressureCheck,
+    compare_pressures,
+    likely_reason,
+    require_agreement,
+    temperature_note,
+)
+from cgpot.mapping.kernel import internal_dof, map_frame, site_temperature
 from cgpot.mapping.sites import SiteMap, resolve
 from cgpot.mapping.spec import MappingSpec, load_mapping
 
@@ -225,8 +231,8 @@ def mapped(
     sites: SiteMap,
     lookup: ThermoLookup | None,
     dof_temperature: float | None,
-) -> Iterator[tuple[CGFrame, int]]:
-    """Mapped frames with their rows in the thermodynamic series (-1 without one)."""
+) -> Iterator[tuple[CGFrame, int, AtomFrame]]:
+    """Mapped frames, their rows in the thermodynamic series (-1 without one), and their atoms."""
     for frame in frames:
         row = -1
         w: Array | None = None
@@ -234,7 +240,7 @@ def mapped(
             row = lookup.row(frame)
             lookup.check_volume(row, frame)
             w = lookup.virial(row, abs(float(np.linalg.det(frame.cell))))
-        yield map_frame(frame, sites, virial=w, dof_temperature=dof_temperature), row
+        yield map_frame(frame, sites, virial=w, dof_temperature=dof_temperature), row, frame
 
 
 def _temperature(
@@ -304,6 +310,7 @@ def map_trajectory(
     label: list[float] = []
     engine: list[float] = []
     internal: list[float] = []
+    motion: list[float] = []
     last_time: float | None = None
     thermo_file = thermo_path(out)
     with (
@@ -315,7 +322,7 @@ def map_trajectory(
         progress("mapping", expected // options.stride or 1, quiet=options.quiet) as advance,
     ):
         source = selected(trajectory, options, trajectory.path)
-        for frame, row in mapped(source, sites, lookup, dof_temperature):
+        for frame, row, atoms in mapped(source, sites, lookup, dof_temperature):
             if last_time is not None and frame.time is not None and frame.time <= last_time:
                 raise InputError(
                     f"time {frame.time:g} ps does not follow {last_time:g} ps; expected one run "
@@ -324,6 +331,10 @@ def map_trajectory(
                     frame=frame.source_frame,
                 )
             last_time = frame.time
+            if topology.masses is not None:
+                moving = site_temperature(atoms, sites, topology.masses)
+                if moving is not None:
+                    motion.append(moving)
             writer.write(frame)
             ours: float | str = ""
             theirs: float | str = ""
@@ -360,6 +371,8 @@ def map_trajectory(
                 trajectory.path,
             )
         _write_table(thermo_file, table)
+    if warning := temperature_note(motion, temperature):
+        notes.append(warning)
     if check.agrees is False:
         notes.append(f"pressure mismatch accepted: {options.accept_mismatch}")
     if thermo is not None and check.agrees is None:
@@ -398,6 +411,9 @@ def map_trajectory(
             "temperature_from": origin,
             "virial": form,
             "pressure_check_bar": check.as_dict(),
+            "site_temperature": None
+            if not motion
+            else {"mean": float(np.mean(motion)), "n_frames": len(motion)},
             "notes": notes,
         },
     )

@@ -21,7 +21,12 @@ from cgpot.core.errors import CgpotError, ConfigError, DataError, InputError
 from cgpot.core.extxyz import read_frames
 from cgpot.core.manifest import check_manifest
 from cgpot.core.units import KB
-from cgpot.mapping.check import compare_pressures, likely_reason, require_agreement
+from cgpot.mapping.check import (
+    compare_pressures,
+    likely_reason,
+    require_agreement,
+    temperature_note,
+)
 from cgpot.mapping.gromacs import TrrTrajectory, read_edr, read_topology
 from cgpot.mapping.kernel import map_frame
 from cgpot.mapping.pipeline import MapOptions, MapResult, map_trajectory, thermo_path
@@ -281,6 +286,17 @@ def test_comparison_of_pressures() -> None:
 )
 def test_likely_reasons(arguments: tuple[Any, ...], match: str) -> None:
     assert match in likely_reason(*arguments)
+
+
+def test_note_on_the_temperature_of_the_sites() -> None:
+    rng = np.random.default_rng(0)
+    hot = rng.normal(325.0, 10.0, 100)
+    note = temperature_note(hot.tolist(), 300.0)
+    assert note is not None
+    assert "the sites move at 32" in note
+    assert temperature_note((hot - 25.0).tolist(), 300.0) is None
+    assert temperature_note(hot[:4].tolist(), 300.0) is None
+    assert temperature_note(hot.tolist(), None) is None
 
 
 def test_command(raw: Path, mapping: Path, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from mapping_systems import BOXES, Chains, make_chains, shortest
 
 from cgpot.core.config import validate
 from cgpot.core.errors import DataError
-from cgpot.core.units import KB
+from cgpot.core.units import KB, MVV_TO_EV
 from cgpot.mapping.atoms import AtomFrame
-from cgpot.mapping.kernel import internal_dof, map_frame, minimum_image, wrap
+from cgpot.mapping.kernel import internal_dof, map_frame, minimum_image, site_temperature, wrap
 from cgpot.mapping.sites import SiteMap, resolve
 from cgpot.mapping.spec import MappingSpec
 
@@ -259,3 +259,22 @@ def test_the_two_forms_agree_on_average() -> None:
     error = np.sqrt(n) * np.sum(bond * pull, axis=1).std()
     assert abs(np.trace(form.virial)) < 4 * error
     assert error < 0.02 * abs(np.trace(virial))
+
+
+def test_temperature_of_the_sites(rng: np.random.Generator) -> None:
+    """Velocities of atoms at T, with molecules pushed as a whole to 2 T."""
+    chains = make_chains(rng, "orthorhombic", molecules=4000)
+    sites = one_site(chains)
+    frame = chains_frame_without_forces(chains)
+    assert site_temperature(frame, sites, chains.masses) is None
+    sigma = np.sqrt(KB * 300.0 / (chains.masses * MVV_TO_EV))[:, None]
+    frame.velocities = sigma * rng.normal(size=(chains.n, 3))
+    assert site_temperature(frame, sites, chains.masses) == pytest.approx(300.0, rel=0.05)
+    push = np.sqrt(KB * 300.0 / (29.0 * MVV_TO_EV)) * rng.normal(size=(4000, 3))
+    frame.velocities += np.repeat(push, 3, axis=0)
+    assert site_temperature(frame, sites, chains.masses) == pytest.approx(600.0, rel=0.05)
+
+
+def chains_frame_without_forces(chains: Chains) -> AtomFrame:
+    zeros = np.zeros_like(chains.positions)
+    return AtomFrame(0, 0, 0.0, chains.positions, zeros, chains.cell)
