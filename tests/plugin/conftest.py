@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The built plugin, compiled models (kept in `build/` between sessions) and LAMMPS instances."""
+"""The built plugin, compiled models (kept in `build/` between runs) and LAMMPS instances."""
 
 from __future__ import annotations
 
