@@ -57,10 +57,10 @@ def settings(**changes: Any) -> dict[str, Any]:
     """A small configuration; ``changes`` replace or extend sections."""
     record: dict[str, Any] = {
         "data": {"train": "train.extxyz", "val": "val.extxyz", "test": "test.extxyz"},
-        "system": {"temperature": 300.0},
+        "system": {"temperature": 5.0},
         "model": {"cutoff": 5.0, "features": 4, "radial_width": 8, "readout_start": 1.0},
         "prior": {"type": "wall"},
-        "optimiser": {"learning_rate": 0.02, "batch_size": 2, "epochs": 4, "ema_decay": 0.8},
+        "optimiser": {"learning_rate": 0.05, "batch_size": 2, "epochs": 4, "ema_decay": 0.8},
         "seed": 3,
     }
     for section, value in changes.items():
