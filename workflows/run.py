@@ -290,14 +290,13 @@ class Runner:
             if current:
                 stage.status = "skipped"
                 say(f"-- {stage.name}: up to date (took {clock(stage.seconds)})")
-                return self._start_ready()
+                continue
             say(f"== {stage.name}: {stage.config.about}")
             process = start(stage, key, self.lock_fd)
             stage.status = "running"
             now = time.monotonic()
             self.running[stage.name] = (stage, process, now, key)
             self._spoken[stage.name] = now
-        return None
 
     def _collect(self) -> Stage | None:
         failed = None
