@@ -72,8 +72,11 @@ class CompiledModel:
         import torch
         from torch._inductor import codecache as _  # noqa: F401
 
+        from nequip.utils.global_state import set_global_state
+
         from cgpot.deploy.target import INPUTS
 
+        set_global_state()  # nequip's dictionaries are in double precision
         self.path = require_file(path, "compiled model")
         self.device = device
         try:

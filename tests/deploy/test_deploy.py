@@ -97,7 +97,9 @@ class Block:
 sys.meta_path.insert(0, Block())
 import importlib.metadata as metadata
 every = metadata.entry_points
-metadata.entry_points = lambda **k: [e for e in every(**k) if "cgpot" not in e.value]
+metadata.entry_points = lambda **k: (
+    [e for e in every(**k) if "cgpot" not in e.value] if k else every()
+)
 from nequip.data import compute_neighborlist_, from_dict
 from nequip.model.saved_models.load_utils import load_saved_model
 from nequip.utils.global_state import set_global_state
