@@ -70,9 +70,8 @@ class CompiledModel:
 
     def __init__(self, path: str | Path, device: str = "cpu") -> None:
         import torch
-        from torch._inductor import codecache as _  # noqa: F401
-
         from nequip.utils.global_state import set_global_state
+        from torch._inductor import codecache as _  # noqa: F401
 
         from cgpot.deploy.target import INPUTS
 
