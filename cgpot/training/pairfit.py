@@ -222,15 +222,16 @@ class PairFit:
                 sums.trace_mean += trace / frame.volume
                 sums.trace_label += float(np.trace(symmetric)) / frame.volume
 
-    def total(self) -> _Sums:
-        """Sum over all blocks.
+    def total(self, leave_out: int | None = None) -> _Sums:
+        """Sum over all blocks, or all but one.
 
         Raises:
             DataError: no frames were added.
         """
         total = _Sums(self.size)
-        for block in self._blocks:
-            total.add(block)
+        for number, block in enumerate(self._blocks):
+            if number != leave_out:
+                total.add(block)
         if total.frames == 0:
             raise DataError("no frames to fit")
         return total
@@ -290,12 +291,7 @@ class PairFit:
         Raises:
             DataError: no frames, or a singular system.
         """
-        total = _Sums(self.size)
-        for number, block in enumerate(self._blocks):
-            if number != leave_out:
-                total.add(block)
-        if total.frames == 0:
-            raise DataError("no frames to fit")
+        total = self.total(leave_out)
         matrix = total.force_matrix + virial_weight * total.virial_matrix
         vector = total.force_vector + virial_weight * total.virial_vector
         scale = float(np.trace(total.force_matrix)) / self.size
@@ -304,7 +300,7 @@ class PairFit:
         for row in range(self.pairs):
             part = slice(row * self.width, (row + 1) * self.width)
             wall = self.wall(row)
-            walls[self._pair_name(row)] = wall.as_dict()
+            walls[self.pair_name(row)] = wall.as_dict()
             matrix[part, part] += smooth * scale * second.T @ second
             spacing = self.r_max / self.intervals
             closest = float(self._edges[np.flatnonzero(self._counts[row])[0]])
@@ -351,7 +347,8 @@ class PairFit:
             {"wall": walls, **self.quality(coefficients, total)},
         )
 
-    def _pair_name(self, row: int) -> str:
+    def pair_name(self, row: int) -> str:
+        """Names of the two bead types of a row, ``A-B``."""
         a, b = np.argwhere(np.triu(self._index == row))[0]
         return f"{self.type_names[a]}-{self.type_names[b]}"
 

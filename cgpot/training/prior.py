@@ -78,7 +78,7 @@ def wall_table(fit: PairFit) -> PairTable:
     walls = {}
     for row in range(fit.pairs):
         wall = fit.wall(row)
-        walls[fit._pair_name(row)] = wall.as_dict()
+        walls[fit.pair_name(row)] = wall.as_dict()
         rows.append(_wall_row(wall, fit.r_max, fit.intervals))
     return PairTable(fit.type_names, fit.r_max, np.stack(rows), {"wall": walls})
 
