@@ -25,23 +25,41 @@ class StrictModel(BaseModel):
 M = TypeVar("M", bound=BaseModel)
 
 
+def _without_tags(data: Any, location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """The path of keys as the file has it: pydantic puts the tag of a union in between."""
+    path: list[str | int] = []
+    current = data
+    for number, part in enumerate(location):
+        if isinstance(current, dict):
+            if part not in current and number < len(location) - 1:
+                continue
+            current = current.get(part)
+        elif isinstance(current, list) and isinstance(part, int) and part < len(current):
+            current = current[part]
+        path.append(part)
+    return tuple(path)
+
+
+def _members(annotation: Any) -> list[type[BaseModel]]:
+    """The models in a type, however nested its union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for part in getattr(annotation, "__args__", ()) for m in _members(part)]
+
+
 def _known_keys(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
     """Field names of the section in which an unknown key stands, as far as types tell."""
-    current: Any = model
+    found: list[type[BaseModel]] = [model]
     for part in location[:-1]:
         if isinstance(part, int):
             continue
-        fields = getattr(current, "model_fields", None)
-        if not fields or part not in fields:
+        if len(found) > 1:  # the tag of a union
+            found = [m for m in found if m.model_fields["type"].default == part]
+        elif found and part in found[0].model_fields:
+            found = _members(found[0].model_fields[part].annotation)
+        else:
             return []
-        annotation = fields[part].annotation
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        current = next(
-            (c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None
-        )
-        if current is None:
-            return []
-    return sorted(getattr(current, "model_fields", {}))
+    return sorted(found[0].model_fields) if len(found) == 1 else []
 
 
 def validate(model: type[M], data: Any, file: str | Path | None = None) -> M:
@@ -59,10 +77,11 @@ def validate(model: type[M], data: Any, file: str | Path | None = None) -> M:
     except ValidationError as err:
         # a mistyped key is reported twice, as unknown and as missing: the first tells more
         first = min(err.errors(), key=lambda item: item["type"] != "extra_forbidden")
-        location = tuple(first["loc"])
+        tagged = tuple(first["loc"])
+        location = _without_tags(data, tagged)
         key = ".".join(str(part) for part in location) or None
         if first["type"] == "extra_forbidden":
-            known = _known_keys(model, location)
+            known = _known_keys(model, tagged)
             close = difflib.get_close_matches(str(location[-1]), known, n=1)
             hint = f"; did you mean '{close[0]}'?" if close else ""
             text = f"unknown key{hint}" + (f" (known: {', '.join(known)})" if known else "")

@@ -37,7 +37,7 @@ def _pack_own_code() -> None:
     from nequip.scripts import _package_utils
 
     _package_utils._INTERNAL_MODULES.add("cgpot")
-    _package_utils._MOCK_MODULES.add("cgpot.training.splines")
+    _package_utils._MOCK_MODULES.add("cgpot.core.splines")
 
 
 _pack_own_code()

@@ -9,15 +9,13 @@ one-site molecular liquid, except ``data`` and ``system``.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from cgpot.core.config import StrictModel, load_yaml
 from cgpot.core.errors import ConfigError
-
-Auto = Literal["auto"]
-Weight = Annotated[float, Field(ge=0)]
+from cgpot.training.model_config import Auto, ModelConfig, NequIPConfig, Weight
 
 
 class DataConfig(StrictModel):
@@ -38,37 +36,6 @@ class SystemConfig(StrictModel):
     """Facts about the system that the frames do not hold."""
 
     temperature: float = Field(gt=0, description="K; for the wall and for pressures")
-
-
-class ModelConfig(StrictModel):
-    """The network."""
-
-    type: Literal["nequip"] = Field(default="nequip", description="architecture")
-    cutoff: float = Field(default=10.0, gt=0, description="Å; also the range of the pair base")
-    layers: int = Field(default=2, ge=1, le=8, description="interaction blocks")
-    l_max: int = Field(default=1, ge=0, le=4, description="highest rotation order of the features")
-    features: int = Field(default=16, ge=1, description="multiplicity of each rotation order")
-    parity: bool = Field(default=False, description="also features of odd mirror parity")
-    bessels: int = Field(default=8, ge=1, description="radial basis functions")
-    polynomial_cutoff: int = Field(default=6, ge=2, description="exponent of the cutoff polynomial")
-    radial_depth: int = Field(default=1, ge=0, description="hidden layers of the radial MLP")
-    radial_width: int = Field(default=32, ge=1, description="width of the radial MLP")
-    readout_depth: int = Field(default=0, ge=0, description="hidden layers of the readout")
-    energy_scale: Annotated[float, Field(gt=0)] | Auto = Field(
-        default="auto",
-        description="eV; scale of the network's energy per bead. auto: the rms force component "
-        "times 1 Å, 0.3 of it above a pair spline",
-    )
-    readout_start: float = Field(
-        default=0.1,
-        gt=0,
-        le=1,
-        description="factor on the initial readout weights; small, so that training starts at "
-        "the prior",
-    )
-    dtype: Literal["float32", "float64"] = Field(
-        default="float32", description="precision of the model"
-    )
 
 
 class PriorConfig(StrictModel):
@@ -149,7 +116,7 @@ class TrainConfig(StrictModel):
 
     data: DataConfig
     system: SystemConfig
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig = NequIPConfig()
     prior: PriorConfig = PriorConfig()
     loss: LossConfig = LossConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
@@ -161,6 +128,14 @@ class TrainConfig(StrictModel):
         description="torch.compile for the training steps: about twice as fast after minutes "
         "of compilation; results are the same within rounding",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_model(cls, data: Any) -> Any:
+        """A section ``model`` without ``type`` is a NequIP network."""
+        if isinstance(data, dict) and isinstance(data.get("model"), dict):
+            return {**data, "model": {"type": "nequip", **data["model"]}}
+        return data
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import atomic_path, require_file
 from cgpot.core.frame import CGFrame
+from cgpot.core.splines import PairTable, pair_index
 from cgpot.core.units import EV_PER_A3_IN_BAR
 from cgpot.training.dataset import neighbours, to_data
 from cgpot.training.metrics import mean_with_error
-from cgpot.training.splines import PairTable, pair_index
 
 Array = NDArray[np.float64]
 PAIR_COEFFICIENTS = "pair_potential.coefficients"

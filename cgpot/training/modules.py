@@ -15,7 +15,7 @@ from e3nn.o3._irreps import Irreps
 from nequip.data import AtomicDataDict
 from nequip.nn import GraphModuleMixin, scatter, with_edge_vectors_
 
-from cgpot.training.splines import PairTable, pair_index
+from cgpot.core.splines import PairTable, pair_index
 
 
 class PairSpline(GraphModuleMixin, torch.nn.Module):
@@ -26,7 +26,7 @@ class PairSpline(GraphModuleMixin, torch.nn.Module):
 
     Args:
         type_names: bead type names of the model; must be those of the table.
-        pair_file: JSON written by `cgpot.training.splines.PairTable.write`.
+        pair_file: JSON written by `cgpot.core.splines.PairTable.write`.
         r_max: cutoff of the table, Å (used with ``intervals`` when the file is absent, as on
             loading a packaged model whose state dict holds the coefficients).
         intervals: number of spline intervals.

@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from cgpot.core.files import write_text
-from cgpot.core.frame import CGFrame
 from cgpot.training.config import TrainConfig
+from cgpot.training.facts import DataFacts
+from cgpot.training.networks import network_record
 
 HEADER = """\
 # Written by `cgpot train`; nequip runs it as it is:
@@ -21,46 +20,6 @@ HEADER = """\
 # and goes on after an interruption with
 #   nequip-train -cp {folder} -cn {name} +ckpt_path={folder}/checkpoints/last.ckpt
 """
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """What the configuration needs to know about the training frames.
-
-    Attributes:
-        type_names: bead types.
-        n_frames: training frames.
-        n_sites: sites of a frame.
-        neighbours: mean number of neighbours within the cutoff.
-        force_rms: rms force component, eV/Å.
-        stress_std: standard deviation of a stress component over the frames (mean over the six
-            components), eV/Å^3; None without stress labels or with a single frame.
-    """
-
-    type_names: tuple[str, ...]
-    n_frames: int
-    n_sites: int
-    neighbours: float
-    force_rms: float
-    stress_std: float | None
-
-    @classmethod
-    def of(cls, frames: list[CGFrame], neighbours: float) -> DataFacts:
-        """Facts of frames that have forces."""
-        square = [float(np.mean(frame.forces**2)) for frame in frames if frame.forces is not None]
-        std = None
-        if len(frames) > 1 and all(frame.virial is not None for frame in frames):
-            upper = np.triu_indices(3)
-            stress = np.stack([(0.5 * (f.stress + f.stress.T))[upper] for f in frames])
-            std = float(np.sqrt(stress.var(axis=0, ddof=1).mean()))
-        return cls(
-            type_names=frames[0].topology.type_names,
-            n_frames=len(frames),
-            n_sites=frames[0].topology.n_sites,
-            neighbours=neighbours,
-            force_rms=math.sqrt(float(np.mean(square))),
-            stress_std=std,
-        )
 
 
 def loss_weights(config: TrainConfig, facts: DataFacts) -> tuple[float, float | None, float]:
@@ -81,13 +40,6 @@ def loss_weights(config: TrainConfig, facts: DataFacts) -> tuple[float, float | 
     else:
         stress = float(loss.stress)
     return forces, stress, loss.mean_pressure * stress
-
-
-def energy_scale(config: TrainConfig, facts: DataFacts) -> float:
-    """Scale of the network's energy per bead, eV (`ModelConfig.energy_scale`)."""
-    if config.model.energy_scale != "auto":
-        return float(config.model.energy_scale)
-    return facts.force_rms * (0.3 if config.prior.type == "spline" else 1.0)
 
 
 def build(
@@ -142,27 +94,7 @@ def build(
             "need_stress": w_stress is not None,
         }
 
-    network: dict[str, Any] = {
-        "_target_": "cgpot.training.builders.CGNequIPModel",
-        "readout_start": model.readout_start,
-        "seed": config.seed,
-        "model_dtype": model.dtype,
-        "compile_mode": "compile" if config.compile else "eager",
-        "type_names": list(facts.type_names),
-        "r_max": model.cutoff,
-        "num_layers": model.layers,
-        "l_max": model.l_max,
-        "parity": model.parity,
-        "num_features": model.features,
-        "num_bessels": model.bessels,
-        "polynomial_cutoff_p": model.polynomial_cutoff,
-        "radial_mlp_depth": model.radial_depth,
-        "radial_mlp_width": model.radial_width,
-        "readout_mlp_hidden_layers_depth": model.readout_depth,
-        "avg_num_neighbors": round(facts.neighbours, 6),
-        "per_type_energy_scales": round(energy_scale(config, facts), 9),
-        "per_type_energy_shifts": 0.0,
-    }
+    network = network_record(config, facts)
     if pair_file is not None and pair_range is not None:
         network["pair_potential"] = {
             "_target_": "cgpot.training.modules.PairSpline",

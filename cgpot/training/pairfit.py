@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
 from cgpot.core.frame import CGFrame
-from cgpot.core.units import KB, pressure_bar
-from cgpot.training.splines import (
+from cgpot.core.splines import (
     ZERO_AT_CUTOFF,
     PairTable,
     basis_derivative,
@@ -29,6 +28,7 @@ from cgpot.training.splines import (
     pair_count,
     pair_index,
 )
+from cgpot.core.units import KB, pressure_bar
 
 Array = NDArray[np.float64]
 

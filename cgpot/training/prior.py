@@ -10,10 +10,10 @@ import numpy as np
 from cgpot.core.errors import DataError
 from cgpot.core.frame import CGFrame
 from cgpot.core.progress import progress
+from cgpot.core.splines import ZERO_AT_CUTOFF, PairTable, basis, basis_derivative, locate
 from cgpot.training.config import TrainConfig
-from cgpot.training.nequip_config import DataFacts
+from cgpot.training.facts import DataFacts
 from cgpot.training.pairfit import N_BLOCKS, PairFit, Wall, labelled
-from cgpot.training.splines import ZERO_AT_CUTOFF, PairTable, basis, basis_derivative, locate
 
 
 @dataclass(frozen=True)

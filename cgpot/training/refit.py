@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
 from cgpot.core.frame import CGFrame
+from cgpot.core.splines import PairTable
 from cgpot.training.pairfit import N_BLOCKS, PairFit
-from cgpot.training.splines import PairTable
 
 Array = NDArray[np.float64]
 

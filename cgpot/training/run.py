@@ -25,12 +25,13 @@ from cgpot.core.manifest import (
     write_manifest,
 )
 from cgpot.core.progress import progress
+from cgpot.core.splines import PairTable
 from cgpot.training.config import TrainConfig
+from cgpot.training.facts import DataFacts
 from cgpot.training.lightning import read_table
-from cgpot.training.nequip_config import DataFacts, build, loss_weights
+from cgpot.training.nequip_config import build, loss_weights
 from cgpot.training.nequip_config import write as write_nequip
 from cgpot.training.prior import fit_prior
-from cgpot.training.splines import PairTable
 
 RESULT_FORMAT = "cgpot-training-1"
 STAGE = "training"

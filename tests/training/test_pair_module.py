@@ -4,7 +4,7 @@ import pytest
 import torch
 from pair_systems import R_MAX, fluid
 
-from cgpot.training.splines import PairTable
+from cgpot.core.splines import PairTable
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ from pair_systems import R_MAX, TEMPERATURE, fluid, pair_sums, slope, u
 
 from cgpot.core.errors import DataError
 from cgpot.core.frame import CGFrame
+from cgpot.core.splines import PairTable
 from cgpot.core.units import KB
 from cgpot.training.pairfit import PairFit, Wall, labelled
 from cgpot.training.refit import refit_pair
-from cgpot.training.splines import PairTable
 
 
 def fitted(frames, blocks=4, spacing=0.2):

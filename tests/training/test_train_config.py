@@ -20,6 +20,11 @@ from cgpot.training.config import TrainConfig, load_config
     [
         ({"optimizer": {"epochs": 3}}, "key 'optimizer': unknown key; did you mean 'optimiser'"),
         ({"model": {"cutof": 8.0}}, "key 'model.cutof': unknown key; did you mean 'cutoff'"),
+        (
+            {"model": {"type": "schnet"}},
+            r"key 'model\.radial_width': unknown key \(known: .*gaussians",
+        ),
+        ({"model": {"type": "painn"}}, r"key 'model'.*painn"),
         ({"model": {"layers": "two"}}, r"model\.layers.*found 'two'"),
         ({"model": {"cutoff": -1.0}}, r"model\.cutoff.*greater than 0, found -1\.0"),
         ({"system": {"temperature": float("nan")}}, "finite number"),
@@ -48,11 +53,14 @@ def test_missing_section_is_named() -> None:
 def test_every_option_has_a_description() -> None:
     def walk(model: Any) -> None:
         for name, field in model.model_fields.items():
-            inner = field.annotation
-            if hasattr(inner, "model_fields"):
+            types = (field.annotation, *getattr(field.annotation, "__args__", ()))
+            sections = [t for t in types if hasattr(t, "model_fields")]
+            for inner in sections:
                 assert inner.__doc__, name
                 walk(inner)
-            elif model is not TrainConfig or name not in ("data", "system"):
+            if sections:
+                continue
+            if model is not TrainConfig or name not in ("data", "system"):
                 assert field.description, f"{model.__name__}.{name}"
 
     walk(TrainConfig)

@@ -14,17 +14,18 @@ from training_systems import NAME, RC, K, N, fluid, settings
 from cgpot.core.config import validate
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.extxyz import write_frames
+from cgpot.core.splines import PairTable, basis, locate
 from cgpot.core.statistics import estimate
 from cgpot.core.units import EV_PER_A3_IN_BAR
 from cgpot.training.config import TrainConfig
 from cgpot.training.dataset import CGDataset, EpochSampler, load_frames, shuffled_loader
 from cgpot.training.evaluate import evaluate, pair_labels, save_checkpoint_with_pair
+from cgpot.training.facts import DataFacts
 from cgpot.training.metrics import MeanPressureLoss, PressureResidual, ReducedMSE
-from cgpot.training.nequip_config import DataFacts, loss_weights
+from cgpot.training.nequip_config import loss_weights
 from cgpot.training.prior import fit_prior
 from cgpot.training.run import _check_report, _difference
 from cgpot.training.schedule import factor
-from cgpot.training.splines import PairTable, basis, locate
 
 
 def config(**changes: object) -> TrainConfig:

@@ -158,8 +158,8 @@ def test_a_checkpoint_needs_no_file_beside_it(trained: Outcome, tmp_path: Path) 
 
 def test_other_pair_coefficients_change_the_model(trained: Outcome, tmp_path: Path) -> None:
     """Zero coefficients leave the network; the difference in forces is the pair part."""
+    from cgpot.core.splines import PairTable
     from cgpot.training.evaluate import pair_labels
-    from cgpot.training.splines import PairTable
 
     source = trained.folder / "model.ckpt"
     table = PairTable.read(trained.folder / "pair.json")

@@ -4,7 +4,7 @@ import pytest
 
 from cgpot.core.errors import InputError
 from cgpot.core.files import read_json, write_json
-from cgpot.training.splines import PairTable, basis, basis_derivative, pair_index
+from cgpot.core.splines import PairTable, basis, basis_derivative, pair_index
 
 
 @pytest.fixture
