@@ -30,6 +30,23 @@ class DataConfig(StrictModel):
         default=None,
         description="report.json of `cgpot dataset`; checked against the system, if given",
     )
+    frames: int | None = Field(
+        default=None,
+        ge=1,
+        description="use this many training frames, spread evenly over the file; null: all",
+    )
+    bootstrap: int | None = Field(
+        default=None,
+        ge=0,
+        description="seed: resample the training frames by contiguous blocks with replacement, "
+        "for ensembles; null: take each once",
+    )
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that are named, by key."""
+        values = {name: getattr(self, name) for name in ("train", "val", "test", "report")}
+        return {name: path for name, path in values.items() if path is not None}
 
 
 class SystemConfig(StrictModel):
@@ -199,19 +216,15 @@ def load_config(path: str | Path, dataset: str | Path | None = None) -> TrainCon
     base = Path(path).resolve().parent if dataset is None else Path(dataset).resolve()
     if not base.is_dir():
         raise ConfigError("expected the folder that 'cgpot dataset' wrote", file=base)
-    resolved = {
-        name: (base / value).resolve() if value is not None else None
-        for name, value in config.data.model_dump().items()
-    }
-    if dataset is not None and resolved["report"] is None and (base / "report.json").is_file():
+    resolved = {name: (base / value).resolve() for name, value in config.data.files.items()}
+    if dataset is not None and "report" not in resolved and (base / "report.json").is_file():
         resolved["report"] = base / "report.json"
     for name, value in resolved.items():
-        if value is not None and not value.exists():
+        if not value.exists():
             raise ConfigError(f"no such file: {value}", file=path, key=f"data.{name}")
-        if value is not None:
-            require_file(value, name)
-    if resolved["train"] in (resolved["val"], resolved["test"]):
+        require_file(value, name)
+    if resolved["train"] in (resolved["val"], resolved.get("test")):
         raise ConfigError(
             "the training frames cannot be the held-out frames too", file=path, key="data.train"
         )
-    return config.model_copy(update={"data": DataConfig(**resolved)})  # type: ignore[arg-type]
+    return config.model_copy(update={"data": config.data.model_copy(update=resolved)})

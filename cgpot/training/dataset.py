@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Sampler
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.extxyz import read_frames
 from cgpot.core.frame import CGFrame
+from cgpot.training.selection import choose
 
 
 def neighbours(frame: CGFrame, r_max: float) -> tuple[np.ndarray, np.ndarray]:
@@ -72,9 +73,12 @@ class CGDataset(AtomicDataset):
         r_max: cutoff, Å.
         type_names: bead types that the model expects.
         need_stress: whether every frame must hold a stress.
+        frames: use only this many, spread evenly (`cgpot.training.selection.choose`).
+        bootstrap: seed of a bootstrap sample of the frames.
 
     Raises:
         InputError: other bead names, or labels missing.
+        ConfigError: more frames asked for than the file holds.
     """
 
     def __init__(
@@ -83,16 +87,20 @@ class CGDataset(AtomicDataset):
         r_max: float,
         type_names: Sequence[str],
         need_stress: bool = False,
+        frames: int | None = None,
+        bootstrap: int | None = None,
     ) -> None:
         super().__init__(transforms=[])
         self.file_path = file_path
         self.r_max = float(r_max)
-        self.frames: list[CGFrame] = []
-        self._graphs: list[tuple[np.ndarray, np.ndarray]] = []
+        every: list[CGFrame] = []
         for index, frame in enumerate(read_frames(file_path)):
             check_frame(frame, type_names, need_stress, file_path, index)
-            self.frames.append(frame)
-            self._graphs.append(neighbours(frame, self.r_max))
+            every.append(frame)
+        chosen = choose(len(every), frames, bootstrap)
+        self.frames = [every[k] for k in chosen]
+        graphs = {k: neighbours(every[k], self.r_max) for k in np.unique(chosen)}
+        self._graphs = [graphs[k] for k in chosen]
         self._stress = need_stress or all(frame.virial is not None for frame in self.frames)
 
     def __len__(self) -> int:

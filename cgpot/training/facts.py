@@ -22,7 +22,8 @@ class DataFacts:
         neighbours: mean number of neighbours within the cutoff.
         force_rms: rms force component, eV/Å.
         stress_std: standard deviation of a stress component over the frames (mean over the six
-            components), eV/Å^3; None without stress labels or with a single frame.
+            components), eV/Å^3; of a single frame the rms shear component (zero on average in a
+            fluid); None without stress labels.
     """
 
     type_names: tuple[str, ...]
@@ -37,10 +38,13 @@ class DataFacts:
         """Facts of frames that have forces."""
         square = [float(np.mean(frame.forces**2)) for frame in frames if frame.forces is not None]
         std = None
-        if len(frames) > 1 and all(frame.virial is not None for frame in frames):
+        if all(frame.virial is not None for frame in frames):
             upper = np.triu_indices(3)
             stress = np.stack([(0.5 * (f.stress + f.stress.T))[upper] for f in frames])
-            std = float(np.sqrt(stress.var(axis=0, ddof=1).mean()))
+            if len({id(frame) for frame in frames}) > 1:
+                std = float(np.sqrt(stress.var(axis=0, ddof=1).mean()))
+            else:
+                std = float(np.sqrt(np.mean(stress[0, [1, 2, 4]] ** 2)))
         return cls(
             type_names=frames[0].topology.type_names,
             n_frames=len(frames),

@@ -85,13 +85,14 @@ def build(
             metric = {"_target_": "cgpot.training.metrics.PressureResidual", "what": what}
             held_out.append({"name": f"pressure_residual{name}_bar", "metric": metric})
 
-    def dataset(path: Path) -> dict[str, Any]:
+    def dataset(path: Path, **selection: int | None) -> dict[str, Any]:
         return {
             "_target_": "cgpot.training.dataset.CGDataset",
             "file_path": str(path),
             "r_max": model.cutoff,
             "type_names": list(facts.type_names),
             "need_stress": w_stress is not None,
+            **{name: value for name, value in selection.items() if value is not None},
         }
 
     network = network_record(config, facts)
@@ -173,7 +174,9 @@ def build(
         "data": {
             "_target_": "nequip.data.datamodule.NequIPDataModule",
             "seed": config.seed,
-            "train_dataset": dataset(config.data.train),
+            "train_dataset": dataset(
+                config.data.train, frames=config.data.frames, bootstrap=config.data.bootstrap
+            ),
             "val_dataset": [dataset(config.data.val)],
             "train_dataloader": {
                 **loader,

@@ -143,15 +143,13 @@ class Outcome:
 
 def fingerprint(config: TrainConfig) -> dict[str, Any]:
     """What decides the result: configuration, data and versions."""
-    data = {
-        name: sha256_file(path)
-        for name, path in config.data.model_dump().items()
-        if path is not None and name != "report"
-    }
+    data = {name: sha256_file(path) for name, path in config.data.files.items() if name != "report"}
+    selection = {"frames": config.data.frames, "bootstrap": config.data.bootstrap}
     versions = package_versions(("torch", "nequip"))
     return {
         "config": json.loads(config.model_dump_json(exclude={"data", "threads"})),
         "data": data,
+        "selection": selection,
         "versions": {k: versions[k] for k in ("torch", "nequip") if k in versions},
     }
 
@@ -243,9 +241,11 @@ def _clear(folder: Folder) -> None:
 
 def _load(config: TrainConfig) -> dict[str, list[CGFrame]]:
     from cgpot.training.dataset import load_frames
+    from cgpot.training.selection import select
 
     stress = config.needs_stress
-    frames = {"train": load_frames(config.data.train, None, stress)}
+    every = load_frames(config.data.train, None, stress)
+    frames = {"train": select(every, config.data.frames, config.data.bootstrap)}
     names = frames["train"][0].topology.type_names
     for name in ("val", "test"):
         path = getattr(config.data, name)
@@ -505,9 +505,7 @@ def _finish(
 
 
 def _manifest(config: TrainConfig, folder: Folder) -> None:
-    inputs: dict[str, Path] = {
-        name: path for name, path in config.data.model_dump().items() if path is not None
-    }
+    inputs: dict[str, Path] = dict(config.data.files)
     outputs = [
         path
         for path in (
