@@ -35,7 +35,7 @@ _NAMES = re.compile(rf'\b{TYPE_NAMES}=(?:"([^"]*)"|(\S+))')
 
 
 def to_atoms(frame: CGFrame) -> Any:
-    """The frame as `ase.Atoms` (species X, labels in a SinglePointCalculator, no energy)."""
+    """The frame as `ase.Atoms` (species X, labels in a SinglePointCalculator)."""
     from ase import Atoms
     from ase.calculators.singlepoint import SinglePointCalculator
     from ase.stress import full_3x3_to_voigt_6_stress
@@ -56,12 +56,20 @@ def to_atoms(frame: CGFrame) -> Any:
         atoms.info[fields.TIME] = float(frame.time)
     if frame.source_frame is not None:
         atoms.info[fields.SOURCE_FRAME] = int(frame.source_frame)
+    if frame.temperature is not None:
+        atoms.info[fields.TEMPERATURE] = float(frame.temperature)
+    if frame.state is not None:
+        atoms.info[fields.STATE] = frame.state
+    if frame.weight != 1.0:
+        atoms.info[fields.WEIGHT] = float(frame.weight)
     results: dict[str, Any] = {}
     if frame.forces is not None:
         results["forces"] = np.round(frame.forces, FORCE_DECIMALS)
     if frame.virial is not None:
         stress = frame.stress
         results["stress"] = full_3x3_to_voigt_6_stress(0.5 * (stress + stress.T))
+    if frame.energy is not None:
+        results[fields.ENERGY] = float(frame.energy)
     if results:
         atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms
@@ -123,6 +131,10 @@ def from_atoms(atoms: Any, file: str | Path | None = None, frame: int | None = N
         time=_optional(atoms.info.get(fields.TIME), float),
         source_frame=_optional(atoms.info.get(fields.SOURCE_FRAME), int),
         pbc=(bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2])),
+        energy=_optional(results.get(fields.ENERGY), float),
+        temperature=_positive(atoms.info, fields.TEMPERATURE, None, file, frame),
+        state=_optional(atoms.info.get(fields.STATE), str),
+        weight=_positive(atoms.info, fields.WEIGHT, 1.0, file, frame),
     )
     result.check_finite(file, frame)
     return result
@@ -137,6 +149,24 @@ def _floats(value: Any, file: str | Path | None, frame: int | None) -> Any:
         raise InputError(
             f"expected masses in amu, found {value!r}", file=file, key=TYPE_MASSES, frame=frame
         ) from err
+
+
+def _positive(
+    info: dict[str, Any], key: str, default: Any, file: str | Path | None, frame: int | None
+) -> Any:
+    """A number above zero from the comment line, or the default."""
+    value = info.get(key)
+    if value is None:
+        return default
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not (np.isfinite(number) and number > 0):
+        raise InputError(
+            f"expected a positive number, found {value!r}", file=file, key=key, frame=frame
+        )
+    return number
 
 
 def _optional(value: Any, kind: Any) -> Any:
@@ -246,6 +276,14 @@ def format_frame(frame: CGFrame, position_decimals: int, force_decimals: int) ->
         head.append(f"{fields.TIME}={float(frame.time)!r}")
     if frame.source_frame is not None:
         head.append(f"{fields.SOURCE_FRAME}={int(frame.source_frame)}")
+    if frame.temperature is not None:
+        head.append(f"{fields.TEMPERATURE}={float(frame.temperature)!r}")
+    if frame.state is not None:
+        head.append(f"{fields.STATE}={frame.state}")
+    if frame.weight != 1.0:
+        head.append(f"{fields.WEIGHT}={float(frame.weight)!r}")
+    if frame.energy is not None:
+        head.append(f"{fields.ENERGY}={float(frame.energy)!r}")
     if frame.virial is not None:
         stress = frame.stress
         head.append(f'stress="{numbers(0.5 * (stress + stress.T))}"')

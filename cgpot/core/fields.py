@@ -15,9 +15,13 @@ name               shape          unit     meaning
 ``virial``         (3, 3)         eV       W = sum r (x) f of the coarse variables (LAMMPS: +W)
 ``time``           scalar         ps       time of the frame in the atomistic run
 ``source_frame``   scalar         --       index of the frame in the atomistic trajectory
+``temperature``    scalar         K        of the run that the frame comes from
+``state``          string         --       name of the run's state point, as ``300K-868``
+``weight``         scalar         --       statistical weight (absent: 1); n for means of n samples
+``energy``         scalar         eV       potential energy; only in frames labelled by a model
 =================  =============  =======  =====================================================
 
-There is no energy: a mapped frame has none.
+A mapped frame has no energy: only forces and virial of the potential of mean force are mapped.
 """
 
 POSITIONS = "positions"
@@ -31,6 +35,10 @@ STRESS = "stress"
 VIRIAL = "virial"
 TIME = "time"
 SOURCE_FRAME = "source_frame"
+TEMPERATURE = "temperature"
+STATE = "state"
+WEIGHT = "weight"
+ENERGY = "energy"
 
 SPECIES = "X"
 """Chemical symbol that stands for every bead in extxyz; ``atom_types`` tells them apart."""

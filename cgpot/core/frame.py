@@ -92,6 +92,10 @@ class CGFrame:
         time: ps.
         source_frame: index in the atomistic trajectory.
         pbc: periodic directions.
+        energy: potential energy, eV, or None (mapped frames have none).
+        temperature: of the run, K, or None.
+        state: name of the run's state point (temperature and density), or None.
+        weight: statistical weight; of a mean-force label the number of independent samples.
     """
 
     topology: BeadTopology
@@ -102,6 +106,10 @@ class CGFrame:
     time: float | None = None
     source_frame: int | None = None
     pbc: tuple[bool, bool, bool] = (True, True, True)
+    energy: float | None = None
+    temperature: float | None = None
+    state: str | None = None
+    weight: float = 1.0
 
     @property
     def volume(self) -> float:
@@ -150,6 +158,7 @@ class CGFrame:
             ("cell", self.cell),
             ("forces", self.forces),
             ("virial", self.virial),
+            ("energy", None if self.energy is None else np.asarray(self.energy)),
         )
         for name, value in fields:
             if value is not None and not np.isfinite(value).all():
@@ -158,3 +167,8 @@ class CGFrame:
                     file=file,
                     frame=self.source_frame if frame is None else frame,
                 )
+
+
+def state_name(temperature: float | None, density: float) -> str:
+    """Name of a state point: temperature in K and density in kg/m^3, rounded, ``300K-868``."""
+    return f"{density:.0f}" if temperature is None else f"{temperature:.0f}K-{density:.0f}"

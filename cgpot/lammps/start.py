@@ -66,14 +66,16 @@ def molecule_centres(frame: CGFrame) -> tuple[Array, Array]:
 def scale_to_density(frame: CGFrame, density_kg_m3: float) -> CGFrame:
     """The frame with its box, and the centres of its molecules, scaled to a density.
 
-    Molecules keep their shape.  Labels (forces, virial) are dropped: they belong to the
+    Molecules keep their shape.  Labels (forces, virial, energy) are dropped: they belong to the
     configuration before.
     """
     factor = (frame.density / density_kg_m3) ** (1.0 / 3.0)
     centres, whole = molecule_centres(frame)
     moved = whole + ((factor - 1.0) * centres)[frame.topology.molecules]
     cell = frame.cell * factor
-    return replace(frame, positions=wrap(moved, cell), cell=cell, forces=None, virial=None)
+    return replace(
+        frame, positions=wrap(moved, cell), cell=cell, forces=None, virial=None, energy=None
+    )
 
 
 def sidecar_path(model: str | Path) -> Path:

@@ -42,6 +42,7 @@ def to_data(
     *,
     forces: bool = True,
     stress: bool = True,
+    energy: bool = True,
 ) -> AtomicDataDict.Type:
     """One frame as nequip's dictionary (float64), with labels where asked and present."""
     n = frame.topology.n_sites
@@ -57,6 +58,8 @@ def to_data(
     }
     if forces and frame.forces is not None:
         data[AtomicDataDict.FORCE_KEY] = torch.from_numpy(frame.forces)
+    if forces and energy and frame.energy is not None:
+        data[AtomicDataDict.TOTAL_ENERGY_KEY] = torch.tensor([[frame.energy]], dtype=torch.float64)
     if stress and frame.virial is not None:
         sigma = 0.5 * (frame.stress + frame.stress.T)
         data[AtomicDataDict.STRESS_KEY] = torch.from_numpy(sigma).view(1, 3, 3)
@@ -102,6 +105,7 @@ class CGDataset(AtomicDataset):
         graphs = {k: neighbours(every[k], self.r_max) for k in np.unique(chosen)}
         self._graphs = [graphs[k] for k in chosen]
         self._stress = need_stress or all(frame.virial is not None for frame in self.frames)
+        self._energy = all(frame.energy is not None for frame in self.frames)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -110,7 +114,12 @@ class CGDataset(AtomicDataset):
         if isinstance(indices, slice):
             indices = range(*indices.indices(len(self)))
         return [
-            to_data(self.frames[int(k)], *self._graphs[int(k)], stress=self._stress)
+            to_data(
+                self.frames[int(k)],
+                *self._graphs[int(k)],
+                stress=self._stress,
+                energy=self._energy,
+            )
             for k in indices
         ]
 

@@ -248,3 +248,20 @@ def test_memory_stays_flat(tmp_path: Path, rng: np.random.Generator) -> None:
 
     peak(2)  # imports
     assert peak(60) < 1.5 * peak(6)
+
+
+@pytest.mark.parametrize("energy", [None, -12.345678901])
+def test_the_energy_is_kept_where_there_is_one(
+    tmp_path: Path, rng: np.random.Generator, energy: float | None
+) -> None:
+    path = tmp_path / "a.extxyz"
+    write_frames(path, [make(rng, energy=energy)])
+    assert ("energy=" in path.read_text().splitlines()[1]) == (energy is not None)
+    back = next(iter(read_frames(path)))
+    assert back.energy == energy
+    assert ase.io.read(path).calc.results.get("energy") == energy
+
+
+def test_an_energy_that_is_not_finite_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    with pytest.raises(DataError, match="energy hold NaN or infinity"):
+        write_frames(tmp_path / "a.extxyz", [make(rng, energy=float("nan"))])
