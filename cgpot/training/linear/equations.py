@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
 from cgpot.core.units import EV_PER_A3_IN_BAR
-from cgpot.training.linear.basis import Mask, Rows
+from cgpot.training.linear.basis import Basis, Joint, Mask, Rows
 
 Array = NDArray[np.float64]
 Weight = float | Literal["auto"]
@@ -136,6 +136,12 @@ class Penalties:
     anchors: tuple[Array, Array]
     parts: Sequence[slice]
     names: Sequence[str]
+
+    @classmethod
+    def of(cls, basis: Basis) -> Penalties:
+        """Penalties of a basis that has seen all frames; the parts of a `Joint` scale alone."""
+        parts = list(basis.columns.values()) if isinstance(basis, Joint) else [slice(None)]
+        return cls(basis.free(), basis.roughness(), basis.anchors(), parts, basis.names)
 
 
 class NormalEquations:
