@@ -77,6 +77,15 @@ def print_summary(report: dict[str, Any], title: str) -> None:
     table = Table(title=title, show_header=False, title_justify="left")
     for name, text in summary(report):
         table.add_row(name, text)
+    states = report.get("states", [])
+    for item in states if len(states) > 1 else []:
+        pressure = item["pressure_label_bar"]
+        text = f"{item['n_frames']} frames, {item['density_kg_m3']['mean']:.1f} kg/m³"
+        if item["temperature"] is not None:
+            text += f", {item['temperature']:g} K"
+        if pressure is not None:
+            text += f", {pressure['mean']:.1f} ± {pressure['error']:.1f} bar"
+        table.add_row(f"state {item['state']}", text)
     for name, item in report.get("subsets", {}).items():
         mean = item["pressure_label_bar_mean"]
         text = f"{item['n_frames']} frames"
@@ -107,6 +116,10 @@ def register(app: typer.Typer) -> None:
         ] = None,
         stride: Annotated[int, typer.Option(min=1, help="Take every n-th frame.")] = 1,
         compress: Annotated[bool, typer.Option(help="Write .extxyz.xz.")] = True,
+        several_temperatures: Annotated[
+            bool,
+            typer.Option("--several-temperatures", help="Take runs at different temperatures."),
+        ] = False,
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     ) -> None:
         """Split mapped runs by contiguous blocks of time and report on the labels."""
@@ -122,6 +135,7 @@ def register(app: typer.Typer) -> None:
             begin=begin,
             stride=stride,
             compress=compress,
+            several_temperatures=several_temperatures,
             quiet=quiet,
         )
         print_summary(result.report, f"Data set {result.folder}")

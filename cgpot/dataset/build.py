@@ -14,12 +14,17 @@ import numpy as np
 from cgpot.core.errors import ConfigError, DataError, InputError
 from cgpot.core.extxyz import ExtxyzWriter, read_frames
 from cgpot.core.files import atomic_path, write_json
-from cgpot.core.frame import BeadTopology
+from cgpot.core.frame import BeadTopology, state_name
 from cgpot.core.manifest import check_manifest, write_manifest
 from cgpot.core.progress import progress
 from cgpot.core.structure import half_box
 from cgpot.dataset.labels import LabelStatistics
-from cgpot.dataset.report import build_report, read_engine_pressure, thermo_path
+from cgpot.dataset.report import (
+    build_report,
+    read_engine_pressure,
+    state_report,
+    thermo_path,
+)
 from cgpot.dataset.split import SUBSETS, UNUSED, FrameIndex, SplitPlan, assign, scan
 
 RDF_R_MAX = 15.0
@@ -42,18 +47,28 @@ class BuildResult:
     report: dict[str, Any]
 
 
-def _common_temperature(records: Sequence[dict[str, Any]], files: Sequence[Path]) -> float | None:
+def _common_temperature(
+    records: Sequence[dict[str, Any]], files: Sequence[Path], several: bool = False
+) -> float | None:
+    """The temperature of all files, K; None where it is unknown, or ``several`` are allowed."""
     values = [r.get("temperature") for r in records]
     known = [v for v in values if v is not None]
     if len(known) not in (0, len(values)):
         raise DataError(
             "one of the files has no temperature while others have", file=files[values.index(None)]
         )
-    if known and max(known) - min(known) > TEMPERATURE_TOLERANCE:
+    if known and not several and max(known) - min(known) > TEMPERATURE_TOLERANCE:
         raise DataError(
-            f"temperatures {known} K differ; expected runs at one temperature",
+            f"temperatures {known} K differ; expected runs at one temperature, because a PMF "
+            "belongs to its temperature (--several-temperatures takes them all)",
             file=files[int(np.argmax(known))],
         )
+    if several and not known:
+        raise DataError(
+            "several temperatures are asked for, but the mapped files name none", file=files[0]
+        )
+    if known and max(known) - min(known) > TEMPERATURE_TOLERANCE:
+        return None
     return float(np.mean(known)) if known else None
 
 
@@ -122,12 +137,15 @@ def build_dataset(
     begin: float | None = None,
     stride: int = 1,
     compress: bool = True,
+    several_temperatures: bool = False,
     quiet: bool = False,
 ) -> BuildResult:
     """Split mapped files of one system and report on their labels.
 
     Every file is one run and is split on its own: training, gap, validation, gap, test in
     order of time.  The statistics are over all frames after ``begin``, the gaps included.
+    Every written frame carries the temperature of its run and the name of its state point
+    (`cgpot.core.frame.state_name`, with the mean density of the run).
 
     Args:
         inputs: files written by ``cgpot map``.
@@ -136,6 +154,7 @@ def build_dataset(
         begin: frames before this time (ps) are dropped from every file.
         stride: take every n-th frame.
         compress: write .extxyz.xz, else .extxyz.
+        several_temperatures: take runs at different temperatures.
         quiet: no progress bar.
 
     Raises:
@@ -153,7 +172,8 @@ def build_dataset(
         raise ConfigError(f"stride {stride}; expected 1 or more")
     plan.check()
     records = [check_manifest(p, stage="mapping") for p in files]
-    temperature = _common_temperature(records, files)
+    temperature = _common_temperature(records, files, several_temperatures)
+    own: list[float | None] = [record.get("temperature") for record in records]
     indices = [scan(p) for p in files]
     subsets = [assign(i, plan, begin) for i in indices]
     r_max = r_max_for(indices)
@@ -165,6 +185,7 @@ def build_dataset(
     report_file = out / "report.json"
 
     runs: list[LabelStatistics] = []
+    states: list[str] = []
     engine: list[list[float]] = []
     pressures: dict[str, list[float]] = {name: [] for name in names}
     counts = dict.fromkeys((*names, "unused"), 0)
@@ -175,8 +196,9 @@ def build_dataset(
         advance = stack.enter_context(
             progress("splitting", sum(len(i) for i in indices), quiet=quiet)
         )
-        for path, subset in zip(files, subsets, strict=True):
-            statistics = LabelStatistics(r_max, RDF_BINS, temperature)
+        for run, (path, subset) in enumerate(zip(files, subsets, strict=True)):
+            statistics = LabelStatistics(r_max, RDF_BINS, own[run])
+            state: str | None = None
             known = read_engine_pressure(path)
             mine: list[float] = []
             for number, frame in enumerate(read_frames(path)):
@@ -195,6 +217,11 @@ def build_dataset(
                 if not late or number % stride:
                     counts["unused"] += 1
                     continue
+                if state is None:
+                    mean_volume = float(np.abs(np.linalg.det(indices[run].cells)).mean())
+                    state = state_name(own[run], frame.density * frame.volume / mean_volume)
+                    states.append(state)
+                frame.temperature, frame.state = own[run], state
                 statistics.add(frame)
                 if frame.source_frame in known:
                     mine.append(known[frame.source_frame])
@@ -204,8 +231,8 @@ def build_dataset(
                 name = SUBSETS[subset[number]]
                 writers[name].write(frame)
                 counts[name] += 1
-                if frame.virial is not None and temperature is not None:
-                    pressures[name].append(frame.pressure(temperature))
+                if frame.virial is not None and frame.temperature is not None:
+                    pressures[name].append(frame.pressure(frame.temperature))
             if len(statistics.stress) not in (0, statistics.n_frames):
                 raise DataError("some frames have stress labels and some have none", file=path)
             runs.append(statistics)
@@ -234,6 +261,7 @@ def build_dataset(
                 for name in names
             },
         )
+        report["states"] = state_report(states, own, runs)
         report["split"] = {
             "fractions": list(plan.fractions),
             "gap_ps": plan.gap_ps,
@@ -252,6 +280,7 @@ def build_dataset(
         extra={
             "counts": counts,
             "temperature": temperature,
+            "temperatures": own,
             "bead_type_names": list(topology.type_names),
             "bead_type_masses": list(topology.type_masses),
         },

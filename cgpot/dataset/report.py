@@ -149,6 +149,41 @@ def build_report(
     return report
 
 
+def state_report(
+    states: Sequence[str], temperatures: Sequence[float | None], runs: Sequence[LabelStatistics]
+) -> list[dict[str, Any]]:
+    """What the data hold at each state point, in order of first appearance.
+
+    Args:
+        states: name of the state point of each run.
+        temperatures: K, of each run.
+        runs: statistics of each run.
+    """
+    result = []
+    for name in dict.fromkeys(states):
+        mine = [k for k, state in enumerate(states) if state == name]
+        density = [d for k in mine for d in runs[k].density]
+        result.append(
+            {
+                "state": name,
+                "n_runs": len(mine),
+                "n_frames": sum(runs[k].n_frames for k in mine),
+                "temperature": temperatures[mine[0]],
+                "density_kg_m3": {"mean": float(np.mean(density))},
+                "pressure_label_bar": combined([_estimate(runs[k].pressure) for k in mine]),
+                "force_rms": float(
+                    np.sqrt(
+                        np.average(
+                            [runs[k].force_rms ** 2 for k in mine],
+                            weights=[runs[k].n_frames for k in mine],
+                        )
+                    )
+                ),
+            }
+        )
+    return result
+
+
 def _mean_lags(runs: Sequence[LabelStatistics]) -> list[float]:
     lags = [r.autocorrelation() for r in runs]
     depth = min(len(x) for x in lags)
