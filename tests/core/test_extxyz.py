@@ -265,3 +265,16 @@ def test_the_energy_is_kept_where_there_is_one(
 def test_an_energy_that_is_not_finite_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
     with pytest.raises(DataError, match="energy hold NaN or infinity"):
         write_frames(tmp_path / "a.extxyz", [make(rng, energy=float("nan"))])
+
+
+def test_columns_read_here_are_those_of_ase(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.extxyz"
+    write_frames(path, [make(rng) for _ in range(2)])
+    ours = list(read_frames(path))
+    monkeypatch.setattr("cgpot.core.extxyz._table", lambda lines: None)
+    for new, old in zip(ours, read_frames(path), strict=True):
+        assert new.topology.same_as(old.topology)
+        for name in ("positions", "cell", "forces", "virial"):
+            np.testing.assert_array_equal(getattr(new, name), getattr(old, name))
