@@ -11,7 +11,10 @@ import typer
 from cgpot import __version__
 from cgpot.core.errors import CgpotError
 
-COMMANDS = ("map", "dataset", "train", "deploy", "plugin", "doctor", "md", "analyze", "report")
+COMMANDS = (
+    "map", "dataset", "train", "deploy", "plugin", "doctor", "md", "analyze", "report", "refine",
+    "study",
+)
 
 
 def _version(show: bool) -> None:
