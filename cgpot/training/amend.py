@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A training folder made from another by giving the network's pair part other coefficients.
+
+The new folder holds what `cgpot deploy` and the analysis take from a training folder, its
+errors evaluated again; where it came from stands in result.json and in the manifest.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgpot.core.errors import InputError
+from cgpot.core.files import atomic_path, read_json, write_json
+from cgpot.core.frame import CGFrame
+from cgpot.core.manifest import check_manifest, write_manifest
+from cgpot.core.progress import progress
+from cgpot.core.splines import PairTable
+from cgpot.training import evaluate as ev
+
+Array = NDArray[np.float64]
+STAGE = "training"
+COPIED = ("example.extxyz", "pair_fit.json", "nequip.yaml", "metrics.csv", "inputs.json")
+PAIR = "pair.json"
+
+
+def amend(
+    training: str | Path,
+    output: str | Path,
+    table: PairTable,
+    frames: Sequence[CGFrame],
+    *,
+    source: Sequence[str | Path],
+    facts: dict[str, Any],
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Make a training folder whose network has the table as its pair part.
+
+    Args:
+        training: output folder of `cgpot train` (or of this function).
+        output: folder to make; it appears whole, replacing an older one.
+        table: the new pair part, on the knots of the old one.
+        frames: frames with forces on which the errors are evaluated again.
+        source: files of these frames, for the manifest.
+        facts: what the change is (plain data); kept as ``refined`` in result.json.
+        quiet: no progress bar.
+
+    Returns:
+        The new result.json.
+
+    Raises:
+        InputError: not a finished training folder, no pair part, other bead types or knots.
+        DataError: a frame without forces.
+        ManifestError: the training's files were changed.
+    """
+    old = Path(training).resolve()
+    if not (old / "result.json").is_file():
+        raise InputError("no result.json: expected a finished training folder", file=old)
+    check_manifest(old / "result.json", stage=STAGE)
+    result = read_json(old / "result.json")
+    names = tuple(result["bead_names"])
+    if names != table.type_names:
+        raise InputError(
+            f"the pair table is for bead types {list(table.type_names)}, the model has "
+            f"{list(names)}",
+            file=old,
+        )
+    if not frames:
+        raise InputError("no frames on which the amended model can be evaluated", file=old)
+    with atomic_path(output) as folder:
+        folder.mkdir()
+        for name in COPIED:
+            if (old / name).is_file():
+                shutil.copyfile(old / name, folder / name)
+        checkpoint = folder / "model.ckpt"
+        ev.save_checkpoint_with_pair(old / "model.ckpt", checkpoint, table.coefficients)
+        table.write(folder / PAIR)
+        _evaluate(folder, result, list(frames), quiet=quiet)
+        result["refined"] = facts
+        result["evaluated_on"] = {
+            "files": [Path(p).name for p in source],
+            "frames": len(frames),
+        }
+        write_json(folder / "result.json", result)
+        write_manifest(
+            folder / "result.json",
+            stage=STAGE,
+            inputs={
+                "training": old / "result.json",
+                "model": old / "model.ckpt",
+                "frames": list(source),
+            },
+            outputs=sorted(p for p in folder.iterdir() if p.is_file() and p.name != "result.json"),
+            config={"refined": facts},
+            extra={"temperature": result["temperature"]},
+        )
+    return dict(result)
+
+
+def _evaluate(folder: Path, result: dict[str, Any], frames: list[CGFrame], *, quiet: bool) -> None:
+    """Errors of the amended model into ``result``, arrays into parity.npz."""
+    model = ev.load_model(folder / "model.ckpt")
+    with progress("evaluating", len(frames), quiet=quiet) as advance:
+
+        def network(frame: CGFrame) -> tuple[Array, Array]:
+            advance(1)
+            _, forces, virial = next(ev.model_labels(model, [frame]))
+            return forces, virial
+
+        errors, arrays = ev.evaluate(frames, network)
+    labels = ev.label_arrays(frames)
+    parity: dict[str, Any] = {
+        "force_label": labels["force"],
+        "force_model": arrays["force"],
+        "stress_model": arrays["stress"],
+        "pressure_model_bar": arrays["pressure_bar"],
+    }
+    if "stress" in labels:
+        parity["stress_label"] = labels["stress"]
+        parity["pressure_label_bar"] = labels["pressure_bar"]
+    for key in ("force_rmse", "stress_rmse", "pressure_residual_bar"):
+        result[key] = errors[key]
+    result["n_test"] = len(frames)
+    result["force_label_rms"] = float(np.sqrt(np.mean(labels["force"] ** 2)))
+    if (folder / "pair_fit.json").is_file():
+        yardstick = PairTable.read(folder / "pair_fit.json")
+        fit, fit_arrays = ev.evaluate(frames, lambda frame: ev.pair_labels(yardstick, frame))
+        for key in ("force_rmse", "stress_rmse", "pressure_residual_bar"):
+            result[f"{key}_pair_fit"] = fit[key]
+        parity["force_pair"] = fit_arrays["force"]
+        parity["stress_pair"] = fit_arrays["stress"]
+        parity["pressure_pair_bar"] = fit_arrays["pressure_bar"]
+    small: dict[str, Any] = {k: np.asarray(v, dtype=np.float32) for k, v in parity.items()}
+    with open(folder / "parity.npz", "wb") as stream:
+        np.savez_compressed(stream, **small)
