@@ -22,7 +22,7 @@ REPOSITORY = HERE.parents[1]
 CACHE = REPOSITORY / "build" / "test-models"
 
 sys.path.insert(0, str(HERE))
-from plugin_models import Configuration  # noqa: E402
+from plugin_models import LJ_MEMBERS, Configuration  # noqa: E402
 from plugin_support import fill  # noqa: E402
 
 
@@ -68,6 +68,12 @@ def model(name: str) -> Path:
 @pytest.fixture(scope="session")
 def lj_model() -> Path:
     return model("lj")
+
+
+@pytest.fixture(scope="session")
+def lj_members() -> list[Path]:
+    """Models that differ by a factor in the energy, one of them with a shorter cutoff."""
+    return [model(name) for name in LJ_MEMBERS]
 
 
 @pytest.fixture(scope="session")

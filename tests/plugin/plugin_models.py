@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Small configurations, the models that the plugin's tests run, and their references.
 
-`python plugin_models.py lj|float64|float32 FOLDER` writes `NAME.nequip.pt2`, `NAME.cgpot.json`
-and, for the networks, `NAME.npz`: energies, forces and virials from the eager NequIP model, which
-goes the way of positions and cell instead of edge vectors.
+`python plugin_models.py NAME FOLDER` (lj, lj-strong, lj-weak, float64 or float32) writes
+`NAME.nequip.pt2`, `NAME.cgpot.json` and, for the networks, `NAME.npz`: energies, forces and virials
+from the eager NequIP model, which goes the way of positions and cell instead of edge vectors.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import numpy as np
 LJ_CUTOFF = 6.0
 LJ_EPSILON = np.array([[0.010, 0.014], [0.014, 0.021]])
 LJ_SIGMA = np.array([[3.0, 3.2], [3.2, 3.5]])
+# members of an ensemble: epsilon times the factor, and the cutoff
+LJ_MEMBERS = {"lj": (1.0, LJ_CUTOFF), "lj-strong": (1.3, LJ_CUTOFF), "lj-weak": (0.6, 5.0)}
 NET_CUTOFF = 5.0
 NAMES = ["AAA", "BBB"]
 MASSES = [40.0, 60.0]
@@ -84,14 +86,16 @@ def write_sidecar(path: Path, **changes: object) -> dict[str, object]:
     return content
 
 
-def make_lj(folder: Path) -> None:
+def make_lj(folder: Path, name: str = "lj") -> None:
     """Truncated Lennard-Jones with the analytic gradient, compiled with the target's signature."""
     import torch
+
+    factor, cutoff = LJ_MEMBERS[name]
 
     class LennardJones(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.register_buffer("epsilon", torch.tensor(LJ_EPSILON).view(-1))
+            self.register_buffer("epsilon", torch.tensor(factor * LJ_EPSILON).view(-1))
             self.register_buffer("sigma", torch.tensor(LJ_SIGMA).view(-1))
 
         def forward(
@@ -103,7 +107,7 @@ def make_lj(folder: Path) -> None:
         ) -> tuple[torch.Tensor, torch.Tensor]:
             pair = atom_types[edge_index[0]] * 2 + atom_types[edge_index[1]]
             r = edge_vectors.norm(dim=1)
-            inside = (r < LJ_CUTOFF).to(r.dtype)
+            inside = (r < cutoff).to(r.dtype)
             s6 = (self.sigma[pair] / r) ** 6
             energy = 2.0 * self.epsilon[pair] * (s6 * s6 - s6) * inside
             slope = 2.0 * self.epsilon[pair] * (6.0 * s6 - 12.0 * s6 * s6) / r * inside
@@ -126,7 +130,7 @@ def make_lj(folder: Path) -> None:
     metadata = {
         "type_names": " ".join(NAMES),
         "num_types": "2",
-        "r_max": str(LJ_CUTOFF),
+        "r_max": str(cutoff),
         "model_dtype": "float64",
         "nequip_aoti_inputs": "pos edge_index atom_types edge_vectors",
         "nequip_aoti_outputs": "atomic_energy edge_forces",
@@ -134,10 +138,10 @@ def make_lj(folder: Path) -> None:
     }
     torch._inductor.aoti_compile_and_package(
         exported,
-        package_path=str(folder / "lj.nequip.pt2"),
+        package_path=str(folder / f"{name}.nequip.pt2"),
         inductor_configs={"aot_inductor.metadata": metadata, "cpp.threads": 1},
     )
-    write_sidecar(folder / "lj.cgpot.json")
+    write_sidecar(folder / f"{name}.cgpot.json", cutoff=cutoff)
 
 
 def make_network(folder: Path, dtype: str) -> None:
@@ -189,7 +193,7 @@ def make_network(folder: Path, dtype: str) -> None:
 
 if __name__ == "__main__":
     what, target = sys.argv[1], Path(sys.argv[2])
-    if what == "lj":
-        make_lj(target)
+    if what in LJ_MEMBERS:
+        make_lj(target, what)
     else:
         make_network(target, what)

@@ -50,11 +50,11 @@ def refuses(lmp: Any, commands: str, *parts: str) -> None:
         assert part in str(caught.value)
 
 
-def test_style_takes_no_arguments(lammps: Any) -> None:
+def test_the_model_stands_in_pair_coeff(lammps: Any) -> None:
     refuses(
         lammps(CONFIGURATIONS["cubic"]),
         "pair_style cgpot model.nequip.pt2",
-        "pair_style cgpot takes no arguments, found 'model.nequip.pt2'",
+        "pair_style cgpot: the model file is named by pair_coeff, found 'model.nequip.pt2'",
     )
 
 

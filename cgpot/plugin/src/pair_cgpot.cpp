@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "pair_cgpot.h"
 
+#include "framefile.h"
 #include "graph.h"
-#include "model.h"
-#include "sidecar.h"
+#include "member.h"
+#include "options.h"
+#include "spread.h"
 
 #include "atom.h"
 #include "comm.h"
+#include "domain.h"
 #include "error.h"
 #include "force.h"
 #include "memory.h"
@@ -15,57 +18,30 @@
 #include "update.h"
 #include "utils.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <map>
 #include <stdexcept>
 
 using namespace LAMMPS_NS;
+using cgpot::joined;
+using cgpot::number;
 
 namespace {
 
-constexpr const char *model_inputs = "pos edge_index atom_types edge_vectors";
-constexpr const char *model_outputs = "atomic_energy edge_forces";
 constexpr double mass_tolerance = 0.01;
-
-std::string joined(const std::vector<std::string> &words)
-{
-  std::string out;
-  for (const auto &word : words) out += (out.empty() ? "" : " ") + word;
-  return out;
-}
-
-std::string number(double value)
-{
-  char text[32];
-  std::snprintf(text, sizeof text, "%.8g", value);
-  return text;
-}
-
-// The rank of this process among those on its machine, as launchers tell it; 0 without one.
-int local_rank()
-{
-  for (const char *name : {"MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID",
-                           "MV2_COMM_WORLD_LOCAL_RANK", "PALS_LOCAL_RANKID"})
-    if (const char *value = std::getenv(name)) return std::atoi(value);
-  return 0;
-}
-
-// As LAMMPS itself counts: OMP_NUM_THREADS, one thread when it is not set.
-int thread_count()
-{
-  const char *value = std::getenv("OMP_NUM_THREADS");
-  const int threads = value ? std::atoi(value) : 1;
-  return threads > 0 ? threads : 1;
-}
+constexpr int summary_length = 5;
 
 }    // namespace
 
-PairCGPot::PairCGPot(LAMMPS *lmp) : Pair(lmp), tally_(std::make_unique<cgpot::Tally>())
+PairCGPot::PairCGPot(LAMMPS *lmp) :
+    Pair(lmp), options_(std::make_unique<cgpot::Options>()),
+    tally_(std::make_unique<cgpot::Tally>()), member_tally_(std::make_unique<cgpot::Tally>()),
+    spread_(std::make_unique<cgpot::Spread>()), summary_(summary_length, 0.0)
 {
+  nextra = summary_length;
+  summary_[summary_length - 1] = -1.0;
+  pvector = summary_.data();
   single_enable = 0;
   restartinfo = 0;
   one_coeff = 1;
@@ -96,9 +72,11 @@ void PairCGPot::allocate()
 
 void PairCGPot::settings(int narg, char **arg)
 {
-  if (narg != 0)
-    error->all(FLERR, std::string("pair_style cgpot takes no arguments, found '") + arg[0] +
-                          "': the model file is named by pair_coeff");
+  try {
+    *options_ = cgpot::parse_options(std::vector<std::string>(arg, arg + narg));
+  } catch (const std::exception &e) {
+    error->all(FLERR, e.what());
+  }
   if (comm->nprocs > 1)
     error->all(FLERR, "pair_style cgpot runs on one MPI rank, found " +
                           std::to_string(comm->nprocs) +
@@ -115,95 +93,62 @@ void PairCGPot::coeff(int narg, char **arg)
   if (narg < 3 || std::strcmp(arg[0], "*") != 0 || std::strcmp(arg[1], "*") != 0)
     error->all(FLERR, "pair_coeff for cgpot must read: pair_coeff * * model.nequip.pt2 followed by "
                       "a bead name for each atom type");
-  open_model(arg[2]);
-  map_types(narg - 3, arg + 3);
+  std::vector<std::string> paths{arg[2]};
+  for (int k = 3; k < narg && cgpot::names_model(arg[k]); ++k) paths.emplace_back(arg[k]);
+  open_models(paths);
+  const int used = 2 + static_cast<int>(paths.size());
+  map_types(narg - used, arg + used);
 }
 
-void PairCGPot::open_model(const std::string &path)
+void PairCGPot::open_models(const std::vector<std::string> &paths)
 {
-  const std::string extension = cgpot::model_extension;
-  if (path.size() <= extension.size() ||
-      path.compare(path.size() - extension.size(), extension.size(), extension) != 0)
-    error->all(FLERR, "model file " + path + " does not end in " + extension +
-                          ": compile the model with `cgpot deploy`");
-  if (!std::ifstream(path)) error->all(FLERR, "model file " + path + " cannot be opened");
-
-  std::string device_text;
+  const int count = static_cast<int>(paths.size());
+  if (count < 2 && options_->ensemble())
+    error->all(FLERR, std::string("pair_style cgpot: keyword '") +
+                          (options_->spread > 0 ? "spread" : "use") +
+                          "' needs at least two models in pair_coeff, found one");
+  if (options_->use > count)
+    error->all(FLERR, "pair_style cgpot: `use " + std::to_string(options_->use) + "`, but "
+                          "pair_coeff names " + std::to_string(count) + " models");
+  members_.clear();
   try {
-    auto sidecar = std::make_unique<cgpot::Sidecar>(cgpot::read_sidecar(path));
-
-    const std::string running = cgpot::Model::torch_version();
-    const auto check_torch = [&](const std::string &compiled) {
-      if (compiled != running)
-        throw std::runtime_error("compiled with torch " + compiled + ", but this plugin runs with "
-                                 "torch " + running + ": compile it here with `cgpot deploy`");
-    };
-    check_torch(sidecar->torch_version);
-    if (!sidecar->sha256.empty()) {
-      const std::string found = cgpot::file_sha256(path);
-      if (found != sidecar->sha256)
-        throw std::runtime_error("its SHA-256 is " + found.substr(0, 12) + "..., but " +
-                                 sidecar->path + " was written for " +
-                                 sidecar->sha256.substr(0, 12) +
-                                 "...: the two files do not belong together");
+    for (const auto &path : paths) {
+      cgpot::Member member = cgpot::open_member(path);
+      for (const auto &other : members_) cgpot::check_member(other, member);
+      members_.push_back(std::move(member));
     }
-
-    auto strings = cgpot::Model::metadata(path);
-    if (strings.count("torch_version")) check_torch(strings["torch_version"]);
-    if (strings["nequip_aoti_inputs"] != model_inputs ||
-        strings["nequip_aoti_outputs"] != model_outputs)
-      throw std::runtime_error("compiled for another program: it takes '" +
-                               strings["nequip_aoti_inputs"] + "' and gives '" +
-                               strings["nequip_aoti_outputs"] + "', expected '" + model_inputs +
-                               "' and '" + model_outputs + "': compile it with `cgpot deploy`");
-    if (strings["type_names"] != joined(sidecar->bead_names))
-      throw std::runtime_error("its bead names are '" + strings["type_names"] + "', but " +
-                               sidecar->path + " says '" + joined(sidecar->bead_names) + "'");
-    const double r_max = std::atof(strings["r_max"].c_str());
-    if (std::fabs(r_max - sidecar->cutoff) > 1e-6 * sidecar->cutoff)
-      throw std::runtime_error("its cutoff is " + number(r_max) + ", but " + sidecar->path +
-                               " says " + number(sidecar->cutoff));
-    const std::string compiled_for = strings["AOTI_DEVICE_KEY"];
-    if (!compiled_for.empty() && compiled_for != sidecar->device)
-      throw std::runtime_error("compiled for the device '" + compiled_for + "', but " +
-                               sidecar->path + " says '" + sidecar->device + "'");
-
-    if (sidecar->device == "cpu") {
-      const std::string missing = cgpot::Model::missing_instructions(strings["AOTI_CPU_ISA"]);
-      if (!missing.empty())
-        throw std::runtime_error("compiled for a processor with " + missing + ", which this one "
-                                 "does not have: compile it here with `cgpot deploy`");
-    }
-
-    int device_index = -1;
-    device_text = "cpu, " + std::to_string(thread_count()) + " thread(s)";
-    if (sidecar->device == "cuda") {
-      const int count = cgpot::Model::cuda_devices();
-      if (count < 1)
-        throw std::runtime_error("compiled for CUDA, but torch sees no CUDA device here: compile it "
-                                 "with `cgpot deploy --device cpu`, or run where there is a GPU");
-      device_index = local_rank() % count;
-      device_text = "cuda:" + std::to_string(device_index);
-    }
-    model_.reset();
-    model_ = std::make_unique<cgpot::Model>(path, sidecar->device, device_index, thread_count());
-    sidecar_ = std::move(sidecar);
   } catch (const std::exception &e) {
-    error->all(FLERR, "model file " + path + ": " + e.what());
+    members_.clear();
+    error->all(FLERR, e.what());
   }
 
-  const double per_ev = std::strcmp(update->unit_style, "real") == 0
+  per_ev_ = std::strcmp(update->unit_style, "real") == 0
       ? utils::get_conversion_factor(utils::ENERGY, utils::METAL2REAL)
       : 1.0;
-  energy_scale_ = sidecar_->energy_in_ev() * per_ev;
-  length_scale_ = 1.0 / sidecar_->length_in_angstrom();
-  cutoff_ = sidecar_->cutoff / length_scale_;
-  builder_ = std::make_unique<cgpot::GraphBuilder>(sidecar_->cutoff, length_scale_);
-  model_path_ = path;
-  if (comm->me == 0)
-    utils::logmesg(lmp, "cgpot: " + path + ", beads " + joined(sidecar_->bead_names) + ", cutoff " +
-                            number(cutoff_) + " Angstrom, " + sidecar_->dtype + " on " +
-                            device_text + "\n");
+  const cgpot::Sidecar &first = members_[0].sidecar;
+  energy_scale_ = first.energy_in_ev() * per_ev_;
+  length_scale_ = 1.0 / first.length_in_angstrom();
+  double longest = 0.0;
+  for (const auto &member : members_) longest = std::max(longest, member.sidecar.cutoff);
+  cutoff_ = longest / length_scale_;
+  builder_ = std::make_unique<cgpot::GraphBuilder>(longest, length_scale_);
+  spread_step_ = acted_step_ = -1;
+  std::fill(summary_.begin(), summary_.end(), 0.0);
+  summary_.back() = -1.0;
+  if (comm->me != 0) return;
+  for (const auto &member : members_)
+    utils::logmesg(lmp, "cgpot: " + member.path + ", beads " + joined(member.sidecar.bead_names) +
+                            ", cutoff " + number(member.sidecar.cutoff / length_scale_) +
+                            " Angstrom, " + member.sidecar.dtype + " on " + member.device_text +
+                            "\n");
+  if (count > 1)
+    utils::logmesg(lmp, "cgpot: ensemble of " + std::to_string(count) + " models, forces of " +
+                            (options_->use ? "member " + std::to_string(options_->use)
+                                           : std::string("their mean")) +
+                            (options_->spread
+                                 ? ", spread every " + std::to_string(options_->spread) + " steps"
+                                 : std::string()) +
+                            "\n");
 }
 
 void PairCGPot::map_types(int narg, char **arg)
@@ -213,7 +158,7 @@ void PairCGPot::map_types(int narg, char **arg)
                           " atom type(s) need as many bead names after the model file, found " +
                           std::to_string(narg));
   type_map_.assign(static_cast<std::size_t>(atom->ntypes) + 1, -1);
-  const auto &names = sidecar_->bead_names;
+  const auto &names = members_[0].sidecar.bead_names;
   for (int i = 1; i <= atom->ntypes; ++i) {
     const std::string name = arg[i - 1];
     if (name == "NULL") {
@@ -227,7 +172,7 @@ void PairCGPot::map_types(int narg, char **arg)
       if (names[k] == name) type_map_[static_cast<std::size_t>(i)] = static_cast<int>(k);
     if (type_map_[static_cast<std::size_t>(i)] < 0)
       error->all(FLERR, "pair_coeff for cgpot: bead name '" + name + "' of atom type " +
-                            std::to_string(i) + " is not in the model " + model_path_ +
+                            std::to_string(i) + " is not in the model " + members_[0].path +
                             ", which has: " + joined(names));
   }
   int count = 0;
@@ -264,11 +209,12 @@ void PairCGPot::check_masses() const
   for (int i = 1; i <= atom->ntypes; ++i) {
     const int k = type_map_.empty() ? -1 : type_map_[static_cast<std::size_t>(i)];
     if (k < 0 || !atom->mass_setflag[i]) continue;
-    const double expected = sidecar_->masses[static_cast<std::size_t>(k)];
+    const cgpot::Sidecar &sidecar = members_[0].sidecar;
+    const double expected = sidecar.masses[static_cast<std::size_t>(k)];
     if (std::fabs(atom->mass[i] - expected) > mass_tolerance * expected && comm->me == 0)
       error->warning(FLERR, "cgpot: atom type " + std::to_string(i) + " has mass " +
                                 number(atom->mass[i]) + ", but bead " +
-                                sidecar_->bead_names[static_cast<std::size_t>(k)] +
+                                sidecar.bead_names[static_cast<std::size_t>(k)] +
                                 " of the model has " + number(expected));
   }
 }
@@ -330,12 +276,7 @@ void PairCGPot::compute(int eflag, int vflag)
       builder_->build(atom->x, atom->type, nall, owner_.data(), type_map_, view);
   if (graph.nodes == 0) return;
 
-  cgpot::Model::Result result{};
-  try {
-    result = model_->evaluate(graph);
-  } catch (const std::exception &e) {
-    error->one(FLERR, "model file " + model_path_ + ": " + e.what());
-  }
+  const Evaluation result = evaluate(graph);
 
   double total = 0.0;
   for (int n = 0; n < graph.nodes; ++n) total += result.energies[n];
@@ -376,12 +317,161 @@ void PairCGPot::compute(int eflag, int vflag)
       if (cvflag_atom)
         for (int k = 0; k < 9; ++k) cvatom[i][k] += energy_scale_ * w[k];
     }
+  // after the forces stand: a dump or an error of an action finds them whole
+  if (spread_step_ == update->ntimestep && options_->threshold > 0.0) act(graph);
+}
+
+// Energies and gradient that drive the beads. All members run where their mean or their spread is
+// needed, else one alone.
+PairCGPot::Evaluation PairCGPot::evaluate(const cgpot::Graph &graph)
+{
+  const auto run = [&](cgpot::Member &member) -> Evaluation {
+    try {
+      const cgpot::Model::Result result = member.model->evaluate(graph);
+      return {result.energies, result.gradient};
+    } catch (const std::exception &e) {
+      error->one(FLERR, "model file " + member.path + ": " + e.what());
+    }
+  };
+  if (members_.size() == 1) return run(members_[0]);
+  const bool spread = spread_wanted_ ||
+      (options_->spread > 0 && update->ntimestep % options_->spread == 0);
+  spread_wanted_ = 0;
+  if (options_->use && !spread) return run(members_[static_cast<std::size_t>(options_->use) - 1]);
+
+  std::vector<Evaluation> results;
+  for (auto &member : members_) results.push_back(run(member));
+  if (spread) tally_spread(graph, results);
+  if (options_->use) return results[static_cast<std::size_t>(options_->use) - 1];
+
+  const auto nodes = static_cast<std::size_t>(graph.nodes);
+  const std::size_t length = 3 * graph.edges;
+  const double weight = 1.0 / static_cast<double>(members_.size());
+  mean_energies_.assign(nodes, 0.0);
+  mean_gradient_.assign(length, 0.0);
+  for (const Evaluation &result : results) {
+    for (std::size_t n = 0; n < nodes; ++n) mean_energies_[n] += weight * result.energies[n];
+    for (std::size_t e = 0; e < length; ++e) mean_gradient_[e] += weight * result.gradient[e];
+  }
+  return {mean_energies_.data(), mean_gradient_.data()};
+}
+
+void PairCGPot::tally_spread(const cgpot::Graph &graph, const std::vector<Evaluation> &results)
+{
+  member_tally_->total_virial = true;
+  spread_->begin(graph.nodes);
+  for (const Evaluation &result : results) {
+    member_tally_->sum(graph, result.gradient);
+    double energy = 0.0;
+    for (int n = 0; n < graph.nodes; ++n) energy += result.energies[n];
+    const double *w = member_tally_->virial;
+    spread_->add(member_tally_->forces.data(), energy, w[0] + w[1] + w[2]);
+  }
+  spread_->finish();
+  spread_step_ = update->ntimestep;
+
+  const double force_scale = energy_scale_ * length_scale_;
+  const double volume = domain->xprd * domain->yprd * domain->zprd;
+  summary_[0] = force_scale * spread_->largest;
+  summary_[1] = force_scale * spread_->rms;
+  summary_[2] = energy_scale_ * spread_->energy;
+  summary_[3] = energy_scale_ * spread_->trace / (3.0 * volume) * force->nktv2p;
+  summary_[4] = static_cast<double>(spread_step_);
+  atom_spread_.assign(static_cast<std::size_t>(atom->nmax), 0.0);
+  for (int n = 0; n < graph.nodes; ++n) {
+    const auto node = static_cast<std::size_t>(n);
+    atom_spread_[static_cast<std::size_t>(graph.atoms[node])] = force_scale * spread_->beads[node];
+  }
+}
+
+void PairCGPot::act(const cgpot::Graph &graph)
+{
+  // the first step of a run is the last of the run before; a NaN must not pass
+  if (acted_step_ == spread_step_ || summary_[0] <= options_->threshold) return;
+  acted_step_ = spread_step_;
+  const auto node = static_cast<std::size_t>(spread_->largest_node);
+  const auto type = static_cast<std::size_t>(graph.types[node]);
+  const std::string unit = per_ev_ == 1.0 ? " eV/Angstrom" : " kcal/mol/Angstrom";
+  const std::string message = "cgpot: the models disagree on the force on atom " +
+      std::to_string(atom->tag[graph.atoms[node]]) + " (" +
+      members_[0].sidecar.bead_names[type] + ") at step " + std::to_string(spread_step_) +
+      ": spread " + number(summary_[0]) + unit + ", threshold " + number(options_->threshold);
+  if (!options_->dump.empty()) {
+    try {
+      dump(graph);
+    } catch (const std::exception &e) {
+      error->one(FLERR, std::string("pair_style cgpot, action dump: ") + e.what());
+    }
+  }
+  if (options_->stop) error->all(FLERR, message);
+  if (options_->warn) error->warning(FLERR, message);
+}
+
+void PairCGPot::dump(const cgpot::Graph &graph) const
+{
+  const bool metal = per_ev_ == 1.0;
+  cgpot::Configuration c;
+  const double rows[9] = {domain->xprd, 0.0, 0.0, domain->xy, domain->yprd, 0.0,
+                          domain->xz, domain->yz, domain->zprd};
+  std::copy(rows, rows + 9, c.cell);
+  for (int k = 0; k < 3; ++k) c.periodic[k] = domain->periodicity[k] != 0;
+  c.type_names = members_[0].sidecar.bead_names;
+  c.type_masses = members_[0].sidecar.masses;
+  for (int n = 0; n < graph.nodes; ++n) {
+    const auto node = static_cast<std::size_t>(n);
+    const int i = graph.atoms[node];
+    const std::int64_t id = atom->tag[i];
+    const std::int64_t molecule = atom->molecule_flag ? atom->molecule[i] : 0;
+    c.ids.push_back(id);
+    c.types.push_back(static_cast<int>(graph.types[node]));
+    c.molecules.push_back(molecule > 0 ? molecule - 1 : id - 1);
+    for (int k = 0; k < 3; ++k) c.positions.push_back(atom->x[i][k] - domain->boxlo[k]);
+    c.spreads.push_back(atom_spread_[static_cast<std::size_t>(i)] / per_ev_);
+  }
+  c.step = spread_step_;
+  c.time = (update->atime + static_cast<double>(spread_step_ - update->atimestep) * update->dt) *
+      (metal ? 1.0 : 1e-3);
+  c.largest = summary_[0] / per_ev_;
+  c.rms = summary_[1] / per_ev_;
+  cgpot::append_configuration(options_->dump, c);
+}
+
+void *PairCGPot::extract(const char *name, int &dim)
+{
+  dim = 0;
+  if (std::strcmp(name, "spread_flag") != 0) return nullptr;
+  if (members_.size() < 2)
+    error->all(FLERR, "pair_style cgpot: the spread needs at least two models in pair_coeff");
+  return &spread_wanted_;
+}
+
+void *PairCGPot::extract_peratom(const char *name, int &columns)
+{
+  columns = 0;
+  if (std::strcmp(name, "spread") != 0) return nullptr;
+  const auto length = static_cast<std::size_t>(atom->nmax);
+  // values of an earlier step would belong to other atoms: LAMMPS sorts and exchanges them
+  if (spread_step_ != update->ntimestep || atom_spread_.size() < length) {
+    if (spread_step_ != update->ntimestep && !warned_stale_ && update->whichflag != 0) {
+      warned_stale_ = true;
+      if (comm->me == 0)
+        error->warning(FLERR, "cgpot: the spread was asked for at a step at which it was not "
+                              "evaluated and is given as zero: make `fix pair N` a multiple of "
+                              "`spread N`, or give its flag as 1");
+    }
+    atom_spread_.assign(std::max<std::size_t>(length, 1), 0.0);
+  }
+  return atom_spread_.data();
 }
 
 double PairCGPot::memory_usage()
 {
   double bytes = Pair::memory_usage() + static_cast<double>(owner_.capacity() * sizeof(int));
   if (builder_) bytes += static_cast<double>(builder_->bytes());
+  bytes += static_cast<double>(spread_->bytes() +
+                               (mean_energies_.capacity() + mean_gradient_.capacity() +
+                                atom_spread_.capacity() + member_tally_->forces.capacity()) *
+                                   sizeof(double));
   return bytes + static_cast<double>((tally_->forces.capacity() + tally_->virials.capacity()) *
                                      sizeof(double));
 }

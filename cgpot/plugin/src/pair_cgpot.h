@@ -1,8 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// pair_style cgpot: a coarse-grained potential from a compiled model.
+// pair_style cgpot: a coarse-grained potential from a compiled model, or from several.
 //
-//   pair_style cgpot
-//   pair_coeff * * model.nequip.pt2 BNZ [...]     (a bead name for each atom type; NULL in hybrid)
+//   pair_style cgpot [spread N] [use mean|K] [threshold X] [action stop|warn|dump FILE] ...
+//   pair_coeff * * a.nequip.pt2 [b.nequip.pt2 ...] BNZ [...]
+//
+// A bead name for each atom type; NULL in hybrid. Several models are an ensemble: forces, energy
+// and virial are the mean of all (use mean) or those of the K-th (use K).
+//
+// spread N      every N steps evaluate all members; bead i has the force spread
+//               s_i = sqrt( sum_m |f_m,i - mean f_i|^2 / (k - 1) ), in force units of LAMMPS
+// threshold X   act where the largest s_i exceeds X; action (repeatable): stop with an error, warn
+//               (default), append the configuration to FILE as extended XYZ (spread in eV/Angstrom)
+//
+// compute C all pair cgpot: c_C[1] largest s_i, [2] their root mean square, [3] spread of the energy
+// per bead, [4] of the pressure, [5] step at which these were evaluated (-1: not yet).
+// fix F all pair N cgpot spread 0|1: s_i per atom; with 1 evaluated for this fix every N steps.
 #pragma once
 
 #include "pair.h"
@@ -13,8 +25,10 @@
 
 namespace cgpot {
 class GraphBuilder;
-class Model;
-struct Sidecar;
+class Spread;
+struct Graph;
+struct Member;
+struct Options;
 struct Tally;
 }    // namespace cgpot
 
@@ -30,28 +44,48 @@ class PairCGPot : public Pair {
   void coeff(int, char **) override;
   void init_style() override;
   double init_one(int, int) override;
+  void *extract(const char *, int &) override;
+  void *extract_peratom(const char *, int &) override;
   double memory_usage() override;
 
  protected:
   virtual void allocate();
 
  private:
-  std::string model_path_;
-  std::unique_ptr<cgpot::Sidecar> sidecar_;
-  std::unique_ptr<cgpot::Model> model_;
+  std::unique_ptr<cgpot::Options> options_;
+  std::vector<cgpot::Member> members_;
   std::unique_ptr<cgpot::GraphBuilder> builder_;
   std::unique_ptr<cgpot::Tally> tally_;
-  std::vector<int> type_map_;      // model type of each atom type from 1, -1 for NULL
-  std::vector<int> owner_;         // owned atom of each owned or ghost atom
-  double cutoff_ = 0.0;            // LAMMPS length unit
-  double energy_scale_ = 1.0;      // LAMMPS energy per model energy
-  double length_scale_ = 1.0;      // model length per LAMMPS length
+  std::unique_ptr<cgpot::Tally> member_tally_;
+  std::unique_ptr<cgpot::Spread> spread_;
+  std::vector<double> mean_energies_;    // (padded nodes), model's units
+  std::vector<double> mean_gradient_;    // (padded edges, 3)
+  std::vector<double> summary_;          // pvector
+  std::vector<double> atom_spread_;      // (atoms) s_i of the last evaluation
+  std::vector<int> type_map_;            // model type of each atom type from 1, -1 for NULL
+  std::vector<int> owner_;               // owned atom of each owned or ghost atom
+  double cutoff_ = 0.0;                  // LAMMPS length unit
+  double energy_scale_ = 1.0;            // LAMMPS energy per model energy
+  double length_scale_ = 1.0;            // model length per LAMMPS length
+  double per_ev_ = 1.0;                  // LAMMPS energy per eV
+  bigint spread_step_ = -1;              // step of the last evaluation
+  bigint acted_step_ = -1;               // step of the last action
+  int spread_wanted_ = 0;                // set by fix pair
   bool warned_exclusion_ = false;
+  bool warned_stale_ = false;
 
-  void open_model(const std::string &path);
+  void open_models(const std::vector<std::string> &paths);
   void map_types(int narg, char **arg);
   void check_special_bonds() const;
   void check_masses() const;
+  struct Evaluation {
+    const double *energies;    // (nodes)
+    const double *gradient;    // (edges, 3)
+  };
+  Evaluation evaluate(const cgpot::Graph &graph);
+  void tally_spread(const cgpot::Graph &graph, const std::vector<Evaluation> &results);
+  void act(const cgpot::Graph &graph);
+  void dump(const cgpot::Graph &graph) const;
   [[noreturn]] void fail_not_finite(const char *what) const;
 };
 

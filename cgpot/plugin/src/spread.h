@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// How far the members of an ensemble of models disagree. No LAMMPS and no torch types here.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+namespace cgpot {
+
+// Sample standard deviations (divided by members - 1) over the members, in the units given:
+//   bead i:   s_i = sqrt( sum_m |f_m,i - mean f_i|^2 / (k - 1) )
+//   energy:   of E_m / beads
+//   virial:   of tr W_m
+class Spread {
+ public:
+  // nodes: beads; every member is then added once.
+  void begin(int nodes);
+
+  // forces: (nodes, 3); energy: of all beads; trace: of the virial tensor.
+  void add(const double *forces, double energy, double trace);
+
+  void finish();
+
+  std::vector<double> beads;    // (nodes) s_i
+  double largest = 0.0;         // of the s_i
+  int largest_node = -1;
+  double rms = 0.0;             // root mean square of the s_i
+  double energy = 0.0;          // per bead
+  double trace = 0.0;           // of the virial's trace
+
+  std::size_t bytes() const;
+
+ private:
+  std::size_t nodes_ = 0;
+  std::vector<double> forces_;    // (members, nodes, 3)
+  std::vector<double> energies_, traces_;
+};
+
+}    // namespace cgpot
