@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from cgpot.core.config import StrictModel, load_yaml
 from cgpot.core.errors import ConfigError
 from cgpot.training.model_config import Auto, ModelConfig, NequIPConfig, Weight
+from cgpot.training.presets import expand
 
 
 class DataConfig(StrictModel):
@@ -149,9 +150,9 @@ class TrainConfig(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _default_model(cls, data: Any) -> Any:
-        """A section ``model`` without ``type`` is a NequIP network."""
+        """A preset stands for its keys; a section without ``type`` is a NequIP network."""
         if isinstance(data, dict) and isinstance(data.get("model"), dict):
-            return {**data, "model": {"type": "nequip", **data["model"]}}
+            return {**data, "model": {"type": "nequip", **expand(data["model"])}}
         return data
 
     @model_validator(mode="after")

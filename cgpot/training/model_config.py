@@ -2,14 +2,15 @@
 """The section ``model`` of train.yaml: one class for each ``type``.
 
 Changing the line ``type: ...`` changes the model; options that the new type lacks are refused
-by name.
+by name.  ``preset: NAME`` stands for the keys of `cgpot.training.presets`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from cgpot.core.config import StrictModel
 
@@ -29,7 +30,14 @@ class BaseModelConfig(StrictModel):
 
 
 class NetworkConfig(BaseModelConfig):
-    """What every network has."""
+    """What every network has.
+
+    `ARGUMENTS` maps the arguments of the network's builder to the keys here that set them; any
+    other argument of the builder is reached through ``options``.
+    """
+
+    NETWORK: ClassVar[str] = ""
+    ARGUMENTS: ClassVar[Mapping[str, str]] = {}
 
     energy_scale: Annotated[float, Field(gt=0)] | Auto = Field(
         default="auto",
@@ -40,11 +48,16 @@ class NetworkConfig(BaseModelConfig):
         default=0.1,
         gt=0,
         le=1,
-        description="factor on the initial readout weights; small, so that training starts at "
-        "the prior",
+        description="factor on the initial weights of the readout's last layer; small, so that "
+        "training starts at the prior",
     )
     dtype: Literal["float32", "float64"] = Field(
         default="float32", description="precision of the model"
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="further arguments of the model's builder, by its own names; see the "
+        "documentation of NequIPGNNModel, AllegroModel or cgpot.training.builders.SchNetModel",
     )
 
     @property
@@ -52,14 +65,43 @@ class NetworkConfig(BaseModelConfig):
         """Whether the model is trained by nequip-train; otherwise by linear least squares."""
         return True
 
+    @field_validator("options")
+    @classmethod
+    def _known_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Refuse what the builder does not take (which only the installed packages know)."""
+        if options:
+            from cgpot.training.options import check_options
+
+            check_options(cls.NETWORK, options, cls.ARGUMENTS)
+        return options
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the builder that the keys set."""
+        return {name: getattr(self, key) for name, key in self.ARGUMENTS.items()}
+
 
 class NequIPConfig(NetworkConfig):
     """NequIP: Batzner et al., Nat. Commun. 13, 2453 (2022)."""
 
+    NETWORK: ClassVar[str] = "nequip"
+    ARGUMENTS: ClassVar[Mapping[str, str]] = {
+        "num_layers": "layers",
+        "l_max": "l_max",
+        "parity": "parity",
+        "num_features": "features",
+        "num_bessels": "bessels",
+        "polynomial_cutoff_p": "polynomial_cutoff",
+        "radial_mlp_depth": "radial_depth",
+        "radial_mlp_width": "radial_width",
+        "readout_mlp_hidden_layers_depth": "readout_depth",
+    }
+
     type: Literal["nequip"] = Field(default="nequip", description="architecture")
-    layers: int = Field(default=2, ge=1, le=8, description="interaction blocks")
-    l_max: int = Field(default=1, ge=0, le=4, description="highest rotation order of the features")
-    features: int = Field(default=16, ge=1, description="multiplicity of each rotation order")
+    layers: int = Field(default=2, description="interaction blocks, at least 1")
+    l_max: int = Field(default=1, ge=0, le=11, description="highest rotation order of the features")
+    features: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=1)]] = Field(
+        default=16, description="multiplicity of each rotation order, or one for all"
+    )
     parity: bool = Field(default=False, description="also features of odd mirror parity")
     bessels: int = Field(default=8, ge=1, description="radial basis functions")
     polynomial_cutoff: int = Field(default=6, ge=2, description="exponent of the cutoff polynomial")
@@ -67,16 +109,72 @@ class NequIPConfig(NetworkConfig):
     radial_width: int = Field(default=32, ge=1, description="width of the radial MLP")
     readout_depth: int = Field(default=0, ge=0, description="hidden layers of the readout")
 
+    @field_validator("layers")
+    @classmethod
+    def _at_least_one(cls, layers: int) -> int:
+        if layers < 1:
+            raise ValueError(
+                "nequip builds no network without an interaction block: expected at least 1 "
+                "(a pair potential without a network is the model type mscg)"
+            )
+        return layers
+
+    @model_validator(mode="after")
+    def _one_multiplicity_an_order(self) -> NequIPConfig:
+        if isinstance(self.features, list) and len(self.features) != self.l_max + 1:
+            raise ValueError(
+                f"features {self.features} must hold one number for each rotation order from 0 "
+                f"to l_max {self.l_max}"
+            )
+        return self
+
+
+class AllegroConfig(NetworkConfig):
+    """Allegro, strictly local: Musaelian et al., Nat. Commun. 14, 579 (2023)."""
+
+    NETWORK: ClassVar[str] = "allegro"
+    ARGUMENTS: ClassVar[Mapping[str, str]] = {
+        "num_layers": "layers",
+        "l_max": "l_max",
+        "parity": "parity",
+        "num_scalar_features": "features",
+        "num_tensor_features": "tensors",
+    }
+
+    type: Literal["allegro"] = Field(default="allegro", description="architecture")
+    layers: int = Field(default=1, ge=1, description="Allegro layers")
+    l_max: int = Field(default=1, ge=0, le=11, description="highest rotation order of the tensors")
+    features: int = Field(default=32, ge=1, description="scalar features of an edge")
+    tensors: int = Field(default=8, ge=1, description="multiplicity of the tensor features")
+    parity: bool = Field(default=False, description="also tensors of odd mirror parity")
+    width: int = Field(default=32, ge=1, description="width of all hidden layers")
+    bessels: int = Field(default=8, ge=1, description="radial basis functions")
+    polynomial_cutoff: int = Field(default=6, ge=2, description="exponent of the cutoff polynomial")
+
 
 class SchNetConfig(NetworkConfig):
     """SchNet: Schuett et al., J. Chem. Phys. 148, 241722 (2018)."""
 
+    NETWORK: ClassVar[str] = "schnet"
+    ARGUMENTS: ClassVar[Mapping[str, str]] = {
+        "num_interactions": "interactions",
+        "num_features": "features",
+        "num_filters": "filters",
+        "num_gaussians": "gaussians",
+        "cutoff_function": "cutoff_function",
+    }
+
     type: Literal["schnet"] = Field(default="schnet", description="architecture")
-    interactions: int = Field(default=2, ge=1, le=8, description="interaction blocks")
+    interactions: int = Field(default=2, ge=1, description="interaction blocks")
     features: int = Field(default=64, ge=1, description="features of a bead")
     filters: int = Field(default=64, ge=1, description="width of the continuous filters")
     gaussians: int = Field(default=50, ge=2, description="Gaussians that expand a distance")
+    cutoff_function: Literal["cosine", "polynomial"] = Field(
+        default="cosine",
+        description="cosine, as published, has a jump in its second derivative at the cutoff; "
+        "polynomial has none",
+    )
 
 
-ModelConfig = Annotated[NequIPConfig | SchNetConfig, Field(discriminator="type")]
+ModelConfig = Annotated[NequIPConfig | AllegroConfig | SchNetConfig, Field(discriminator="type")]
 """Any of the models, told apart by ``type``."""

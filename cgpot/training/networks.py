@@ -8,7 +8,10 @@ from typing import Any
 from cgpot.core.errors import ConfigError
 from cgpot.training.config import TrainConfig
 from cgpot.training.facts import DataFacts
-from cgpot.training.model_config import NequIPConfig, NetworkConfig
+from cgpot.training.model_config import AllegroConfig, NetworkConfig, SchNetConfig
+from cgpot.training.options import check_type_names
+
+BUILDERS = {"nequip": "CGNequIPModel", "allegro": "CGAllegroModel", "schnet": "CGSchNetModel"}
 
 
 def energy_scale(config: TrainConfig, facts: DataFacts) -> float:
@@ -21,28 +24,37 @@ def energy_scale(config: TrainConfig, facts: DataFacts) -> float:
 
 
 def network_record(config: TrainConfig, facts: DataFacts) -> dict[str, Any]:
-    """The network as plain data: a builder of `cgpot.training.builders` and its arguments."""
+    """The network as plain data: a builder of `cgpot.training.builders` and its arguments.
+
+    Raises:
+        ConfigError: no network, or options for other bead types than the data have.
+    """
     model = config.model
-    if isinstance(model, NequIPConfig):
-        return {
-            "_target_": "cgpot.training.builders.CGNequIPModel",
-            "readout_start": model.readout_start,
-            "seed": config.seed,
-            "model_dtype": model.dtype,
-            "compile_mode": "compile" if config.compile else "eager",
-            "type_names": list(facts.type_names),
-            "r_max": model.cutoff,
-            "num_layers": model.layers,
-            "l_max": model.l_max,
-            "parity": model.parity,
-            "num_features": model.features,
+    if not isinstance(model, NetworkConfig):
+        raise ConfigError(f"{model.type!r} is no network", key="model.type")
+    wrong = check_type_names(model.options, facts.type_names)
+    if wrong:
+        raise ConfigError(wrong, key="model.options")
+    record: dict[str, Any] = {
+        "_target_": f"cgpot.training.builders.{BUILDERS[model.NETWORK]}",
+        "readout_start": model.readout_start,
+        "seed": config.seed,
+        "model_dtype": model.dtype,
+        "compile_mode": "compile" if config.compile else "eager",
+        "type_names": list(facts.type_names),
+        "r_max": model.cutoff,
+        **model.arguments(),
+        "per_type_energy_scales": round(energy_scale(config, facts), 9),
+        "per_type_energy_shifts": 0.0,
+    }
+    if not isinstance(model, SchNetConfig):  # SchNet sums over neighbours as it is
+        record["avg_num_neighbors"] = round(facts.neighbours, 6)
+    if isinstance(model, AllegroConfig):
+        for part in ("scalar_embed", "allegro", "readout"):
+            record[f"{part}_mlp_hidden_layers_width"] = model.width
+        record["radial_chemical_embed"] = {
+            "_target_": "allegro.nn.TwoBodyBesselScalarEmbed",
             "num_bessels": model.bessels,
             "polynomial_cutoff_p": model.polynomial_cutoff,
-            "radial_mlp_depth": model.radial_depth,
-            "radial_mlp_width": model.radial_width,
-            "readout_mlp_hidden_layers_depth": model.readout_depth,
-            "avg_num_neighbors": round(facts.neighbours, 6),
-            "per_type_energy_scales": round(energy_scale(config, facts), 9),
-            "per_type_energy_shifts": 0.0,
         }
-    raise ConfigError(f"{model.type!r} is no network", key="model.type")
+    return {**record, **model.options}

@@ -477,6 +477,8 @@ def _finish(
     topology = frames["train"][0].topology
     return {
         "format": RESULT_FORMAT,
+        "kind": "network",
+        "model": config.model.type,
         "force_rmse": errors["force_rmse"],
         "force_rmse_pair_fit": pair_errors["force_rmse"],
         "force_label_rms": float(np.sqrt(np.mean(labels["force"] ** 2))),
