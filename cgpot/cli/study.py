@@ -98,6 +98,7 @@ def _stopped() -> None:
     raise typer.Exit(130)
 
 
+WIDTH = 120
 COLOURS = {"done": "green", "failed": "red", "running": "yellow"}
 
 
@@ -147,7 +148,9 @@ def _summary(title: str, rows: list[dict[str, Any]]) -> None:
             _state(str(row["state"])),
         )
     console = Console()
+    if console.width < WIDTH:  # a table cut off in a log tells nothing
+        console = Console(width=WIDTH)
     console.print(table)
     for row in rows:
         if row["failure"]:
-            console.print(f"{row['point']}: {row['failure']}", markup=False, highlight=False)
+            typer.echo(f"{row['point']}: {row['failure']}")

@@ -46,9 +46,6 @@ def draw_all(rows: Sequence[Row], folder: Path, noise: float | None = None) -> l
         folder: for the PNG files.
         noise: Δg between two halves of the atomistic reference.
     """
-    import matplotlib
-
-    matplotlib.use("Agg", force=False)
     wanted: list[tuple[str, str, str, Callable[[Any], bool]]] = [
         (
             "pareto",
@@ -91,9 +88,11 @@ def draw_all(rows: Sequence[Row], folder: Path, noise: float | None = None) -> l
 
 
 def _save(path: Path, draw: Callable[[Any], bool], *, wide: bool) -> bool:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10.0 if wide else 8.2, 4.4 if wide else 5.6), dpi=130)
+    FigureCanvasAgg(figure)
     figure.set_layout_engine("constrained")
     axes = figure.subplots(1, 2) if wide else figure.subplots()
     if not draw(axes):
@@ -181,12 +180,22 @@ def _legend(axes: Axes, colours: dict[str, str], markers: dict[str, str]) -> Non
     )
 
 
-def _names(axes: Axes, rows: Sequence[Row], values: Sequence[tuple[float, float]]) -> None:
+def _names(
+    axes: Axes,
+    rows: Sequence[Row],
+    values: Sequence[tuple[float, float]],
+    x_errors: Sequence[float | None] = (),
+) -> None:
     """Write names beside the points where they hide neither each other nor a point."""
+    from matplotlib.patheffects import withStroke
+
     figure: Any = axes.figure
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
     dots = [axes.transData.transform(value) for value in values]
+    for (x, y), error in zip(values, x_errors, strict=False):
+        if error:
+            dots += [axes.transData.transform((x + f * error, y)) for f in (-1, -0.5, 0.5, 1)]
     frame = axes.get_window_extent(renderer)
     taken: list[Any] = []
     groups = _shared_names(rows)
@@ -207,6 +216,7 @@ def _names(axes: Axes, rows: Sequence[Row], values: Sequence[tuple[float, float]
                 arrowprops={"arrowstyle": "-", "color": "#999999", "lw": 0.6, "shrinkB": 4}
                 if abs(dx) + abs(dy) >= 20
                 else None,
+                path_effects=[withStroke(linewidth=1.6, foreground="white")],
                 zorder=4,
             )
             box = text.get_window_extent(renderer)
@@ -263,7 +273,9 @@ def _plain_log(axis: Any) -> None:
 
     low, high = sorted(axis.get_view_interval())
     span = high / low
-    subs = (1.0, 2.0, 5.0) if span < 500 else (1.0,)
+    subs: tuple[float, ...] = (1.0, 2.0, 5.0) if span < 500 else (1.0,)
+    if span < 8:
+        subs = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
     axis.set_major_locator(LogLocator(base=10.0, subs=subs, numticks=20))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
@@ -361,8 +373,9 @@ def _pressure(axes: Axes, rows: Sequence[Row]) -> bool:
         axes.margins(y=0.15)
     axes.axhspan(-PRESSURE_LINEAR, PRESSURE_LINEAR, color="#009E73", alpha=0.08, zorder=0)
     axes.axhline(0.0, color="#6b7280", lw=1.0, zorder=1)
-    _scatter(axes, rows, values, [row["rdf_error_error"] for row in rows], errors)
-    _names(axes, rows, values)
+    spread = [row["rdf_error_error"] for row in rows]
+    _scatter(axes, rows, values, spread, errors)
+    _names(axes, rows, values, spread)
     return True
 
 
