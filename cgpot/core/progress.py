@@ -12,11 +12,18 @@ Advance = Callable[[int], None]
 
 
 @contextlib.contextmanager
-def progress(description: str, total: int | None, *, quiet: bool = False) -> Iterator[Advance]:
+def progress(
+    description: str,
+    total: int | None,
+    *,
+    quiet: bool = False,
+    status: Callable[[], str] | None = None,
+) -> Iterator[Advance]:
     """Yield a function ``advance(n)`` that moves a progress bar by ``n``.
 
     On a terminal a rich bar with rate and time left; without one a line on stderr at most
-    every 30 seconds, so that logs of batch jobs stay readable.
+    every 30 seconds, so that logs of batch jobs stay readable.  ``status`` gives a few words
+    (a loss, say) that are shown behind the description whenever the bar moves.
     """
     if quiet:
         yield lambda n: None
@@ -41,7 +48,13 @@ def progress(description: str, total: int | None, *, quiet: bool = False) -> Ite
         )
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(description, total=total)
-            yield lambda n: bar.advance(task, n)
+
+            def move(n: int) -> None:
+                if status is not None:
+                    bar.update(task, description=f"{description} {status()}".rstrip())
+                bar.advance(task, n)
+
+            yield move
         return
     start = last = time.monotonic()
     done = 0
@@ -56,6 +69,8 @@ def progress(description: str, total: int | None, *, quiet: bool = False) -> Ite
             left = ""
             if total and done:
                 left = f", {(total - done) * (now - start) / done:.0f} s left"
-            print(f"{description}: {done}{of}, {now - start:.0f} s{left}", file=sys.stderr)
+            words = f", {status()}" if status is not None and status() else ""
+            line = f"{description}: {done}{of}, {now - start:.0f} s{left}{words}"
+            print(line, file=sys.stderr)
 
     yield advance

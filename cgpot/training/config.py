@@ -15,6 +15,13 @@ from pydantic import Field, model_validator
 
 from cgpot.core.config import StrictModel, load_yaml
 from cgpot.core.errors import ConfigError
+from cgpot.training.machine import (
+    LoggerName,
+    PrecisionConfig,
+    check_loggers,
+    check_precision,
+    logger_names,
+)
 from cgpot.training.model_config import Auto, ModelConfig, NequIPConfig, Weight
 from cgpot.training.presets import expand
 
@@ -106,7 +113,7 @@ class OptimiserConfig(StrictModel):
     """Adam (AdamW with weight decay), its schedule and its end."""
 
     learning_rate: float = Field(default=2e-3, gt=0, description="largest learning rate")
-    batch_size: int = Field(default=4, ge=1, description="frames a step")
+    batch_size: int = Field(default=4, ge=1, description="frames a step, over all devices")
     epochs: int = Field(default=20, ge=1, description="passes over the training frames")
     schedule: Literal["cosine", "constant"] = Field(
         default="cosine", description="after the warm-up"
@@ -141,10 +148,22 @@ class TrainConfig(StrictModel):
     seed: int = Field(default=1, ge=0, description="of weights and shuffling")
     threads: int = Field(default=1, ge=1, description="CPU threads of torch")
     accelerator: Literal["cpu", "gpu"] = Field("cpu", description="where to train")
+    devices: int = Field(
+        default=1,
+        ge=1,
+        description="GPUs (or processes on a CPU) that share each batch; the result is that of "
+        "one device within rounding",
+    )
     compile: bool = Field(
         default=False,
-        description="torch.compile for the training steps: about twice as fast after minutes "
-        "of compilation; results are the same within rounding",
+        description="torch.compile for the training steps: more than twice as fast after a "
+        "minute or two of compilation (kept for later trainings of the same model); results "
+        "are the same within rounding",
+    )
+    precision: PrecisionConfig = PrecisionConfig()
+    logger: LoggerName | list[LoggerName] = Field(
+        default="none",
+        description="beside metrics.csv: tensorboard, wandb, wandb-offline, or a list of them",
     )
 
     @model_validator(mode="before")
@@ -167,6 +186,19 @@ class TrainConfig(StrictModel):
             )
         if self.loss.mean_pressure > 0 and not self.loss.stress:
             raise ValueError("mean_pressure needs a stress weight")
+        if self.optimiser.batch_size % self.devices:
+            raise ValueError(
+                f"optimiser.batch_size {self.optimiser.batch_size} is shared by all devices; "
+                f"expected a multiple of devices {self.devices}"
+            )
+        check_precision(
+            self.precision,
+            model=self.model.type,
+            dtype=getattr(self.model, "dtype", None),
+            gpu=self.accelerator == "gpu",
+            compiled=self.compile,
+        )
+        check_loggers(logger_names(self.logger))
         r_max = self.prior.r_max
         if r_max is not None and r_max > self.model.cutoff:
             raise ValueError(

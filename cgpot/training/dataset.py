@@ -130,14 +130,22 @@ class EpochSampler(Sampler[int]):
     nequip's data module does not bring its shuffling back after a restart (its generator is
     made before the saved state arrives); Lightning tells this sampler the epoch instead.
 
+    Several processes share one permutation, dealt out in turn: the batches of ``b`` frames of
+    ``w`` processes at a step are together the batch of ``b w`` frames of one process.  The last
+    round is filled up from the start of the permutation, so that all make as many steps.
+
     Args:
         size: number of frames.
         seed: of the permutations.
+        rank: number of this process.
+        world: number of processes.
     """
 
-    def __init__(self, size: int, seed: int) -> None:
+    def __init__(self, size: int, seed: int, rank: int = 0, world: int = 1) -> None:
         self.size = size
         self.seed = seed
+        self.rank = rank
+        self.world = world
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -145,15 +153,49 @@ class EpochSampler(Sampler[int]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        yield from np.random.default_rng([self.seed, self.epoch]).permutation(self.size).tolist()
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
+        yield from np.resize(order, len(self) * self.world)[self.rank :: self.world].tolist()
 
     def __len__(self) -> int:
-        return self.size
+        return -(-self.size // self.world)
+
+
+class BlockSampler(Sampler[int]):
+    """The frames in order, one consecutive block for each process, each frame once.
+
+    Args:
+        size: number of frames, at least ``world``.
+        rank: number of this process.
+        world: number of processes.
+    """
+
+    def __init__(self, size: int, rank: int = 0, world: int = 1) -> None:
+        if size < world:
+            raise DataError(f"expected at least {world} held-out frames (devices), found {size}")
+        self.first, self.last = size * rank // world, size * (rank + 1) // world
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.first, self.last))
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+
+def _rank() -> tuple[int, int]:
+    """Number of this process and of all processes."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
 
 
 def shuffled_loader(dataset: CGDataset, seed: int, **options: Any) -> DataLoader[Any]:
     """A `DataLoader` that shuffles with `EpochSampler`; options are those of `DataLoader`."""
-    return DataLoader(dataset, sampler=EpochSampler(len(dataset), seed), **options)
+    return DataLoader(dataset, sampler=EpochSampler(len(dataset), seed, *_rank()), **options)
+
+
+def ordered_loader(dataset: CGDataset, **options: Any) -> DataLoader[Any]:
+    """A `DataLoader` in the order of the frames (`BlockSampler`), for held-out frames."""
+    return DataLoader(dataset, sampler=BlockSampler(len(dataset), *_rank()), **options)
 
 
 def check_frame(

@@ -122,8 +122,9 @@ class EpochTable(Checkpoint):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Drop rows of epochs that are run again."""
-        rows = [row for row in read_table(self.path) if int(row["epoch"]) < trainer.current_epoch]
-        self._write(rows)
+        if trainer.is_global_zero:
+            rows = read_table(self.path)
+            self._write([row for row in rows if int(row["epoch"]) < trainer.current_epoch])
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Start the clock."""
@@ -131,6 +132,8 @@ class EpochTable(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Append the row of the epoch."""
+        if not trainer.is_global_zero:
+            return
         row: dict[str, str] = {
             "epoch": str(trainer.current_epoch),
             "learning_rate": f"{trainer.optimizers[0].param_groups[0]['lr']:.6e}",
@@ -165,7 +168,7 @@ class ProgressFile(Callback):
     """Say in a small JSON file how far the run is, for the process that waits for it.
 
     Args:
-        path: the file.
+        path: the file: batches done, all batches, and the latest losses in words.
         interval: seconds between updates.
     """
 
@@ -173,14 +176,34 @@ class ProgressFile(Callback):
         self.path = Path(path)
         self.interval = interval
         self._last = 0.0
+        self._loss = math.nan
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write the number of batches done."""
         now = time.monotonic()
-        if now - self._last >= self.interval:
+        if trainer.is_global_zero and now - self._last >= self.interval:
             self._last = now
             batches = int(trainer.num_training_batches)
             done = trainer.current_epoch * batches + batch_idx + 1
-            write_json(self.path, {"batches": done, "total": trainer.max_epochs * batches})
+            record = {
+                "batches": done,
+                "total": trainer.max_epochs * batches,
+                "status": self._status(trainer, outputs),
+            }
+            write_json(self.path, record)
+
+    def _status(self, trainer: Any, outputs: Any) -> str:
+        """Training loss (mean of the last updates) and the force RMSE on held-out frames."""
+        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        words = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
+        if loss is not None:
+            value = float(loss) / max(1, int(trainer.world_size))
+            old = self._loss if math.isfinite(self._loss) else value
+            self._loss = 0.8 * old + 0.2 * value
+            words.append(f"loss {self._loss:.4f}")
+        rmse = trainer.callback_metrics.get(_SOURCES["val_force_rmse"])
+        if rmse is not None:
+            words.append(f"val force rmse {float(rmse):.4f}")
+        return ", ".join(words)

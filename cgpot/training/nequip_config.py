@@ -12,6 +12,7 @@ import yaml
 from cgpot.core.files import write_text
 from cgpot.training.config import TrainConfig
 from cgpot.training.facts import DataFacts
+from cgpot.training.machine import logger_names, trainer_options
 from cgpot.training.networks import network_record
 
 HEADER = """\
@@ -114,6 +115,10 @@ def build(
             "path": str(folder / "progress.json"),
         },
     ]
+    if config.precision.tf32:
+        callbacks.append(
+            {"_target_": "nequip.train.callbacks.TF32Scheduler", "schedule": {0: True}}
+        )
     if optimiser.patience is not None:
         callbacks.append(
             {
@@ -148,20 +153,26 @@ def build(
         descent = {"_target_": "torch.optim.Adam"}
     descent["lr"] = optimiser.learning_rate
 
-    loader = {"_target_": "torch.utils.data.DataLoader", "batch_size": optimiser.batch_size}
+    loader = {"batch_size": optimiser.batch_size // config.devices}
     trainer: dict[str, Any] = {
         "_target_": "lightning.Trainer",
         "accelerator": config.accelerator,
-        "devices": 1,
         "max_epochs": optimiser.epochs,
         "check_val_every_n_epoch": 1,
         "num_sanity_val_steps": 0,
-        "logger": False,
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "default_root_dir": str(folder),
         "callbacks": callbacks,
     }
+    trainer.update(
+        trainer_options(
+            devices=config.devices,
+            precision=config.precision,
+            loggers=logger_names(config.logger),
+            folder=folder,
+        )
+    )
     if optimiser.gradient_clip is not None:
         trainer["gradient_clip_val"] = optimiser.gradient_clip
     return {
@@ -183,7 +194,10 @@ def build(
                 "_target_": "cgpot.training.dataset.shuffled_loader",
                 "seed": config.seed,
             },
-            "val_dataloader": dict(loader),
+            "val_dataloader": {
+                **loader,
+                "_target_": "cgpot.training.dataset.ordered_loader",
+            },
         },
         "trainer": trainer,
         "training_module": {

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ from cgpot.core.splines import PairTable
 from cgpot.training.config import TrainConfig
 from cgpot.training.facts import DataFacts
 from cgpot.training.lightning import read_table
+from cgpot.training.machine import environment
 from cgpot.training.nequip_config import build, loss_weights
 from cgpot.training.nequip_config import write as write_nequip
 from cgpot.training.prior import fit_prior
@@ -147,7 +147,7 @@ def fingerprint(config: TrainConfig) -> dict[str, Any]:
     selection = {"frames": config.data.frames, "bootstrap": config.data.bootstrap}
     versions = package_versions(("torch", "nequip"))
     return {
-        "config": json.loads(config.model_dump_json(exclude={"data", "threads"})),
+        "config": json.loads(config.model_dump_json(exclude={"data", "threads", "logger"})),
         "data": data,
         "selection": selection,
         "versions": {k: versions[k] for k in ("torch", "nequip") if k in versions},
@@ -176,6 +176,12 @@ def train(
     outcome = Outcome(folder.path)
     if folder.inputs.is_file():
         difference = _difference(read_json(folder.inputs), identity)
+        if difference.startswith("versions.") and not restart:
+            raise InputError(
+                f"the folder was trained with other versions ({difference}); go on with the "
+                "versions of inputs.json, or give --restart to train anew",
+                file=folder.path,
+            )
         if difference and not restart:
             raise InputError(
                 f"the folder holds a run with other inputs ({difference}); give another folder, "
@@ -337,16 +343,13 @@ def _nequip_train(config: TrainConfig, folder: Folder, *, resume: bool, quiet: b
     """Run nequip-train and follow its progress; returns the seconds it took."""
     folder.failure.unlink(missing_ok=True)
     folder.progress.unlink(missing_ok=True)
-    environment = {**os.environ}
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        environment[name] = str(config.threads)
     start = time.monotonic()
     with open(folder.log, "a" if resume else "w", encoding="utf-8") as log:
         process = subprocess.Popen(
             command(folder, resume=resume),
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env=environment(config.threads),
             cwd=folder.path,
         )
         try:
@@ -381,7 +384,11 @@ def _follow(process: subprocess.Popen[bytes], folder: Folder, quiet: bool) -> No
     while total is None and process.poll() is None:
         total = _batches(folder)[1]
         time.sleep(0.2)
-    with progress("training", total, quiet=quiet) as advance:
+
+    def status() -> str:
+        return str(read_json(folder.progress).get("status", ""))
+
+    with progress("training", total, quiet=quiet, status=status) as advance:
         while process.poll() is None:
             now = _batches(folder)[0]
             advance(now - done)
