@@ -30,11 +30,13 @@ INSTALLED := $(VENV)/.installed-$(call sum,$(INSTALL_FILES))
 PLUGIN_FILES := $(sort $(shell find cgpot/plugin -type f \( -name '*.cpp' -o -name '*.h' \
 	-o -name '*.py' -o -name CMakeLists.txt \) -not -path '*/build/*' 2>/dev/null))
 PLUGIN := $(VENV)/.plugin-$(call sum,$(INSTALL_FILES) $(PLUGIN_FILES))
+SCHNETPACK_FILE := tests/training/schnetpack_requirements.txt
+SCHNETPACK := $(VENV)/schnetpack-$(call sum,$(SCHNETPACK_FILE))
 
-.PHONY: help venv plugin lint format test test-slow bench demo benzene lock clean clean-venv
+.PHONY: help venv plugin lint format test test-slow test-schnetpack bench demo benzene lock clean clean-venv
 
 help: ## list the targets (default)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PYTHON=python3.12    the interpreter (3.11 to 3.13) that makes $(VENV)"
 	@echo "  TORCH_INDEX=URL      install torch from this index first (a CPU or another CUDA build)"
@@ -61,6 +63,9 @@ test: $(PLUGIN) ## the test suite (without the slow ones)
 
 test-slow: $(PLUGIN) ## the slow tests
 	$(PY) -m pytest -m slow
+
+test-schnetpack: $(INSTALLED) $(SCHNETPACK) ## SchNet against schnetpack, in an environment of its own
+	SCHNETPACK_PYTHON=$(abspath $(SCHNETPACK))/bin/python $(PY) -m pytest -m schnetpack tests/training
 
 bench: $(PLUGIN) ## the benchmarks; each prints its figures
 	@set -e; for script in workflows/benchmarks/*.py; do \
@@ -110,6 +115,15 @@ $(INSTALLED):
 	@$(PY) -m pip install -q $(PIP_ARGS) --no-deps --no-build-isolation -e .
 	@rm -f $(VENV)/.installed-* $(VENV)/.plugin-*
 	@touch $@
+
+$(SCHNETPACK): | $(INSTALLED)
+	$(PYTHON) -m venv --clear $@.new
+	@if [ -n "$(TORCH_INDEX)" ]; then \
+		$@.new/bin/python -m pip install $(PIP_ARGS) --index-url "$(TORCH_INDEX)" \
+			"$$(grep '^torch==' $(SCHNETPACK_FILE))"; fi
+	$@.new/bin/python -m pip install -q $(PIP_ARGS) -r $(SCHNETPACK_FILE)
+	$@.new/bin/python -m pip install -q $(PIP_ARGS) --no-deps schnetpack==2.1.1
+	@rm -rf $@ && mv $@.new $@
 
 $(PLUGIN): | $(INSTALLED)
 	@command -v c++ >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 || { \
