@@ -7,6 +7,8 @@ PIP_ARGS ?=
 TORCH_INDEX ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
 CHAIN_ARGS ?=
+STUDY ?= benzene
+STUDY_ARGS ?= --jobs 2
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -33,7 +35,7 @@ PLUGIN := $(VENV)/.plugin-$(call sum,$(INSTALL_FILES) $(PLUGIN_FILES))
 SCHNETPACK_FILE := tests/training/schnetpack_requirements.txt
 SCHNETPACK := $(VENV)/schnetpack-$(call sum,$(SCHNETPACK_FILE))
 
-.PHONY: help venv plugin lint format test test-slow test-schnetpack bench demo benzene lock clean clean-venv
+.PHONY: help venv plugin lint format test test-slow test-schnetpack bench demo benzene study lock clean clean-venv
 
 help: ## list the targets (default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +45,8 @@ help: ## list the targets (default)
 	@echo "  PIP_ARGS=...         further arguments of pip install"
 	@echo "  RUNS=folder          where demo and benzene write (default: runs)"
 	@echo "  CHAIN_ARGS=...       arguments of workflows/run.py: --threads 4, --redo train"
+	@echo "  STUDY=learning_curve another study of workflows/studies (default: benzene)"
+	@echo "  STUDY_ARGS=...       arguments of cgpot study (default: --jobs 2): --retry, --list"
 	@echo "  PYTEST_ARGS=...      arguments of pytest (default: -n 2 --dist loadfile)"
 
 venv: $(INSTALLED) ## create the virtual environment and install the pinned packages
@@ -76,6 +80,9 @@ demo: $(PLUGIN) ## the whole chain on liquid benzene, small (at most 20 minutes 
 
 benzene: $(PLUGIN) ## the whole chain on liquid benzene, in full (at most 2 hours; resumable)
 	$(PY) workflows/run.py workflows/systems/benzene/benzene.yaml --folder $(RUNS)/benzene $(CHAIN_ARGS)
+
+study: $(PLUGIN) ## compare models on liquid benzene (70 minutes on two cores; resumable)
+	$(CGPOT) study workflows/studies/$(STUDY).yaml --folder $(RUNS)/studies/$(STUDY) $(STUDY_ARGS)
 
 lock: $(INSTALLED) ## write requirements-lock.txt from what is installed
 	{ echo "# Constraints for every package that requirements-dev.txt brings in, written by \`make lock\`:"; \

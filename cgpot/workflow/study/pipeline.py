@@ -151,7 +151,7 @@ def potential(folder: PointFolder, refined: bool) -> tuple[str, Path]:
     """
     where = folder.stage("refine" if refined else "deploy")
     for option, pattern in (("--model", "*.nequip.pt2"), ("--pair-file", "*.pair.lmp")):
-        for base in (where, where / "deploy"):
+        for base in (where, where / "deploy", where / "model"):
             found = sorted(base.glob(pattern))
             if found:
                 return option, found[0]
@@ -229,10 +229,19 @@ def _distill(point: Point, around: Surroundings, settings: Path) -> list[str]:
 
 def _refine(point: Point, around: Surroundings) -> list[str]:
     folder = around.point(point.name)
-    words = ["refine", "--training", str(training_folder(point, folder))]
+    settings = folder.path / "refine.yaml"
+    temperature = point.train["system"]["temperature"]
+    content = {"temperature": temperature, "deploy": True, **(point.refine or {})}
+    _write_yaml(settings, content)
+    words = ["refine", str(settings), "--start", str(training_folder(point, folder))]
+    option, file = potential(folder, refined=False)
+    if option == "--model":
+        words += ["--deployed", str(file)]
+    else:
+        _write_yaml(settings, {**content, "deploy": False})
     for path in around.reference:
         words += ["--reference", str(path)]
-    return [*words, *_options(point.refine or {}), "--quiet"]
+    return [*words, "--restart", "--quiet"]
 
 
 def _write_yaml(path: Path, value: Any) -> None:

@@ -41,7 +41,7 @@ class Point:
         md: ensemble -> settings of `cgpot md`; ensembles that are not run are left out.
         distill: the teacher and options, if it is distilled.
         teacher: name of the point that must be done first, if any.
-        refine: options of `cgpot refine` by long names, if it is refined.
+        refine: content of the YAML file of `cgpot refine`, if it is refined.
     """
 
     name: str
@@ -139,6 +139,8 @@ def make_point(
         distill = own.get("distill")
         chosen = validate(DistillConfig, distill, file) if distill is not None else None
         md = _md(config, own.get("md") or {}, file)
+        if own.get("refine") is not None:
+            _check_refine(own["refine"], train, file)
     except ConfigError as err:
         raise ConfigError(f"point '{name}': {err.message}", file=err.file, key=err.key) from err
     changes = flat({k: v for k, v in entry.items() if k not in ("name", "family")})
@@ -166,6 +168,19 @@ def _check_train(train: dict[str, Any], file: Path) -> None:
     from cgpot.training.config import TrainConfig
 
     validate(TrainConfig, train, file)
+
+
+def _check_refine(refine: Any, train: Mapping[str, Any], file: Path) -> None:
+    from cgpot.workflow.refine.config import RefineConfig
+
+    if not isinstance(refine, Mapping):
+        raise ConfigError("expected settings of 'cgpot refine'", file=file, key="refine")
+    for key in ("start", "deployed", "reference"):
+        if key in refine:
+            raise ConfigError("the study sets this itself", file=file, key=f"refine.{key}")
+    known = {"start": "zero", "reference": ["reference"]}
+    temperature = train["system"]["temperature"]
+    validate(RefineConfig, {"temperature": temperature, **refine, **known}, file)
 
 
 def _md(config: StudyConfig, changes: Mapping[str, Any], file: Path) -> dict[str, dict[str, Any]]:
