@@ -13,7 +13,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command("deploy")
     def deploy_command(
-        training: Path = typer.Argument(..., help="Output folder of 'cgpot train'."),
+        training: Path = typer.Argument(
+            ..., help="Output folder of 'cgpot train' or 'cgpot ensemble'."
+        ),
         output: Path = typer.Option(..., "-o", "--output", help="Folder for the files."),
         device: str = typer.Option("cpu", "--device", help="cpu or cuda."),
         name: str = typer.Option("model", "--name", help="Stem of the files."),
@@ -23,9 +25,12 @@ def register(app: typer.Typer) -> None:
         from rich.console import Console
         from rich.table import Table
 
+        from cgpot.deploy.ensemble import deploy_ensemble, is_ensemble
         from cgpot.deploy.run import deploy
 
-        done = deploy(training, output, device=device, name=name, quiet=quiet)
+        several = is_ensemble(training)
+        chosen = deploy_ensemble if several else deploy
+        done = chosen(training, output, device=device, name=name, quiet=quiet)
         console = Console()
         if done.skipped:
             console.print(f"{done.sidecar.parent} is up to date; nothing to do")
@@ -34,7 +39,8 @@ def register(app: typer.Typer) -> None:
         for key in ("package", "compiled"):
             table.add_row(key, *[f"{checks[key][q]:.1e}" for q in ("energy", "forces", "virial")])
         console.print(table)
+        models = done.content["members"] if several else [f"{name}.nequip.pt2"]
         console.print(
             f"{checks['frames']} frames, tolerance {checks['tolerance']:.0e} (relative); "
-            f"pair_coeff * * {name}.nequip.pt2 {' '.join(done.content['bead_names'])}"
+            f"pair_coeff * * {' '.join(models)} {' '.join(done.content['bead_names'])}"
         )

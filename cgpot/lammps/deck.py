@@ -18,7 +18,8 @@ from pathlib import Path
 from cgpot.core.errors import ConfigError, InputError
 from cgpot.core.files import require_file
 
-Value = str | int | float
+Value = str | int | float | tuple[str, ...]
+"""A tuple is a list of paths."""
 
 _HEADER = re.compile(r"#   (\w+)\s+(required|optional|default)\s+(\S.*)")
 _DEFAULT = re.compile(r"variable\s+(\w+)\s+index\s+(.*\S)\s*")
@@ -87,9 +88,16 @@ def deck_variables(path: str | Path) -> dict[str, DeckVariable]:
     return found
 
 
+_MAY_BE_BLANK = ("dump_extra", "cgpot_options")
+_PATHS = ("data", "model", "pair_file", "restart", "out")
+
+
 def _text(name: str, value: Value, file: Path) -> str:
+    if isinstance(value, tuple):
+        text = " ".join(_text(name, path, file) for path in value)
+        return f'"{text}"' if len(value) > 1 else text
     text = repr(value) if isinstance(value, float) else str(value)
-    if not text.strip() and name != "dump_extra":
+    if not text.strip() and name not in _MAY_BE_BLANK:
         raise ConfigError("the value is empty", file=file, key=name)
     if any(c in text for c in "\"'$\n&#"):
         raise ConfigError(
@@ -98,7 +106,7 @@ def _text(name: str, value: Value, file: Path) -> str:
             file=file,
             key=name,
         )
-    if name in ("data", "model", "pair_file", "restart", "out") and " " in text:
+    if name in _PATHS and " " in text:
         raise ConfigError(
             f"the path {text!r} holds a space, at which LAMMPS splits it; use another folder",
             file=file,

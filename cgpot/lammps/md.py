@@ -23,6 +23,7 @@ from cgpot.lammps.data import write_data
 from cgpot.lammps.deck import Value, deck_path, fill_deck
 from cgpot.lammps.engine import Failure, diagnose, find_lammps, folder_lock, run_lammps
 from cgpot.lammps.log import cpu_use
+from cgpot.lammps.models import check_members, model_file, model_files
 from cgpot.lammps.outputs import (
     merged_thermo,
     production_table,
@@ -37,6 +38,8 @@ FORMAT = "cgpot-md-1"
 TRAJECTORY = "traj.extxyz.xz"
 THERMO = "thermo.csv"
 RESULT = "md.json"
+SPREAD_FRAMES = "run.spread.extxyz"
+"""Configurations at which an ensemble disagreed, written by ``pair_style cgpot``."""
 SETTINGS = "settings.json"
 EXPLOSION_FACTOR = 10.0
 
@@ -69,8 +72,13 @@ def run_md(
     where = Path(folder)
     frame = read_start(config.start, config.frame)
     sidecar = None
+    models: list[Path] = []
     if config.model is not None:
-        sidecar = check_model(config.model, frame.topology, config.start)
+        models = model_files(config.model)
+        config = config.model_copy(update={"model": model_file(config.model)})
+        check_members(config, len(models))
+        sidecars = [check_model(path, frame.topology, config.start) for path in models]
+        sidecar = sidecars[0]
     if config.pair_file is not None:
         require_file(config.pair_file, "pair file")
     temperature = config.temperature or (sidecar or {}).get("temperature")
@@ -80,7 +88,7 @@ def run_md(
         frame = scale_to_density(frame, config.density_kg_m3)
     lammps = find_lammps(config.lammps, config.threads)
     deck = config.deck or deck_path(f"cg_{ensemble}")
-    values = _deck_values(ensemble, config, float(temperature), frame)
+    values = _deck_values(ensemble, config, float(temperature), frame, models)
     text = fill_deck(deck, values)
 
     where.mkdir(parents=True, exist_ok=True)
@@ -118,7 +126,7 @@ def run_md(
 
 
 def _deck_values(
-    ensemble: Ensemble, config: MdConfig, temperature: float, frame: CGFrame
+    ensemble: Ensemble, config: MdConfig, temperature: float, frame: CGFrame, models: list[Path]
 ) -> dict[str, Value]:
     values: dict[str, Value] = {
         "data": "system.data",
@@ -149,16 +157,35 @@ def _deck_values(
         values["barostat"] = config.barostat.replace("-", "_")
         values["pdamp_ps"] = config.pdamp_ps
     if config.model is not None:
-        values["model"] = str(config.model.resolve())
+        values["model"] = tuple(str(path.resolve()) for path in models)
         values["beads"] = " ".join(frame.topology.type_names)
+        values.update(_ensemble_values(config))
     elif config.pair_file is not None:
         values["pair_file"] = str(config.pair_file.resolve())
+    return values
+
+
+def _ensemble_values(config: MdConfig) -> dict[str, Value]:
+    """Variables for an ensemble; none where the settings ask for nothing (other decks)."""
+    options = []
+    if config.member is not None:
+        options.append(f"use {config.member}")
+    if config.spread_threshold is not None:
+        action = config.spread_action
+        file = f" {SPREAD_FRAMES}" if action == "dump" else ""
+        options.append(f"threshold {config.spread_threshold!r} action {action}{file}")
+    values: dict[str, Value] = {}
+    if config.spread_every:
+        values["spread_every"] = config.spread_every
+    if options:
+        values["cgpot_options"] = " ".join(options)
     return values
 
 
 def _clear(folder: Path) -> None:
     """Remove the files that a run writes; others stay."""
     names = [TRAJECTORY, THERMO, RESULT, SETTINGS, "in.deck", "system.data", "run.final.data"]
+    names.append(SPREAD_FRAMES)
     files = [folder / name for name in names]
     files.append(manifest_path(folder / RESULT))
     for ending in ("log", "out", "dump"):
@@ -186,7 +213,9 @@ def _claim(folder: Path, ensemble: Ensemble, config: MdConfig) -> None:
         for key, value in settings.items():
             # A file may move, but not change.
             moved = f"{key}_sha256" in settings
-            if key in MAY_CHANGE or moved or before.get(key) == value:
+            # Nor does a setting that is newer than the run, left at its default.
+            default = MdConfig.model_fields[key].default if key in MdConfig.model_fields else None
+            if key in MAY_CHANGE or moved or before.get(key, default) == value:
                 continue
             raise ConfigError(
                 f"the folder holds a run with {before.get(key)!r}, not {value!r}; "
@@ -279,15 +308,20 @@ def _collect(
     write_json(folder / RESULT, result)
     inputs: dict[str, Any] = {"start": config.start}
     if config.model is not None:
-        inputs["model"] = config.model
-        inputs["sidecar"] = sidecar_path(config.model)
+        models = model_files(config.model)
+        inputs["model"] = models
+        inputs["sidecar"] = [sidecar_path(path) for path in models]
     if config.pair_file is not None:
         inputs["pair_file"] = config.pair_file
     write_manifest(
         folder / RESULT,
         stage="lammps",
         inputs=inputs,
-        outputs=[folder / n for n in (TRAJECTORY, THERMO, "in.deck", "system.data")],
+        outputs=[
+            folder / name
+            for name in (TRAJECTORY, THERMO, "in.deck", "system.data", SPREAD_FRAMES)
+            if name != SPREAD_FRAMES or (folder / name).is_file()
+        ],
         config={"ensemble": ensemble, **config.model_dump(mode="json")},
         seed=config.seed,
     )

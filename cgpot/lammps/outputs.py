@@ -49,6 +49,16 @@ COLUMNS: dict[str, tuple[str, str]] = {
 """
 
 
+SPREAD_COLUMNS: dict[str, tuple[str, str]] = {
+    "force_spread_max_eV_A": ("c_spread[1]", "force"),
+    "force_spread_rms_eV_A": ("c_spread[2]", "force"),
+    "energy_spread_eV": ("c_spread[3]", "energy"),
+    "pressure_spread_bar": ("c_spread[4]", "pressure"),
+    "spread_step": ("c_spread[5]", "one"),
+}
+"""Further columns of an ensemble; the energy spread is per bead."""
+
+
 def segment_files(folder: Path, ending: str, prefix: str = "run") -> list[Path]:
     """Files ``run.0.ENDING``, ``run.1.ENDING``, ... of a run folder, in order."""
     pattern = re.compile(rf"{re.escape(prefix)}\.(\d+)\.{re.escape(ending)}")
@@ -104,7 +114,10 @@ def write_thermo_csv(
         InputError: a column is missing from the log.
     """
     factors = {**lammps_factors(units), "one": 1.0, "density": 1000.0}
-    data = {name: table[source] * factors[kind] for name, (source, kind) in COLUMNS.items()}
+    columns = dict(COLUMNS)
+    if SPREAD_COLUMNS["spread_step"][0] in table.columns:
+        columns.update(SPREAD_COLUMNS)
+    data = {name: table[source] * factors[kind] for name, (source, kind) in columns.items()}
     with (
         atomic_path(path) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as stream,

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Deployment of an ensemble: every member compiled, and one file that names them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cgpot.core.errors import InputError
+from cgpot.core.files import read_json, sha256_file, write_json
+from cgpot.core.manifest import manifest_path, write_manifest
+from cgpot.deploy.run import STAGE, Deployment, deploy
+
+FORMAT = "cgpot-model-ensemble-1"
+TRAINED_FORMAT = "cgpot-ensemble-1"
+
+
+def is_ensemble(training: str | Path) -> bool:
+    """Whether a folder is one of `cgpot ensemble`."""
+    return (Path(training) / "ensemble.json").is_file()
+
+
+def deploy_ensemble(
+    training: str | Path,
+    output: str | Path,
+    *,
+    device: str = "cpu",
+    name: str = "model",
+    quiet: bool = False,
+) -> Deployment:
+    """Make the files of `cgpot.deploy.run.deploy` for each member, and `<name>.ensemble.json`.
+
+    The members are `<name>.0.nequip.pt2`, `<name>.1.nequip.pt2`, ... with their sidecars.
+
+    Raises:
+        InputError: not a finished ensemble, or one of linear models.
+        ManifestError, ToolError, DataError: see `cgpot.deploy.run.deploy`.
+    """
+    source = Path(training).resolve() / "ensemble.json"
+    record = read_json(source)
+    if not isinstance(record, dict) or record.get("format") != TRAINED_FORMAT:
+        raise InputError(f"expected format {TRAINED_FORMAT!r}", file=source, key="format")
+    if record.get("kind", "network") != "network":
+        raise InputError(
+            f"an ensemble of {record['kind']} models: pair_style cgpot runs networks; deploy a "
+            "member alone",
+            file=source,
+        )
+    folder = Path(output).resolve()
+    done = [
+        deploy(source.parent / member, folder, device=device, name=f"{name}.{index}", quiet=quiet)
+        for index, member in enumerate(record["members"])
+    ]
+    models = [folder / f"{name}.{index}.nequip.pt2" for index in range(len(done))]
+    sidecars = [deployment.content for deployment in done]
+    file = folder / f"{name}.ensemble.json"
+    content = {
+        "format": FORMAT,
+        "members": [model.name for model in models],
+        "sha256": {model.name: sha256_file(model) for model in models},
+        "bead_names": sidecars[0]["bead_names"],
+        "temperature": sidecars[0]["temperature"],
+        "device": device,
+        "spread": record["spread"],
+        "verification": _worst([sidecar["verification"] for sidecar in sidecars]),
+    }
+    skipped = all(deployment.skipped for deployment in done)
+    if skipped and file.is_file() and manifest_path(file).is_file() and read_json(file) == content:
+        return Deployment(file, content, skipped=True)
+    manifest_path(file).unlink(missing_ok=True)
+    write_json(file, content)
+    write_manifest(
+        file,
+        stage=STAGE,
+        inputs={"ensemble": source},
+        outputs=models,
+        config={"device": device, "name": name},
+    )
+    return Deployment(file, content)
+
+
+def _worst(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """The verification records of the members, the largest errors in one."""
+    result = dict(records[0])
+    for key in ("package", "compiled"):
+        result[key] = {
+            quantity: max(record[key][quantity] for record in records)
+            for quantity in records[0][key]
+        }
+    return result
