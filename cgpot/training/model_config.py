@@ -176,5 +176,67 @@ class SchNetConfig(NetworkConfig):
     )
 
 
-ModelConfig = Annotated[NequIPConfig | AllegroConfig | SchNetConfig, Field(discriminator="type")]
+class UF3Config(BaseModelConfig):
+    """UF3, run by LAMMPS itself: Xie, Rupp & Hennig, npj Comput. Mater. 9, 162 (2023)."""
+
+    type: Literal["uf3"] = Field(default="uf3", description="architecture")
+    spacing: float = Field(default=0.25, gt=0, description="Å between the knots of the pair part")
+    three_body_cutoff: float | None = Field(
+        default=6.0,
+        gt=0,
+        description="Å; range of the three-body part, which takes most of the time: its cost "
+        "grows with the sixth power. null: pairs alone",
+    )
+    three_body_inner: float = Field(
+        default=3.0,
+        ge=0,
+        description="Å; the three-body part is zero where a distance is shorter; just inside "
+        "the closest pairs of the data",
+    )
+    three_body_intervals: int = Field(
+        default=6, ge=4, description="intervals of the three-body knots from inner to cutoff"
+    )
+    virial: Weight | Auto | None = Field(
+        default="auto",
+        description="weight of the virial rows (squared error of W/V, eV^2/Å^6, against that of "
+        "a force component); auto: inverse label variances; null: forces alone",
+    )
+    energy: Weight | Auto = Field(
+        default="auto",
+        description="weight of the energy rows (per bead; used where every frame has an energy, "
+        "a constant per bead is free); auto: inverse label variances; 0: no energy rows",
+    )
+    match_mean_virial: bool = Field(
+        default=True, description="impose the mean virial of the training frames exactly"
+    )
+    smooth: float = Field(default=1e-7, ge=0, description="penalty on second differences, relative")
+    ridge: float = Field(default=1e-9, ge=0, description="penalty on coefficients, relative")
+    overlay: bool = Field(
+        default=True,
+        description="deploy the pair part as pair_style table beside the three-body part "
+        "(faster); false: all in one uf3 file",
+    )
+
+    @model_validator(mode="after")
+    def _ranges(self) -> UF3Config:
+        if self.three_body_cutoff is not None:
+            if self.three_body_cutoff > self.cutoff:
+                raise ValueError(
+                    f"three_body_cutoff {self.three_body_cutoff} Å exceeds cutoff {self.cutoff} Å"
+                )
+            if self.three_body_inner >= self.three_body_cutoff:
+                raise ValueError(
+                    f"three_body_inner {self.three_body_inner} Å is not below "
+                    f"three_body_cutoff {self.three_body_cutoff} Å"
+                )
+        if self.spacing * 4 >= self.cutoff:
+            raise ValueError(
+                f"spacing {self.spacing} Å leaves fewer than 4 intervals up to {self.cutoff} Å"
+            )
+        return self
+
+
+ModelConfig = Annotated[
+    NequIPConfig | AllegroConfig | SchNetConfig | UF3Config, Field(discriminator="type")
+]
 """Any of the models, told apart by ``type``."""
