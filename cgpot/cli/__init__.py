@@ -12,8 +12,8 @@ from cgpot import __version__
 from cgpot.core.errors import CgpotError
 
 COMMANDS = (
-    "map", "dataset", "train", "deploy", "plugin", "doctor", "md", "analyze", "report", "refine",
-    "study",
+    "map", "dataset", "train", "evaluate", "deploy", "plugin", "doctor", "md", "analyze",
+    "report", "refine", "study", "ensemble",
 )
 
 

@@ -26,14 +26,17 @@ from cgpot.core.manifest import (
 from cgpot.core.progress import progress
 from cgpot.core.splines import PairTable
 from cgpot.training.config import TrainConfig
+from cgpot.training.curves import LiveCurves, draw_curves
 from cgpot.training.facts import DataFacts
 from cgpot.training.lightning import read_table
 from cgpot.training.machine import environment
-from cgpot.training.nequip_config import build, loss_weights
+from cgpot.training.nequip_config import build, energy_weight, loss_weights
 from cgpot.training.nequip_config import write as write_nequip
 from cgpot.training.prior import fit_prior
+from cgpot.training.states import resolve_temperature
+from cgpot.training.versions import RESULT_FORMAT
+from cgpot.training.weights import describe_states, type_weights
 
-RESULT_FORMAT = "cgpot-training-1"
 STAGE = "training"
 
 
@@ -119,6 +122,11 @@ class Folder:
         return self.path / "parity.npz"
 
     @property
+    def curves(self) -> Path:
+        """Loss curves as a picture."""
+        return self.path / "loss.png"
+
+    @property
     def log(self) -> Path:
         """Output of nequip-train."""
         return self.path / "nequip-train.log"
@@ -144,7 +152,12 @@ class Outcome:
 def fingerprint(config: TrainConfig) -> dict[str, Any]:
     """What decides the result: configuration, data and versions."""
     data = {name: sha256_file(path) for name, path in config.data.files.items() if name != "report"}
-    selection = {"frames": config.data.frames, "bootstrap": config.data.bootstrap}
+    selection: dict[str, Any] = {
+        "frames": config.data.frames,
+        "bootstrap": config.data.bootstrap,
+    }
+    if config.data.state_weights != "frames":
+        selection["state_weights"] = config.data.state_weights
     versions = package_versions(("torch", "nequip"))
     return {
         "config": json.loads(config.model_dump_json(exclude={"data", "threads", "logger"})),
@@ -196,6 +209,7 @@ def train(
             return outcome
     start = time.monotonic()
     frames = _load(config)
+    config, warnings = resolve_temperature(config, frames)
     if config.data.report is not None:
         _check_report(config, frames["train"])
     if not folder.inputs.is_file() or not folder.nequip.is_file():
@@ -206,6 +220,7 @@ def train(
         seconds = _nequip_train(config, folder, resume=outcome.resumed, quiet=quiet)
         write_json(folder.trained, {"seconds": seconds})
     outcome.result = _finish(config, folder, frames, quiet=quiet)
+    outcome.result["warnings"] = warnings
     outcome.result["wall_seconds"] = round(time.monotonic() - start, 2)
     write_json(folder.result, outcome.result)
     _manifest(config, folder)
@@ -250,13 +265,14 @@ def _load(config: TrainConfig) -> dict[str, list[CGFrame]]:
     from cgpot.training.selection import select
 
     stress = config.needs_stress
-    every = load_frames(config.data.train, None, stress)
+    energy = config.needs_energy
+    every = load_frames(config.data.train, None, stress, need_energy=energy)
     frames = {"train": select(every, config.data.frames, config.data.bootstrap)}
     names = frames["train"][0].topology.type_names
     for name in ("val", "test"):
         path = getattr(config.data, name)
         if path is not None:
-            frames[name] = load_frames(path, names, stress)
+            frames[name] = load_frames(path, names, stress, need_energy=energy)
     frames.setdefault("test", frames["val"])
     return frames
 
@@ -276,11 +292,10 @@ def _check_report(config: TrainConfig, frames: list[CGFrame]) -> None:
     temperature = report.get("temperature") if isinstance(report, dict) else None
     if (
         isinstance(temperature, int | float)
-        and abs(temperature - config.system.temperature) > 0.02 * config.system.temperature
+        and abs(temperature - config.temperature) > 0.02 * config.temperature
     ):
         raise InputError(
-            f"the data are at {temperature:g} K, system.temperature is "
-            f"{config.system.temperature:g} K",
+            f"the data are at {temperature:g} K, system.temperature is {config.temperature:g} K",
             file=path,
             key="temperature",
         )
@@ -297,7 +312,7 @@ def _prepare(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quie
             [neighbours(f, config.model.cutoff)[0].shape[1] / f.topology.n_sites for f in sample]
         )
     )
-    facts = DataFacts.of(frames, mean)
+    facts = DataFacts.of(frames, mean, config.data.state_weights)
     if mean == 0:
         raise DataError(
             f"no site has a neighbour within {config.model.cutoff} Å", file=config.data.train
@@ -381,6 +396,7 @@ def _nequip_train(config: TrainConfig, folder: Folder, *, resume: bool, quiet: b
 def _follow(process: subprocess.Popen[bytes], folder: Folder, quiet: bool) -> None:
     done = 0
     total = None
+    curves = LiveCurves(folder.metrics, folder.curves)
     while total is None and process.poll() is None:
         total = _batches(folder)[1]
         time.sleep(0.2)
@@ -393,6 +409,7 @@ def _follow(process: subprocess.Popen[bytes], folder: Folder, quiet: bool) -> No
             now = _batches(folder)[0]
             advance(now - done)
             done = now
+            curves.update()
             time.sleep(0.2)
         advance((total or done) - done)
 
@@ -421,7 +438,7 @@ def _refit(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet:
             labels(),
             len(frames),
             PairTable.read(folder.pair),
-            temperature=config.system.temperature,
+            temperature=config.temperature,
             smooth=config.prior.smooth,
             match_mean_virial=config.loss.stress not in (None, 0),
         )
@@ -475,11 +492,13 @@ def _finish(
     with atomic_path(folder.parity) as temporary, open(temporary, "wb") as stream:
         small: dict[str, Any] = {k: np.asarray(v, dtype=np.float32) for k, v in parity.items()}
         np.savez_compressed(stream, **small)
+    held_out, _ = ev.evaluate(frames["val"], lambda frame: ev.pair_labels(table, frame))
+    draw_curves(folder.metrics, folder.curves, pair_force_rmse=held_out["force_rmse"])
     rows = read_table(folder.metrics)
     best = min(rows, key=lambda row: float(row["val_loss"])) if rows else {}
     seconds = sum(float(row["seconds"]) for row in rows)
     visits = len(rows) * len(frames["train"])
-    facts = DataFacts.of(frames["train"], 0.0)
+    facts = DataFacts.of(frames["train"], 0.0, config.data.state_weights)
     weights = loss_weights(config, facts)
     topology = frames["train"][0].topology
     return {
@@ -501,11 +520,21 @@ def _finish(
         "n_test": len(test),
         "seconds": round(seconds, 2),
         "frames_per_second": round(visits / seconds, 3) if seconds else None,
-        "loss_weights": {"forces": weights[0], "stress": weights[1], "mean_pressure": weights[2]},
+        "loss_weights": {
+            "forces": weights[0],
+            "stress": weights[1],
+            "mean_pressure": weights[2],
+            "energy": energy_weight(config, facts),
+            "per_type": type_weights(config.loss.per_type, facts.type_names, facts.type_force_rms),
+        },
+        "states": describe_states(frames["train"], config.data.state_weights),
+        "temperature_input": dict(zip(("reference", "scale"), facts.temperature, strict=True))
+        if config.system.temperature_input and facts.temperature is not None
+        else None,
         "bead_names": list(topology.type_names),
         "masses": list(topology.type_masses),
         "cutoff": config.model.cutoff,
-        "temperature": config.system.temperature,
+        "temperature": config.temperature,
         "density_kg_m3": float(np.mean([frame.density for frame in frames["train"]])),
         "dtype": config.model.dtype,
         "prior": config.prior.type,
@@ -524,6 +553,7 @@ def _manifest(config: TrainConfig, folder: Folder) -> None:
             folder.yardstick,
             folder.nequip,
             folder.metrics,
+            folder.curves,
             folder.parity,
             folder.example,
         )
@@ -536,5 +566,5 @@ def _manifest(config: TrainConfig, folder: Folder) -> None:
         outputs=outputs,
         config=json.loads(config.model_dump_json(exclude={"data"})),
         seed=config.seed,
-        extra={"temperature": config.system.temperature},
+        extra={"temperature": config.temperature},
     )

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`cgpot evaluate`: a trained model on any data set, with parity arrays and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgpot.core.errors import InputError
+from cgpot.core.files import atomic_path, read_json, write_json
+from cgpot.core.frame import CGFrame
+from cgpot.core.manifest import package_versions, write_manifest
+from cgpot.core.progress import progress
+from cgpot.core.splines import PairTable
+from cgpot.training import evaluate as ev
+from cgpot.training.dataset import load_frames
+from cgpot.training.versions import check_checkpoint, read_result
+
+Array = NDArray[np.float64]
+Labels = Callable[[CGFrame], tuple[Array, Array]]
+FORMAT = "cgpot-evaluation-1"
+STAGE = "evaluation"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, ready to label frames.
+
+    Attributes:
+        path: file or folder that was given.
+        kind: ``network``, ``mscg`` or ``uf3``.
+        type_names: bead types that it knows, in the order of their indices.
+        labels: forces (n, 3) in eV/Å and virial W (3, 3) in eV of a frame.
+        yardstick: pair fit of the same training frames, if there is one.
+        result: result.json of its training; empty for a lone checkpoint.
+    """
+
+    path: Path
+    kind: str
+    type_names: tuple[str, ...]
+    labels: Labels
+    yardstick: PairTable | None
+    result: dict[str, Any]
+
+
+def load_trained(path: str | Path) -> Trained:
+    """A training folder of `cgpot train`, or a checkpoint file.
+
+    Raises:
+        InputError: neither, unfinished, damaged, or of other versions.
+    """
+    place = Path(path)
+    if not place.exists():
+        raise InputError(
+            "no such file or folder; expected a folder of `cgpot train` or its model.ckpt",
+            file=place,
+        )
+    if place.is_file():
+        return _network(place, None, {})
+    result = read_result(place)
+    kind = str(result.get("kind", "network"))
+    table = PairTable.read(place / "pair_fit.json") if (place / "pair_fit.json").is_file() else None
+    if kind == "network":
+        return _network(place / "model.ckpt", table, result, place)
+    raise InputError(
+        f"expected a model of kind network, found {kind!r}", file=place / "result.json", key="kind"
+    )
+
+
+def labeller(folder: str | Path) -> Labels:
+    """Forces and virial of a frame by the model of a training folder, whatever its kind.
+
+    Raises:
+        InputError: see `load_trained`.
+    """
+    return load_trained(folder).labels
+
+
+def _network(
+    checkpoint: Path, table: PairTable | None, result: dict[str, Any], place: Path | None = None
+) -> Trained:
+    check_checkpoint(checkpoint)
+    model = ev.load_model(checkpoint)
+
+    def labels(frame: CGFrame) -> tuple[Array, Array]:
+        _, forces, virial = next(iter(ev.model_labels(model, [frame])))
+        return forces, virial
+
+    names = tuple(model.metadata["type_names"].split())
+    return Trained(place or checkpoint, "network", names, labels, table, result)
+
+
+def evaluate_model(
+    model: str | Path,
+    data: Sequence[str | Path],
+    output: str | Path,
+    *,
+    threads: int = 1,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Evaluate a model; writes evaluation.json (with manifest), parity.npz and parity.png.
+
+    Args:
+        model: training folder or checkpoint.
+        data: extxyz files of `cgpot map` or `cgpot dataset`, in order.
+        output: folder to write.
+        threads: CPU threads of torch.
+        quiet: no progress bar.
+
+    Returns:
+        The content of evaluation.json.
+
+    Raises:
+        InputError: other bead names than the model's, frames without forces, versions.
+    """
+    import torch
+
+    from cgpot.training.parity_figure import draw_parity
+
+    torch.set_num_threads(threads)
+    trained = load_trained(model)
+    frames: list[CGFrame] = []
+    for path in data:
+        frames += load_frames(path, trained.type_names, False)
+    if not frames:
+        raise InputError("the data hold no frame", file=data[0] if data else None)
+    with progress("evaluating", len(frames), quiet=quiet) as advance:
+
+        def counted(frame: CGFrame) -> tuple[Array, Array]:
+            advance(1)
+            return trained.labels(frame)
+
+        errors, arrays = ev.evaluate(frames, counted)
+    labels = ev.label_arrays(frames)
+    parity = parity_arrays(labels, arrays)
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        "model": str(trained.path),
+        "kind": trained.kind,
+        "data": [str(path) for path in data],
+        "n_frames": len(frames),
+        "n_sites": sum(frame.topology.n_sites for frame in frames),
+        **figures(frames, labels, arrays, errors),
+        "versions": package_versions(("cgpot", "torch", "nequip")),
+    }
+    if trained.yardstick is not None:
+        table = trained.yardstick
+        pair_errors, pair = ev.evaluate(frames, lambda frame: ev.pair_labels(table, frame))
+        parity |= {
+            "force_pair": pair["force"],
+            "stress_pair": pair["stress"],
+            "pressure_pair_bar": pair["pressure_bar"],
+        }
+        record["pair_fit"] = pair_errors
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_parity(folder / "parity.npz", parity)
+    draw_parity(folder / "parity.png", parity, record)
+    write_json(folder / "evaluation.json", record)
+    source = trained.path / "result.json" if trained.path.is_dir() else trained.path
+    write_manifest(
+        folder / "evaluation.json",
+        stage=STAGE,
+        inputs={"model": source, "data": [Path(path) for path in data]},
+        outputs=[folder / "parity.npz", folder / "parity.png"],
+    )
+    return dict(read_json(folder / "evaluation.json"))
+
+
+def figures(
+    frames: list[CGFrame],
+    labels: dict[str, Array],
+    arrays: dict[str, Array],
+    errors: dict[str, Any],
+) -> dict[str, Any]:
+    """Errors as plain data.
+
+    ``explained_variance`` is 1 - <(F - f)^2>/<F^2>, ``correlation`` that of the components and
+    ``slope`` <F f>/<f^2>, 1 for a model without learned noise (labels F, model f).
+
+    Args:
+        frames: with labels.
+        labels: of `cgpot.training.evaluate.label_arrays`.
+        arrays: of `cgpot.training.evaluate.evaluate`.
+        errors: of the same.
+    """
+    types = np.concatenate([frame.topology.types for frame in frames])
+    names = frames[0].topology.type_names
+    label, model = labels["force"], arrays["force"]
+    difference = model - label
+    power = float(np.mean(label**2))
+    square = float(np.mean(model**2))
+    per_type = {
+        name: {
+            "n": int(np.sum(types == k)),
+            "rmse": float(np.sqrt(np.mean(difference[types == k] ** 2))),
+            "mae": float(np.mean(np.abs(difference[types == k]))),
+            "label_rms": float(np.sqrt(np.mean(label[types == k] ** 2))),
+        }
+        for k, name in enumerate(names)
+        if np.any(types == k)
+    }
+    flat = (label.ravel(), model.ravel())
+    spread = min(float(np.std(part)) for part in flat)
+    return {
+        "force_rmse": errors["force_rmse"],
+        "force_mae": float(np.mean(np.abs(difference))),
+        "force_label_rms": float(np.sqrt(power)),
+        "force_per_type": per_type,
+        "force_correlation": float(np.corrcoef(*flat)[0, 1]) if spread > 0 else None,
+        "force_explained_variance": 1.0 - float(np.mean(difference**2)) / power if power else None,
+        "force_slope": float(np.mean(label * model)) / square if square else None,
+        "stress_rmse": errors["stress_rmse"],
+        "pressure_residual_bar": errors["pressure_residual_bar"],
+        "pressure_mean_bar": {
+            "label": float(labels["pressure_bar"].mean()) if "pressure_bar" in labels else None,
+            "model": float(arrays["pressure_bar"].mean()),
+        },
+    }
+
+
+def parity_arrays(labels: dict[str, Array], arrays: dict[str, Array]) -> dict[str, Array]:
+    """Arrays of parity.npz, with the names that `cgpot analyze --parity` knows."""
+    parity = {
+        "force_label": labels["force"],
+        "force_model": arrays["force"],
+        "stress_model": arrays["stress"],
+        "pressure_model_bar": arrays["pressure_bar"],
+    }
+    if "stress" in labels:
+        parity["stress_label"] = labels["stress"]
+        parity["pressure_label_bar"] = labels["pressure_bar"]
+    return parity
+
+
+def save_parity(path: Path, parity: dict[str, Array]) -> None:
+    """Write the arrays in single precision, compressed."""
+    small: dict[str, Any] = {k: np.asarray(v, dtype=np.float32) for k, v in parity.items()}
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        np.savez_compressed(stream, **small)
