@@ -54,6 +54,9 @@ if stage in ("train", "distill"):
     write("inputs.json", {"config": {"model": {"type": "nequip", "cutoff": 5.0, "l_max": 2}}})
 if stage == "deploy":
     (output / "model.pair.lmp").write_text("pair_style none\\n")
+if stage == "refine":
+    (output / "model").mkdir(exist_ok=True)
+    (output / "model" / "model.pair.lmp").write_text("pair_style none\\n")
 if stage in ("nvt", "npt", "nve"):
     write("md.json", md)
 if stage == "analyze":

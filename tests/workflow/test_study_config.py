@@ -100,6 +100,18 @@ def test_a_teacher_at_the_same_place_of_the_grid(tmp_path: Path) -> None:
             {"points": [{"name": "a", "md": {"nvt": {"model": "m"}}}]},
             r"md\.nvt\.model': point 'a': the study sets this itself",
         ),
+        (
+            {"points": [{"name": "a", "refine": {"iteration": 2}}]},
+            "point 'a': unknown key; did you mean 'iterations'",
+        ),
+        (
+            {"points": [{"name": "a", "refine": {"start": "zero"}}]},
+            r"refine\.start': point 'a': the study sets this itself",
+        ),
+        (
+            {"points": [{"name": "a", "refine": 3}]},
+            "point 'a': expected settings of 'cgpot refine'",
+        ),
         ({"md": {"npt": {}}}, "expected settings for 'nvt'"),
         ({"grid": {"seed": []}}, "the axis 'seed' is empty"),
         ({"grid": {"sead": [1]}}, "point 'a_sead1': unknown key; did you mean 'seed'"),

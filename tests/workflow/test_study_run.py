@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from study_support import calls, opened, order, program, run, write_study
 
 from cgpot.core.errors import ConfigError, ToolError
@@ -206,6 +207,19 @@ def test_a_teacher_comes_first(tmp_path: Path) -> None:
     path = write_study(tmp_path, points=[*STUDENT[:2], {"name": "b", "seed": 5}])
     run(path)
     assert set(calls(tmp_path)) == {*stages("b"), *stages("student", ["distill", *STAGES[1:]])}
+
+
+def test_a_refined_point(tmp_path: Path) -> None:
+    path = write_study(tmp_path, points=[{"name": "a", "refine": {"iterations": 3}}])
+    run(path)
+    out = tmp_path / "out" / "points" / "a"
+    lines = {line.split()[0]: line for line in (tmp_path / "calls").read_text().splitlines()}
+    assert list(lines) == stages("a", ["train", "deploy", "refine", "nvt", "npt", "analyze"])
+    refine = lines["a/refine"]
+    assert f"refine {out}/refine.yaml --start {out}/train --reference" in refine
+    settings = yaml.safe_load((out / "refine.yaml").read_text())
+    assert settings == {"temperature": 300.0, "deploy": False, "iterations": 3}
+    assert f"--pair-file {out}/refine/model/model.pair.lmp" in lines["a/nvt"]
 
 
 def test_selection(tmp_path: Path) -> None:
