@@ -52,7 +52,7 @@ class StepConfig(StrictModel):
     """How far an iteration goes, and what is believed of a correction beforehand."""
 
     max_kT: float = Field(
-        default=0.5, gt=0, description="largest change of u(r) in an iteration, where pairs are"
+        default=1.0, gt=0, description="largest change of u(r) in an iteration, where pairs are"
     )
     mixing: float = Field(default=1.0, gt=0, le=1, description="fraction of each step taken")
     value_kT: float = Field(default=2.0, gt=0, description="prior: size of a change, k_B T")

@@ -10,8 +10,6 @@ from cgpot.workflow.refine.basis import PairBasis
 from cgpot.workflow.refine.ensemble import Ensemble
 
 Array = NDArray[np.float64]
-LARGEST_KT = 0.1
-"""Largest amplitude of a linear correction in one iteration, k_B T (as Reith et al. take)."""
 
 
 def predicted(cg: Ensemble, change: Array) -> float:
@@ -32,13 +30,14 @@ def ramp(basis: PairBasis) -> Array:
     return basis.project(target, weight, 1e-9 * np.eye(basis.size))
 
 
-def linear_correction(cg: Ensemble, change: Array, wanted: float) -> Array:
+def linear_correction(cg: Ensemble, change: Array, wanted: float, largest_kT: float) -> Array:
     """Reith's ΔV = A (1 - r/r_c), (size,), eV, on top of a change that is already decided.
 
-    A is what brings the pressure to the wanted one by linear response, at most 0.1 k_B T
-    (Reith et al., J. Comput. Chem. 24, 1624 (2003), eq. 6, with the response measured).
+    A is what brings the pressure to the wanted one by linear response, at most ``largest_kT``
+    (Reith et al., J. Comput. Chem. 24, 1624 (2003), with the response measured instead of
+    guessed; they take at most 0.1 k_B T).
     """
     shape = ramp(cg.basis)
-    limit = LARGEST_KT / cg.beta
+    limit = largest_kT / cg.beta
     amplitude = (wanted - predicted(cg, change)) / float(cg.pressure_slope @ shape)
     return shape * float(np.clip(amplitude, -limit, limit))

@@ -322,7 +322,7 @@ def next_step(loop: Loop, cg: Ensemble) -> tuple[Array, dict[str, Any]]:
     else:
         change = inversion_step(cg, target, **options)
         if target.pressure is not None:
-            change = change + linear_correction(cg, change, target.pressure[0])
+            change = change + linear_correction(cg, change, target.pressure[0], config.step.max_kT)
     if not np.isfinite(change).all():
         raise DataError("the step holds NaN or infinity", file=loop.folder)
     inside = (target.g > VISIBLE) & (loop.basis.values.any(axis=1))

@@ -105,7 +105,7 @@ def read_target(
     from cgpot.analysis.sources import scan
 
     scans = [scan(path) for path in paths]
-    r_max = min(R_MAX, math.floor(min(s.half_box for s in scans) * 100) / 100)
+    r_max = min(R_MAX, math.floor(min(s.half_box for s in scans) * 99.9) / 100)
     if cutoff > r_max + 1e-9:
         raise DataError(
             f"the pair potential reaches {cutoff} Å, g(r) {r_max} Å (half the smallest box, or "
