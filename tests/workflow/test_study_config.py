@@ -60,6 +60,32 @@ def test_points_times_grid(tmp_path: Path) -> None:
     assert found[-1].changes["model.cutoff"] == 6
 
 
+def test_overrides_by_type(tmp_path: Path) -> None:
+    plain = {"loss": {"stress": None}}
+    variant = {
+        "for": {
+            "nequip": plain,
+            "uf3": {"model": {"virial": None, "match_mean_virial": False}},
+            "distilled": {"seed": 5},
+        }
+    }
+    uf3 = {"type": "uf3", "cutoff": 8.0}
+    found = points(
+        tmp_path,
+        points=[
+            {"name": "n", "model": {"preset": "nequip-tiny"}},
+            {"name": "u", "model": uf3},
+            {"name": "d", "model": uf3, "distill": {"teacher": "n"}},
+        ],
+        grid={"loss": {"forces": variant}},
+    )
+    assert found[0].train["loss"] == {"stress": None}
+    assert found[1].train["model"] == uf3 | {"virial": None, "match_mean_virial": False}
+    assert (found[2].train["model"], found[2].train["seed"]) == (uf3, 5)
+    with pytest.raises(ConfigError, match=r"point 'a': unknown type 'gap' \(known: nequip"):
+        points(tmp_path, points=[{"name": "a", "for": {"gap": {}}}])
+
+
 def test_grid_without_points(tmp_path: Path) -> None:
     found = points(tmp_path, points=None, grid={"seed": [1, 2], "data.frames": [5, None]})
     names = [p.name for p in found]

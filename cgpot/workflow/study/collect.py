@@ -14,7 +14,7 @@ from cgpot.core.errors import InputError
 from cgpot.core.files import read_json, write_text
 from cgpot.workflow.study.columns import COLUMNS
 from cgpot.workflow.study.pipeline import Surroundings, training_folder
-from cgpot.workflow.study.points import Point
+from cgpot.workflow.study.points import LINEAR, Point, model_type
 from cgpot.workflow.study.state import DONE, PointFolder
 
 Row = dict[str, Any]
@@ -22,7 +22,13 @@ Row = dict[str, Any]
 
 def collect(points: Sequence[Point], around: Surroundings) -> list[Row]:
     """A row for every point, in order; what is not there stays empty."""
-    return [row(point, around.point(point.name)) for point in points]
+    rows = [row(point, around.point(point.name)) for point in points]
+    losses = {item["point"]: item["loss"] for item in rows}
+    for point, item in zip(points, rows, strict=True):
+        teacher = point.teacher
+        if teacher is not None:  # its labels are those that the teacher learned from
+            item["loss"] = losses.get(teacher, item["loss"])
+    return rows
 
 
 def row(point: Point, folder: PointFolder) -> Row:
@@ -162,6 +168,10 @@ def stable_ns(md: Mapping[str, Any]) -> float | None:
 
 def loss_text(train: Mapping[str, Any]) -> str:
     """``forces`` or ``forces + stress``."""
+    model = train.get("model") or {}
+    if model_type(model) in LINEAR:
+        keys = (model.get("virial", "auto"), model.get("match_mean_virial", True))
+        return "forces + stress" if any(keys) else "forces"
     loss = train.get("loss") or {}
     names = [
         name
@@ -173,7 +183,10 @@ def loss_text(train: Mapping[str, Any]) -> str:
 
 def settings_text(point: Point) -> str:
     """What the point changes, in a line (not the runs, nor what has its own column)."""
-    own = ("loss.", "md.", "seed", "data.frames", "prior.match_mean_virial", "prior.refit")
+    own = (
+        *("loss.", "md.", "seed", "data.frames", "prior.match_mean_virial", "prior.refit"),
+        *("model.virial", "model.match_mean_virial"),
+    )
     parts = [
         f"{key.removeprefix('model.').removeprefix('optimiser.')}={_short(value)}"
         for key, value in point.changes.items()

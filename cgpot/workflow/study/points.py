@@ -16,8 +16,12 @@ from cgpot.core.config import StrictModel, load_yaml_dict, validate
 from cgpot.core.errors import ConfigError
 from cgpot.workflow.study.config import ENSEMBLES, NAME, StudyConfig
 
-OWN = ("name", "family", "md", "distill", "refine")
+OWN = ("name", "family", "md", "distill", "refine", "for")
 """Keys of a point that are no section of train.yaml."""
+
+TYPES = ("nequip", "allegro", "schnet", "mscg", "uf3")
+LINEAR = ("mscg", "uf3")
+"""Types whose loss stands in the section model."""
 
 
 class DistillConfig(StrictModel):
@@ -56,8 +60,7 @@ class Point:
     @property
     def model_type(self) -> str:
         """The architecture, as far as the settings name one."""
-        model = self.train.get("model") or {}
-        return str(model.get("type") or str(model.get("preset", "nequip")).split("-")[0])
+        return model_type(self.train.get("model") or {})
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,6 +135,7 @@ def make_point(
             f"point {name!r}: expected a name of letters, digits and . _ + -", file=file
         )
     try:
+        entry = _by_type(config, entry, file)
         own = {key: entry[key] for key in OWN if key in entry}
         train = merge(base_train(config), {k: v for k, v in entry.items() if k not in OWN})
         train.setdefault("threads", config.threads)
@@ -155,6 +159,32 @@ def make_point(
         refine=own.get("refine"),
     )
     return point if point.family else _with(point, family=point.model_type)
+
+
+def _by_type(config: StudyConfig, entry: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """The overrides with those of the section ``for`` that belong to the type of the model.
+
+    Its keys are types of models, and ``distilled``, which comes first for a distilled point.
+
+    Raises:
+        ConfigError: a key that is no type.
+    """
+    result = {key: value for key, value in entry.items() if key != "for"}
+    choices = entry.get("for") or {}
+    for key in choices:
+        if key not in (*TYPES, "distilled"):
+            raise ConfigError(
+                f"unknown type {key!r} (known: {', '.join(TYPES)}, distilled)", file=file, key="for"
+            )
+    kind = model_type(merge(base_train(config), result).get("model") or {})
+    if "distill" in result:
+        kind = "distilled" if "distilled" in choices else kind
+    return merge(result, choices.get(kind) or {})
+
+
+def model_type(model: Mapping[str, Any]) -> str:
+    """The architecture that a section ``model`` names, by type or preset."""
+    return str(model.get("type") or str(model.get("preset", "nequip")).split("-")[0])
 
 
 def base_train(config: StudyConfig) -> dict[str, Any]:
