@@ -9,7 +9,7 @@ from cgpot.core.errors import ConfigError
 from cgpot.training.config import TrainConfig
 from cgpot.training.facts import DataFacts
 from cgpot.training.model_config import AllegroConfig, NetworkConfig, SchNetConfig
-from cgpot.training.options import check_type_names
+from cgpot.training.options import check_type_names, try_build
 
 BUILDERS = {"nequip": "CGNequIPModel", "allegro": "CGAllegroModel", "schnet": "CGSchNetModel"}
 
@@ -27,7 +27,8 @@ def network_record(config: TrainConfig, facts: DataFacts) -> dict[str, Any]:
     """The network as plain data: a builder of `cgpot.training.builders` and its arguments.
 
     Raises:
-        ConfigError: no network, or options for other bead types than the data have.
+        ConfigError: no network, options for other bead types than the data have, or values that
+            the builder refuses.
     """
     model = config.model
     if not isinstance(model, NetworkConfig):
@@ -57,4 +58,7 @@ def network_record(config: TrainConfig, facts: DataFacts) -> dict[str, Any]:
             "num_bessels": model.bessels,
             "polynomial_cutoff_p": model.polynomial_cutoff,
         }
-    return {**record, **model.options}
+    record.update(model.options)
+    if model.options:
+        try_build(record)
+    return record

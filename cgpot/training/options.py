@@ -8,6 +8,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from cgpot.core.errors import ConfigError
+
 OWN = {
     "seed": "the key seed",
     "model_dtype": "model.dtype",
@@ -73,6 +75,8 @@ def check_options(network: str, options: Mapping[str, Any], keys: Mapping[str, s
     """
     if not options:
         return
+    if network == "schnet" and isinstance(options.get("avg_num_neighbors"), Mapping):
+        raise ValueError("avg_num_neighbors of SchNet is one number for all bead types")
     known = known_options(network, keys)
     for name in options:
         if name in keys:
@@ -97,3 +101,27 @@ def check_type_names(options: Mapping[str, Any], type_names: tuple[str, ...]) ->
                 f"{sorted(type_names)}"
             )
     return None
+
+
+def try_build(record: Mapping[str, Any]) -> None:
+    """Build a network once, so that values that its builder refuses are told before training.
+
+    Args:
+        record: the builder (`_target_`, of `cgpot.training.builders`) and its arguments.
+
+    Raises:
+        ConfigError: what the builder says.
+    """
+    from nequip.utils.global_state import global_state_initialized, set_global_state
+
+    from cgpot.training import builders
+
+    if not global_state_initialized():
+        set_global_state()
+    arguments = {**record, "compile_mode": "eager"}
+    name = arguments.pop("_target_").rsplit(".", 1)[-1]
+    try:
+        getattr(builders, name)(**arguments)
+    except Exception as err:  # builders raise anything, assertions above all
+        text = str(err).strip() or type(err).__name__
+        raise ConfigError(f"the model cannot be built: {text}", key="model.options") from err

@@ -67,7 +67,7 @@ def build(section: dict[str, Any], **overrides: Any) -> Any:
     from hydra.utils import instantiate
     from nequip.utils.global_state import set_global_state
 
-    model = instantiate({**record(section), **overrides}, _recursive_=False)
+    model = instantiate({**record(section), **overrides}, _recursive_=False, _convert_="all")
     set_global_state()
     model.eval()
     return model
