@@ -14,7 +14,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command("evaluate")
     def evaluate_command(
-        model: Path = typer.Argument(..., help="Folder of 'cgpot train', or a model.ckpt."),
+        model: Path = typer.Argument(
+            ..., help="Folder of 'cgpot train' or 'ensemble', or a model.ckpt."
+        ),
         data: list[Path] = typer.Argument(..., help="extxyz files of 'cgpot map' or 'dataset'."),
         output: Path = typer.Option(..., "-o", "--output", help="Folder for all files."),
         threads: int = typer.Option(1, "--threads", min=1, help="CPU threads."),

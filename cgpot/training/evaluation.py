@@ -49,7 +49,7 @@ class Trained:
 
 
 def load_trained(path: str | Path) -> Trained:
-    """A training folder of `cgpot train`, or a checkpoint file.
+    """A training folder of `cgpot train`, one of `cgpot ensemble`, or a checkpoint file.
 
     Raises:
         InputError: neither, unfinished, damaged, or of other versions.
@@ -62,6 +62,8 @@ def load_trained(path: str | Path) -> Trained:
         )
     if place.is_file():
         return _network(place, None, {})
+    if (place / "ensemble.json").is_file():
+        return _ensemble(place)
     result = read_result(place)
     kind = str(result.get("kind", "network"))
     table = PairTable.read(place / "pair_fit.json") if (place / "pair_fit.json").is_file() else None
@@ -70,6 +72,23 @@ def load_trained(path: str | Path) -> Trained:
     raise InputError(
         f"expected a model of kind network, found {kind!r}", file=place / "result.json", key="kind"
     )
+
+
+def _ensemble(place: Path) -> Trained:
+    """The mean of the members of a folder of `cgpot ensemble`."""
+    record = read_json(place / "ensemble.json")
+    names = record.get("members") if isinstance(record, dict) else None
+    if not isinstance(names, list) or not names:
+        raise InputError("expected a list of members", file=place / "ensemble.json", key="members")
+    members = [load_trained(place / str(name)) for name in names]
+
+    def labels(frame: CGFrame) -> tuple[Array, Array]:
+        each = [member.labels(frame) for member in members]
+        forces = np.mean([forces for forces, _ in each], axis=0)
+        return forces, np.asarray(np.mean([virial for _, virial in each], axis=0))
+
+    first = members[0]
+    return Trained(place, first.kind, first.type_names, labels, first.yardstick, record)
 
 
 def labeller(folder: str | Path) -> Labels:
@@ -162,7 +181,10 @@ def evaluate_model(
     save_parity(folder / "parity.npz", parity)
     draw_parity(folder / "parity.png", parity, record)
     write_json(folder / "evaluation.json", record)
-    source = trained.path / "result.json" if trained.path.is_dir() else trained.path
+    source = trained.path
+    if source.is_dir():
+        names = ("ensemble.json", "result.json")
+        source = next(source / name for name in names if (source / name).is_file())
     write_manifest(
         folder / "evaluation.json",
         stage=STAGE,
