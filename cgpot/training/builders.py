@@ -10,6 +10,8 @@ import torch
 from nequip.model import NequIPGNNModel
 from nequip.model.utils import model_builder
 
+from cgpot.training.temperature import add_temperature
+
 READOUTS = ("per_atom_energy_readout", "edge_readout")
 """Names of the modules that turn features into energies, of nodes or of edges."""
 
@@ -31,33 +33,47 @@ def shrink_readout(model: torch.nn.Module, factor: float) -> None:
 
 
 @model_builder
-def CGNequIPModel(readout_start: float = 1.0, **kwargs: Any) -> Any:
+def CGNequIPModel(
+    readout_start: float = 1.0,
+    temperature_reference: float | None = None,
+    temperature_scale: float = 1.0,
+    **kwargs: Any,
+) -> Any:
     """nequip's `NequIPGNNModel` whose readout starts small, so that it starts at the prior.
 
     Args:
         readout_start: factor on the initial energies of the network.
+        temperature_reference: K; the energy depends on the temperature (`add_temperature`).
+        temperature_scale: K.
         kwargs: arguments of `nequip.model.NequIPGNNModel`.
     """
     model = NequIPGNNModel(**kwargs)
     shrink_readout(model, readout_start)
-    return model
+    return add_temperature(model, READOUTS, temperature_reference, temperature_scale)
 
 
 @model_builder
-def CGAllegroModel(readout_start: float = 1.0, **kwargs: Any) -> Any:
+def CGAllegroModel(
+    readout_start: float = 1.0,
+    temperature_reference: float | None = None,
+    temperature_scale: float = 1.0,
+    **kwargs: Any,
+) -> Any:
     """nequip-allegro's `AllegroModel` whose readout starts small.
 
     Musaelian et al., Nat. Commun. 14, 579 (2023).
 
     Args:
         readout_start: factor on the initial energies of the network.
+        temperature_reference: K; the energy depends on the temperature (`add_temperature`).
+        temperature_scale: K.
         kwargs: arguments of `allegro.model.AllegroModel`.
     """
     from allegro.model import AllegroModel
 
     model = AllegroModel(**kwargs)
     shrink_readout(model, readout_start)
-    return model
+    return add_temperature(model, READOUTS, temperature_reference, temperature_scale)
 
 
 @model_builder
@@ -184,16 +200,23 @@ def SchNetModel(
 
 
 @model_builder
-def CGSchNetModel(readout_start: float = 1.0, **kwargs: Any) -> Any:
+def CGSchNetModel(
+    readout_start: float = 1.0,
+    temperature_reference: float | None = None,
+    temperature_scale: float = 1.0,
+    **kwargs: Any,
+) -> Any:
     """`SchNetModel` whose readout starts small.
 
     Args:
         readout_start: factor on the initial energies of the network.
+        temperature_reference: K; the energy depends on the temperature (`add_temperature`).
+        temperature_scale: K.
         kwargs: arguments of `SchNetModel`.
     """
     model = SchNetModel(**kwargs)
     shrink_readout(model, readout_start)
-    return model
+    return add_temperature(model, READOUTS, temperature_reference, temperature_scale)
 
 
 def _plain(value: Any) -> Any:

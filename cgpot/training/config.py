@@ -9,7 +9,7 @@ one-site molecular liquid, except ``data`` and ``system``.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -49,6 +49,11 @@ class DataConfig(StrictModel):
         description="seed: resample the training frames by contiguous blocks with replacement, "
         "for ensembles; null: take each once",
     )
+    state_weights: dict[str, Weight] | Literal["frames", "equal"] = Field(
+        default="frames",
+        description="weights of state points in the losses: frames: by their frames; equal: the "
+        "same for each; or factors by name of state, as {300K-868: 2.0}",
+    )
 
     @property
     def files(self) -> dict[str, Path]:
@@ -60,7 +65,13 @@ class DataConfig(StrictModel):
 class SystemConfig(StrictModel):
     """Facts about the system that the frames do not hold."""
 
-    temperature: float = Field(gt=0, description="K; for the wall and for pressures")
+    temperature: Annotated[float, Field(gt=0)] | None = Field(
+        description="K; for the wall and for pressures; null: the mean of what the frames carry"
+    )
+    temperature_input: bool = Field(
+        default=False,
+        description="let the network's energy depend on the temperature that the frames carry",
+    )
 
 
 class PriorConfig(StrictModel):
@@ -106,6 +117,17 @@ class LossConfig(StrictModel):
         ge=0,
         description="weight of the squared mean pressure residual of a batch, in units of the "
         "stress weight; pulls the mean virial, which single frames hide in noise",
+    )
+    energy: Weight | Auto | None = Field(
+        default=None,
+        description="weight of the MSE of the energy per bead, eV^-2, for data with energies "
+        "(as those of a teacher); a constant offset does not count; auto: as for `stress`; "
+        "null: none",
+    )
+    per_type: dict[str, Weight] | Auto | None = Field(
+        default=None,
+        description="factors on the squared force errors by bead type (others: 1); auto: inverse "
+        "force variance of each type; null: all alike",
     )
 
 
@@ -177,12 +199,23 @@ class TrainConfig(StrictModel):
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
         weights = (self.loss.forces, self.loss.stress)
-        if self.loss.forces == 0 and self.loss.stress in (0, None):
+        if self.loss.forces == 0 and self.loss.stress in (0, None) and not self.loss.energy:
             raise ValueError("forces and stress cannot both have no weight")
         if (weights[0] == "auto") != (weights[1] == "auto") and weights[1] is not None:
             raise ValueError(
                 "give both forces and stress as numbers, or leave both 'auto' "
                 "(or stress null for forces alone)"
+            )
+        if self.loss.energy and (self.loss.energy == "auto") != (self.loss.forces == "auto"):
+            raise ValueError("give both forces and energy as numbers, or leave both 'auto'")
+        if self.loss.energy and self.optimiser.batch_size < 2 * self.devices:
+            raise ValueError(
+                "an energy loss compares the frames of a batch with each other; expected "
+                f"optimiser.batch_size of at least 2, found {self.optimiser.batch_size}"
+            )
+        if self.system.temperature_input and not self.model.is_network:
+            raise ValueError(
+                f"system.temperature_input needs a network, found model.type {self.model.type!r}"
             )
         if self.loss.mean_pressure > 0 and not self.loss.stress:
             raise ValueError("mean_pressure needs a stress weight")
@@ -223,6 +256,22 @@ class TrainConfig(StrictModel):
     def prior_range(self) -> float:
         """Cutoff of the pair part, Å."""
         return self.prior.r_max if self.prior.r_max is not None else self.model.cutoff
+
+    @property
+    def temperature(self) -> float:
+        """Temperature of the system, K.
+
+        Raises:
+            ConfigError: it is null, and not resolved (`cgpot.training.states`).
+        """
+        if self.system.temperature is None:
+            raise ConfigError("null; give it in K", key="system.temperature")
+        return self.system.temperature
+
+    @property
+    def needs_energy(self) -> bool:
+        """Whether the labels must hold an energy."""
+        return self.loss.energy not in (None, 0)
 
     @property
     def needs_stress(self) -> bool:

@@ -16,7 +16,9 @@ from torch.utils.data import DataLoader, Sampler
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.extxyz import read_frames
 from cgpot.core.frame import CGFrame
+from cgpot.training.keys import FRAME_WEIGHT_KEY, TEMPERATURE_KEY
 from cgpot.training.selection import choose
+from cgpot.training.weights import StateWeights, frame_weights
 
 
 def neighbours(frame: CGFrame, r_max: float) -> tuple[np.ndarray, np.ndarray]:
@@ -43,8 +45,13 @@ def to_data(
     forces: bool = True,
     stress: bool = True,
     energy: bool = True,
+    temperature: bool = False,
+    weight: float | None = None,
 ) -> AtomicDataDict.Type:
-    """One frame as nequip's dictionary (float64), with labels where asked and present."""
+    """One frame as nequip's dictionary (float64), with labels where asked and present.
+
+    ``temperature`` adds the frame's own as an input, ``weight`` is its weight in the losses.
+    """
     n = frame.topology.n_sites
     data: dict[str, torch.Tensor] = {
         AtomicDataDict.POSITIONS_KEY: torch.from_numpy(frame.positions),
@@ -60,6 +67,10 @@ def to_data(
         data[AtomicDataDict.FORCE_KEY] = torch.from_numpy(frame.forces)
     if forces and energy and frame.energy is not None:
         data[AtomicDataDict.TOTAL_ENERGY_KEY] = torch.tensor([[frame.energy]], dtype=torch.float64)
+    if temperature and frame.temperature is not None:
+        data[TEMPERATURE_KEY] = torch.tensor([[frame.temperature]], dtype=torch.float64)
+    if weight is not None:
+        data[FRAME_WEIGHT_KEY] = torch.tensor([[weight]], dtype=torch.float64)
     if stress and frame.virial is not None:
         sigma = 0.5 * (frame.stress + frame.stress.T)
         data[AtomicDataDict.STRESS_KEY] = torch.from_numpy(sigma).view(1, 3, 3)
@@ -78,6 +89,9 @@ class CGDataset(AtomicDataset):
         need_stress: whether every frame must hold a stress.
         frames: use only this many, spread evenly (`cgpot.training.selection.choose`).
         bootstrap: seed of a bootstrap sample of the frames.
+        need_energy: whether every frame must hold an energy.
+        need_temperature: whether every frame must carry its temperature, an input of the model.
+        state_weights: give the frames weights (`cgpot.training.weights.frame_weights`).
 
     Raises:
         InputError: other bead names, or labels missing.
@@ -92,13 +106,24 @@ class CGDataset(AtomicDataset):
         need_stress: bool = False,
         frames: int | None = None,
         bootstrap: int | None = None,
+        need_energy: bool = False,
+        need_temperature: bool = False,
+        state_weights: StateWeights | None = None,
     ) -> None:
         super().__init__(transforms=[])
         self.file_path = file_path
         self.r_max = float(r_max)
         every: list[CGFrame] = []
         for index, frame in enumerate(read_frames(file_path)):
-            check_frame(frame, type_names, need_stress, file_path, index)
+            check_frame(
+                frame,
+                type_names,
+                need_stress,
+                file_path,
+                index,
+                need_energy=need_energy,
+                need_temperature=need_temperature,
+            )
             every.append(frame)
         chosen = choose(len(every), frames, bootstrap)
         self.frames = [every[k] for k in chosen]
@@ -106,6 +131,10 @@ class CGDataset(AtomicDataset):
         self._graphs = [graphs[k] for k in chosen]
         self._stress = need_stress or all(frame.virial is not None for frame in self.frames)
         self._energy = all(frame.energy is not None for frame in self.frames)
+        self._temperature = need_temperature
+        self._weights: list[float | None] = [None] * len(self.frames)
+        if state_weights is not None:
+            self._weights = list(frame_weights(self.frames, state_weights, strict=False))
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -119,6 +148,8 @@ class CGDataset(AtomicDataset):
                 *self._graphs[int(k)],
                 stress=self._stress,
                 energy=self._energy,
+                temperature=self._temperature,
+                weight=self._weights[int(k)],
             )
             for k in indices
         ]
@@ -204,6 +235,9 @@ def check_frame(
     need_stress: bool,
     file: str | Path,
     index: int,
+    *,
+    need_energy: bool = False,
+    need_temperature: bool = False,
 ) -> None:
     """Refuse a frame that the training cannot use.
 
@@ -227,6 +261,20 @@ def check_frame(
             file=file,
             frame=index,
         )
+    if need_energy and frame.energy is None:
+        raise InputError(
+            "the loss asks for energies, but the frame has none (mapped frames have none); "
+            "relabel the frames with a model, or set loss.energy to null",
+            file=file,
+            frame=index,
+        )
+    if need_temperature and frame.temperature is None:
+        raise InputError(
+            "the model takes the temperature as an input, but the frame carries none (key "
+            "'temperature' of the comment line)",
+            file=file,
+            frame=index,
+        )
     if frame.topology.n_sites < 2:
         raise DataError(
             f"expected at least 2 sites, found {frame.topology.n_sites}", file=file, frame=index
@@ -234,7 +282,11 @@ def check_frame(
 
 
 def load_frames(
-    path: str | Path, type_names: Sequence[str] | None, need_stress: bool
+    path: str | Path,
+    type_names: Sequence[str] | None,
+    need_stress: bool,
+    *,
+    need_energy: bool = False,
 ) -> list[CGFrame]:
     """All frames of a file, checked (`check_frame`).
 
@@ -244,6 +296,6 @@ def load_frames(
     frames: list[CGFrame] = []
     for index, frame in enumerate(read_frames(path)):
         names = frame.topology.type_names if type_names is None else type_names
-        check_frame(frame, names, need_stress, path, index)
+        check_frame(frame, names, need_stress, path, index, need_energy=need_energy)
         frames.append(frame)
     return frames

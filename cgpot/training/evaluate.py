@@ -20,6 +20,11 @@ from cgpot.core.splines import PairTable, pair_index
 from cgpot.core.units import EV_PER_A3_IN_BAR
 from cgpot.training.dataset import neighbours, to_data
 from cgpot.training.metrics import mean_with_error
+from cgpot.training.temperature import (
+    store_temperature,
+    stored_temperature,
+    takes_temperature,
+)
 
 Array = NDArray[np.float64]
 PAIR_COEFFICIENTS = "pair_potential.coefficients"
@@ -52,10 +57,24 @@ def model_labels(
     """Frames with the model's forces (n, 3) in eV/Å and virial W (3, 3) in eV.
 
     One frame at a time; the model is one of `load_model`.
+
+    Raises:
+        InputError: the model takes the temperature as an input, and neither it nor a frame has
+            one.
     """
     r_max = cutoff_of(model)
+    thermal = takes_temperature(model)
+    stored = stored_temperature(model) if thermal else None
     for frame in frames:
-        data = to_data(frame, *neighbours(frame, r_max), forces=False, stress=False)
+        if thermal and frame.temperature is None and stored is None:
+            raise InputError(
+                "the model takes the temperature as an input, but the frame carries none",
+                frame=frame.source_frame,
+                key="temperature",
+            )
+        data = to_data(
+            frame, *neighbours(frame, r_max), forces=False, stress=False, temperature=thermal
+        )
         out = model(AtomicDataDict.to_(data, torch.device(device)))
         forces = out[AtomicDataDict.FORCE_KEY].detach().double().cpu().numpy()
         stress = out[AtomicDataDict.STRESS_KEY].detach().double().cpu().numpy().reshape(3, 3)
@@ -178,6 +197,26 @@ def save_checkpoint_with_pair(source: str | Path, target: str | Path, coefficien
     if not np.isfinite(coefficients).all():
         raise InputError("the new coefficients hold NaN or infinity", file=source)
     state[key] = torch.as_tensor(np.asarray(coefficients), dtype=old.dtype)
+    with atomic_path(target) as temporary:
+        torch.save(record, temporary)
+    return Path(target)
+
+
+def save_checkpoint_at_temperature(
+    source: str | Path, target: str | Path, temperature: float
+) -> Path:
+    """Write a copy of a checkpoint whose model holds its temperature (K) as a constant.
+
+    Raises:
+        InputError: the model takes no temperature.
+    """
+    record = _read(source)
+    if not store_temperature(record["state_dict"], temperature):
+        raise InputError(
+            "the model was trained without system.temperature_input; its temperature cannot be "
+            "chosen",
+            file=source,
+        )
     with atomic_path(target) as temporary:
         torch.save(record, temporary)
     return Path(target)

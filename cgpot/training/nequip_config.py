@@ -9,11 +9,13 @@ from typing import Any
 
 import yaml
 
+from cgpot.core.errors import DataError
 from cgpot.core.files import write_text
 from cgpot.training.config import TrainConfig
 from cgpot.training.facts import DataFacts
 from cgpot.training.machine import logger_names, trainer_options
 from cgpot.training.networks import network_record
+from cgpot.training.weights import type_weights
 
 HEADER = """\
 # Written by `cgpot train`; nequip runs it as it is:
@@ -43,6 +45,27 @@ def loss_weights(config: TrainConfig, facts: DataFacts) -> tuple[float, float | 
     return forces, stress, loss.mean_pressure * stress
 
 
+def energy_weight(config: TrainConfig, facts: DataFacts) -> float | None:
+    """Weight of the MSE of the energy per bead, eV^-2; None without an energy loss.
+
+    'auto' is 1/(3 n)/var(E/n): the likelihood as in `loss_weights`, one energy per frame.
+
+    Raises:
+        DataError: 'auto', and the energies do not vary.
+    """
+    wanted = config.loss.energy
+    if not wanted:
+        return None
+    if wanted != "auto":
+        return float(wanted)
+    if not facts.energy_std:
+        raise DataError(
+            "loss.energy is 'auto', but the energies of the training frames do not vary",
+            file=config.data.train,
+        )
+    return 1.0 / (3.0 * facts.n_sites) / facts.energy_std**2
+
+
 def build(
     config: TrainConfig,
     facts: DataFacts,
@@ -66,14 +89,29 @@ def build(
     steps = math.ceil(facts.n_frames / optimiser.batch_size)
     total = steps * optimiser.epochs
 
+    w_energy = energy_weight(config, facts)
+    by_type = type_weights(config.loss.per_type, facts.type_names, facts.type_force_rms)
+
     def reduced(name: str, weight: float, std: float) -> dict[str, Any]:
-        metric = {"_target_": "cgpot.training.metrics.ReducedMSE", "std": std}
-        return {"name": name, "field": name, "coeff": weight * std**2, "metric": metric}
+        entry: dict[str, Any] = {"name": name, "coeff": weight * std**2}
+        if name == "forces" and by_type is not None:
+            options = {"field": name, "type_weights": by_type}
+        elif facts.weighted:
+            options = {"field": name}
+        else:
+            metric = {"_target_": "cgpot.training.metrics.ReducedMSE", "std": std}
+            return {**entry, "field": name, "metric": metric}
+        target = "cgpot.training.metrics.WeightedMSE"
+        return {**entry, "metric": {"_target_": target, "std": std, **options}}
 
     losses = [reduced("forces", w_forces, facts.force_rms)]
     std = facts.stress_std or 1.0
     if w_stress is not None:
         losses.append(reduced("stress", w_stress, std))
+    if w_energy is not None:
+        spread = facts.energy_std or 1.0
+        metric = {"_target_": "cgpot.training.metrics.EnergyDifferenceMSE", "std": spread}
+        losses.append({"name": "energy", "coeff": w_energy * spread**2, "metric": metric})
     held_out = [dict(item) for item in losses]
     if w_pressure > 0:
         metric = {"_target_": "cgpot.training.metrics.MeanPressureLoss", "std": std}
@@ -86,6 +124,14 @@ def build(
             metric = {"_target_": "cgpot.training.metrics.PressureResidual", "what": what}
             held_out.append({"name": f"pressure_residual{name}_bar", "metric": metric})
 
+    extras: dict[str, Any] = {}
+    if w_energy is not None:
+        extras["need_energy"] = True
+    if config.system.temperature_input:
+        extras["need_temperature"] = True
+    if facts.weighted:
+        extras["state_weights"] = config.data.state_weights
+
     def dataset(path: Path, **selection: int | None) -> dict[str, Any]:
         return {
             "_target_": "cgpot.training.dataset.CGDataset",
@@ -93,10 +139,13 @@ def build(
             "r_max": model.cutoff,
             "type_names": list(facts.type_names),
             "need_stress": w_stress is not None,
+            **extras,
             **{name: value for name, value in selection.items() if value is not None},
         }
 
     network = network_record(config, facts)
+    if config.system.temperature_input and facts.temperature is not None:
+        network["temperature_reference"], network["temperature_scale"] = facts.temperature
     if pair_file is not None and pair_range is not None:
         network["pair_potential"] = {
             "_target_": "cgpot.training.modules.PairSpline",
