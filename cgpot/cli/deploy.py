@@ -34,6 +34,9 @@ def register(app: typer.Typer) -> None:
         console = Console()
         if done.skipped:
             console.print(f"{done.sidecar.parent} is up to date; nothing to do")
+        if "pair_file" in done.content:
+            console.print(f"cgpot md nvt --pair-file {done.sidecar.parent}/{name}.pair.lmp ...")
+            return
         checks = done.content["verification"]
         table = Table("against the checkpoint", "energy", "forces", "virial")
         for key in ("package", "compiled"):

@@ -65,6 +65,12 @@ def _summary(folder: Path, result: dict[str, object], skipped: bool, resumed: bo
         "0",
     )
     console.print(table)
+    if result.get("kind", "network") != "network":
+        console.print(
+            f"{result['n_parameters']} coefficients from {result['n_train']} frames in "
+            f"{result['seconds']} s"
+        )
+        return
     console.print(
         f"{result['epochs']} epochs (best: {result['best_epoch']}), "
         f"{result['n_parameters']} weights, {result['seconds']} s, "

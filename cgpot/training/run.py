@@ -183,6 +183,10 @@ def train(
         DataError: the loss became NaN (epoch and batch are named).
         ToolError: nequip-train failed.
     """
+    if config.model.type == "uf3":
+        from cgpot.training.linear.uf3_stage import train_uf3
+
+        return train_uf3(config, output, restart=restart, quiet=quiet)
     folder = Folder(Path(output).resolve())
     folder.path.mkdir(parents=True, exist_ok=True)
     identity = fingerprint(config)
@@ -536,7 +540,7 @@ def _finish(
         "cutoff": config.model.cutoff,
         "temperature": config.temperature,
         "density_kg_m3": float(np.mean([frame.density for frame in frames["train"]])),
-        "dtype": config.model.dtype,
+        "dtype": getattr(config.model, "dtype", None),
         "prior": config.prior.type,
         "refit": refitted.info["refit"] if refitted is not None else None,
     }

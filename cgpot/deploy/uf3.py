@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Deployment of UF3: LAMMPS's own files, an include file, and the description."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from cgpot.core.errors import InputError, ManifestError
+from cgpot.core.files import (
+    atomic_path,
+    read_json,
+    require_file,
+    sha256_file,
+    write_json,
+    write_text,
+)
+from cgpot.core.manifest import check_manifest, manifest_path, write_manifest
+
+FORMAT = "cgpot-model-1"
+FOLDER = "pair_folder"
+
+
+def deploy_uf3(
+    source: Path, result: dict[str, Any], output: str | Path, name: str
+) -> tuple[Path, dict[str, Any], bool]:
+    """Write `<name>.pair.lmp`, the files it names, and `<name>.cgpot.json`.
+
+    The include file names its folder in a variable: ``-var pair_folder DIR`` where it was moved.
+
+    Args:
+        source: training folder.
+        result: its result.json.
+        output: folder for the files.
+        name: stem of the files.
+
+    Returns:
+        Path and content of the description, and whether all was up to date.
+
+    Raises:
+        InputError: the training folder lacks a file, or a path with a space.
+    """
+    folder = Path(output).resolve()
+    if " " in str(folder):
+        raise InputError("the path holds a space, at which LAMMPS splits it", file=folder)
+    sidecar = folder / f"{name}.cgpot.json"
+    include = folder / f"{name}.pair.lmp"
+    origin = [require_file(source / f, "file of the training") for f in result["lammps"]["files"]]
+    copies = [folder / (name + Path(f.name).suffix) for f in origin]
+    digest = {copy.name: sha256_file(f) for f, copy in zip(origin, copies, strict=True)}
+    lines = [f"# {' '.join(result['bead_names'])}: UF3, units metal"]
+    lines.append(f"variable {FOLDER} index {folder}")
+    for command in result["lammps"]["commands"]:
+        for f, copy in zip(origin, copies, strict=True):
+            command = command.replace(f"/{f.name} ", f"/{copy.name} ")
+        lines.append(command)
+    text = "\n".join(lines) + "\n"
+    content = {
+        "format": FORMAT,
+        "kind": "uf3",
+        "units": {"energy": "eV", "length": "angstrom"},
+        "bead_names": result["bead_names"],
+        "masses": result["masses"],
+        "cutoff": result["cutoff"],
+        "temperature": result["temperature"],
+        "density_kg_m3": result["density_kg_m3"],
+        "sha256": digest,
+        "pair_file": include.name,
+        "data": {
+            key: result[key]
+            for key in ("n_train", "force_rmse", "force_rmse_pair_fit", "pressure_residual_bar")
+        },
+    }
+    if _current(sidecar, content) and include.read_text(encoding="utf-8") == text:
+        return sidecar, content, True
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in (manifest_path(sidecar), sidecar):
+        stale.unlink(missing_ok=True)
+    for f, copy in zip(origin, copies, strict=True):
+        with atomic_path(copy) as temporary:
+            shutil.copyfile(f, temporary)
+    write_text(include, text)
+    write_json(sidecar, content)
+    write_manifest(
+        sidecar,
+        stage="deploy",
+        inputs={"result": source / "result.json"},
+        outputs=[*copies, include],
+        config={"name": name},
+    )
+    return sidecar, content, False
+
+
+def _current(sidecar: Path, content: dict[str, Any]) -> bool:
+    if not sidecar.is_file():
+        return False
+    try:
+        check_manifest(sidecar, stage="deploy")
+    except ManifestError:
+        return False
+    return bool(read_json(sidecar) == content)

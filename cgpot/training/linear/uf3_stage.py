@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`cgpot train` for models of type uf3: fit, evaluate, and write LAMMPS's files."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cgpot.core.errors import ConfigError, InputError
+from cgpot.core.extxyz import write_frames
+from cgpot.core.files import atomic_path, read_json, write_json
+from cgpot.core.frame import CGFrame
+from cgpot.core.lammps_table import POINTS, pair_keys, write_lammps_table
+from cgpot.core.manifest import manifest_path, write_manifest
+from cgpot.core.progress import progress
+from cgpot.core.splines import PairTable
+from cgpot.training import evaluate as ev
+from cgpot.training import run as stage
+from cgpot.training.config import TrainConfig
+from cgpot.training.linear.uf3 import UF3Potential, fit_uf3
+from cgpot.training.model_config import UF3Config
+
+POTENTIAL = "uf3.json"
+FILES = ("model.uf3", "model.table")
+PAIR_FIT = "pair_fit.json"
+
+
+def train_uf3(
+    config: TrainConfig, output: str | Path, *, restart: bool = False, quiet: bool = False
+) -> stage.Outcome:
+    """Fit UF3 and evaluate it on the held-out frames; a complete folder is left alone.
+
+    Args:
+        config: with a section ``model`` of type uf3.
+        output: folder for all files.
+        restart: replace what was fitted from other inputs.
+        quiet: no progress bars.
+
+    Raises:
+        ConfigError: another type of model.
+        InputError: labels missing, bead names that differ, or a folder of another run.
+        DataError: too few pairs or a singular system.
+    """
+    model = config.model
+    if not isinstance(model, UF3Config):
+        raise ConfigError(f"expected a model of type 'uf3', found {model.type!r}", key="model")
+    folder = stage.Folder(Path(output).resolve())
+    folder.path.mkdir(parents=True, exist_ok=True)
+    identity = stage.fingerprint(config)
+    identity.pop("versions", None)
+    if folder.inputs.is_file():
+        difference = stage._difference(read_json(folder.inputs), identity)
+        if difference and not restart:
+            raise InputError(
+                f"the folder holds a run with other inputs ({difference}); give another folder, "
+                "or --restart to replace it",
+                file=folder.path,
+            )
+        if not difference and stage._complete(folder):
+            return stage.Outcome(folder.path, read_json(folder.result), skipped=True)
+    for path in (manifest_path(folder.result), folder.result):
+        path.unlink(missing_ok=True)
+    start = time.monotonic()
+    frames = stage._load(config)
+    temperature = config.temperature
+    stress = config.loss.stress not in (None, 0)
+    write_json(folder.inputs, identity)
+    train = frames["train"]
+    potential = fit_uf3(model, train, temperature, stress=stress, quiet=quiet)
+    # the yardstick is the plain pair fit: forces alone
+    plain = UF3Config(cutoff=model.cutoff, spacing=model.spacing, three_body_cutoff=None, energy=0)
+    pair = fit_uf3(plain, train, temperature, stress=False, quiet=True).pair
+    potential.write(folder.path / POTENTIAL)
+    pair.write(folder.path / PAIR_FIT)
+    potential.write_lammps(folder.path / FILES[0], pair=not model.overlay)
+    write_lammps_table(folder.path / FILES[1], potential.pair)
+    write_frames(folder.example, train[:: max(1, len(train) // 4)][:4])
+    result = _evaluate(folder, potential, pair, frames["test"], quiet=quiet)
+    topology = train[0].topology
+    overlay = model.overlay and potential.grid is not None
+    result |= {
+        "format": stage.RESULT_FORMAT,
+        "kind": "uf3",
+        "epochs": None,
+        "best_epoch": None,
+        "n_parameters": potential.info["fitted"],
+        "n_train": len(train),
+        "n_val": len(frames["val"]),
+        "n_test": len(frames["test"]),
+        "seconds": round(time.monotonic() - start, 2),
+        "frames_per_second": round(len(train) / (time.monotonic() - start), 3),
+        "bead_names": list(topology.type_names),
+        "masses": list(topology.type_masses),
+        "cutoff": potential.cutoff,
+        "temperature": temperature,
+        "density_kg_m3": float(np.mean([frame.density for frame in train])),
+        "dtype": "float64",
+        "fit": potential.info,
+        "lammps": {
+            "files": list(FILES if overlay else FILES[:1]),
+            "commands": pair_commands(potential, overlay),
+        },
+        "warnings": [],
+        "wall_seconds": round(time.monotonic() - start, 2),
+    }
+    write_json(folder.result, result)
+    names = (POTENTIAL, PAIR_FIT, *FILES, folder.example.name, folder.parity.name)
+    write_manifest(
+        folder.result,
+        stage=stage.STAGE,
+        inputs=dict(config.data.files),
+        outputs=[folder.path / name for name in names],
+        config=json.loads(config.model_dump_json(exclude={"data"})),
+        seed=config.seed,
+        extra={"temperature": temperature},
+    )
+    return stage.Outcome(folder.path, result)
+
+
+def pair_commands(potential: UF3Potential, overlay: bool) -> list[str]:
+    """LAMMPS's commands for the files, which stand in ``${pair_folder}``.
+
+    Args:
+        potential: the potential.
+        overlay: the pair part as a table beside the three-body part.
+    """
+    names = " ".join(potential.type_names)
+    bodies = 2 if potential.grid is None else 3
+    if not overlay:
+        return [f"pair_style uf3 {bodies}", f"pair_coeff * * ${{pair_folder}}/{FILES[0]} {names}"]
+    lines = [f"pair_style hybrid/overlay table linear {POINTS} uf3 {bodies}"]
+    for a, b, key in pair_keys(potential.pair):
+        lines.append(f"pair_coeff {a} {b} table ${{pair_folder}}/{FILES[1]} {key}")
+    return [*lines, f"pair_coeff * * uf3 ${{pair_folder}}/{FILES[0]} {names}"]
+
+
+def _evaluate(
+    folder: stage.Folder,
+    potential: UF3Potential,
+    pair: PairTable,
+    test: list[CGFrame],
+    *,
+    quiet: bool,
+) -> dict[str, Any]:
+    """Errors of UF3 and of the pair fit on the test frames; writes parity.npz."""
+    energies: list[float] = []
+    with progress("evaluating", len(test), quiet=quiet) as advance:
+
+        def uf3(frame: CGFrame) -> tuple[np.ndarray, np.ndarray]:
+            advance(1)
+            forces, virial, energy = potential.labels(frame)
+            energies.append(energy / frame.topology.n_sites)
+            return forces, virial
+
+        errors, arrays = ev.evaluate(test, uf3)
+    pair_errors, pair_arrays = ev.evaluate(test, lambda frame: ev.pair_labels(pair, frame))
+    labels = ev.label_arrays(test)
+    parity = {
+        "force_label": labels["force"],
+        "force_model": arrays["force"],
+        "force_pair": pair_arrays["force"],
+        "stress_model": arrays["stress"],
+        "pressure_model_bar": arrays["pressure_bar"],
+        "stress_pair": pair_arrays["stress"],
+        "pressure_pair_bar": pair_arrays["pressure_bar"],
+    }
+    if "stress" in labels:
+        parity["stress_label"] = labels["stress"]
+        parity["pressure_label_bar"] = labels["pressure_bar"]
+    with atomic_path(folder.parity) as temporary, open(temporary, "wb") as stream:
+        small: dict[str, Any] = {k: np.asarray(v, dtype=np.float32) for k, v in parity.items()}
+        np.savez_compressed(stream, **small)
+    energy_rmse = None
+    if all(frame.energy is not None for frame in test):
+        difference = np.array(energies) - [
+            float(frame.energy or 0.0) / frame.topology.n_sites for frame in test
+        ]
+        energy_rmse = float(np.std(difference))
+    return {
+        "force_rmse": errors["force_rmse"],
+        "force_rmse_pair_fit": pair_errors["force_rmse"],
+        "force_label_rms": float(np.sqrt(np.mean(labels["force"] ** 2))),
+        "stress_rmse": errors["stress_rmse"],
+        "stress_rmse_pair_fit": pair_errors["stress_rmse"],
+        "pressure_residual_bar": errors["pressure_residual_bar"],
+        "pressure_residual_bar_pair_fit": pair_errors["pressure_residual_bar"],
+        "energy_rmse_per_site": energy_rmse,
+    }
