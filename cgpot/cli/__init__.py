@@ -12,8 +12,21 @@ from cgpot import __version__
 from cgpot.core.errors import CgpotError
 
 COMMANDS = (
-    "map", "dataset", "train", "evaluate", "deploy", "plugin", "doctor", "md", "analyze",
-    "report", "refine", "study", "ensemble",
+    "map",
+    "dataset",
+    "train",
+    "distill",
+    "evaluate",
+    "deploy",
+    "plugin",
+    "doctor",
+    "md",
+    "analyze",
+    "report",
+    "refine",
+    "study",
+    "ensemble",
+    "select",
 )
 
 
