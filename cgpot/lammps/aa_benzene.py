@@ -48,15 +48,20 @@ IMPROPERS = [(1, _BEFORE[i], _NEXT[i], i, i + 6) for i in range(6)]
 
 @dataclass(frozen=True)
 class BenzeneBox:
-    """Atomistic benzene in a cubic box.
+    """Atomistic benzene in an orthogonal box.
 
     Attributes:
         positions: (n_molecules, 12, 3) Å, six carbons, then the hydrogen of each.
-        box: edge, Å.
+        box: edge of a cubic box, or the three edges (3,), Å.
     """
 
     positions: Array
-    box: float
+    box: float | Array
+
+    @property
+    def edges(self) -> Array:
+        """The three edges (3,), Å."""
+        return np.broadcast_to(np.asarray(self.box, dtype=np.float64), (3,))
 
 
 def random_rotation(rng: np.random.Generator) -> Array:
@@ -115,8 +120,8 @@ def write_aa_data(path: str | Path, system: BenzeneBox) -> Path:
 
     n = len(system.positions)
     positions = system.positions.reshape(-1, 3)
-    images = np.floor(positions / system.box).astype(np.int64)
-    wrapped = positions - images * system.box
+    images = np.floor(positions / system.edges).astype(np.int64)
+    wrapped = positions - images * system.edges
     types = np.tile(np.repeat([1, 2], 6), n)
     ids = np.arange(1, n * ATOMS + 1)
     atoms = pd.DataFrame(
@@ -142,7 +147,7 @@ def write_aa_data(path: str | Path, system: BenzeneBox) -> Path:
         columns = ["type", *[f"atom{i}" for i in range(1, one.shape[1])]]
         topology[name] = pd.DataFrame(table, columns=columns, index=np.arange(1, len(table) + 1))
     system_data = LammpsData(
-        box=LammpsBox([[0.0, system.box]] * 3),
+        box=LammpsBox([[0.0, float(edge)] for edge in system.edges]),
         masses=pd.DataFrame({"mass": [MASS_C, MASS_H]}, index=[1, 2]),
         atoms=atoms,
         topology=topology,
@@ -180,7 +185,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     system = build(options.molecules, options.density, options.seed)
     write_aa_data(options.output, system)
-    print(f"{options.output}: {options.molecules} molecules, box {system.box:.4f} Å")
+    print(f"{options.output}: {options.molecules} molecules, box {system.edges[0]:.4f} Å")
 
 
 if __name__ == "__main__":

@@ -131,9 +131,7 @@ def test_settings_that_do_not_fit(start: Path, ensemble: Path, tmp_path: Path) -
     one = ensemble / "model.0.nequip.pt2"
     with pytest.raises(ConfigError, match="key 'spread_every': needs an ensemble of models, found"):
         run_md("nvt", settings(start, one, spread_every=10), tmp_path / "run")
-    with pytest.raises(
-        ConfigError, match="key 'member': needs an ensemble of models"
-    ):
+    with pytest.raises(ConfigError, match="key 'member': needs an ensemble of models"):
         run_md("nvt", settings(start, one, member=1), tmp_path / "run")
     with pytest.raises(ConfigError, match="key 'member': the ensemble has 3 members, found 4"):
         run_md("nvt", settings(start, ensemble, member=4), tmp_path / "run")
