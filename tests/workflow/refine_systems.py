@@ -46,14 +46,19 @@ def lattice(seed: int = 5) -> CGFrame:
 
 
 def simulate(
-    folder: Path, table: PairTable, length_ps: float, seed: int = 11, every_ps: float = 0.25
+    folder: Path,
+    table: PairTable,
+    length_ps: float,
+    seed: int = 11,
+    every_ps: float = 0.25,
+    pair_file: Path | None = None,
 ) -> dict[str, Any]:
     """Run the pair table in LAMMPS; the run folder is ``folder / md``."""
     folder.mkdir(parents=True, exist_ok=True)
     write_frames(folder / "start.extxyz", [lattice()])
     settings = MdConfig(
         start=folder / "start.extxyz",
-        pair_file=write_potential(folder, table, None),
+        pair_file=pair_file or write_potential(folder, table, None),
         temperature=TEMPERATURE,
         length_ps=length_ps,
         timestep_fs=10.0,

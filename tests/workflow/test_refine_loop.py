@@ -104,7 +104,7 @@ def test_lammps_runs_the_table(found: Outcome) -> None:
 def test_the_result_is_what_ran(found: Outcome, tmp_path: Path) -> None:
     """The written model gives the pressure that history.json tells."""
     table = PairTable.read(found.folder / "model" / "pair.json")
-    simulate(tmp_path, table, 150.0, seed=99)
+    simulate(tmp_path, table, 150.0, seed=99, pair_file=found.folder / "model" / "model.pair.lmp")
     run = read_run(tmp_path / "md", TEMPERATURE)
     pressure, _ = run.pressure(TEMPERATURE, 64)
     measured = estimate(pressure[20:])

@@ -22,6 +22,7 @@ from cgpot.core.splines import PairTable
 from cgpot.core.units import KB
 from cgpot.workflow.refine.ensemble import Samples, ensemble
 from cgpot.workflow.refine.judge import judge
+from cgpot.workflow.refine.sampling import POINTS
 
 if TYPE_CHECKING:
     from cgpot.workflow.refine.run import Loop
@@ -189,17 +190,19 @@ def _evaluation_frames(loop: Loop) -> tuple[list[CGFrame], list[Path]]:
 def write_pair_folder(output: Path, table: PairTable, loop: Loop, facts: dict[str, Any]) -> Path:
     """``pair.json``, ``model.table``, ``model.pair.lmp`` and ``result.json`` of a pair potential.
 
-    The include file names the table without a folder: LAMMPS runs beside it, or its path is
-    set with ``cgpot md --pair-file`` on the copy in an iteration's folder.
+    The include file names its folder in a variable: ``-var pair_folder DIR`` where it was moved.
     """
     topology = loop.target.topology
     with atomic_path(output) as folder:
         folder.mkdir()
         table.write(folder / "pair.json")
         write_lammps_table(folder / "model.table", table)
-        final = (output / "model.table").resolve()
-        lines = ["pair_style table spline 4000"]
-        lines += [f"pair_coeff {a} {b} {final} {key}" for a, b, key in pair_keys(table)]
+        lines = [f"variable pair_folder index {output.resolve()}"]
+        lines.append(f"pair_style table spline {POINTS}")
+        lines += [
+            f"pair_coeff {a} {b} ${{pair_folder}}/model.table {key}"
+            for a, b, key in pair_keys(table)
+        ]
         write_text(folder / "model.pair.lmp", "\n".join(lines) + "\n")
         result = {
             "format": "cgpot-refined-pair-1",
