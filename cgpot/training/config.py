@@ -22,7 +22,7 @@ from cgpot.training.machine import (
     check_precision,
     logger_names,
 )
-from cgpot.training.model_config import Auto, ModelConfig, NequIPConfig, Weight
+from cgpot.training.model_config import Auto, ModelConfig, MSCGConfig, NequIPConfig, Weight
 from cgpot.training.presets import expand
 
 
@@ -271,11 +271,15 @@ class TrainConfig(StrictModel):
     @property
     def needs_energy(self) -> bool:
         """Whether the labels must hold an energy."""
+        if isinstance(self.model, MSCGConfig):
+            return False
         return self.loss.energy not in (None, 0)
 
     @property
     def needs_stress(self) -> bool:
         """Whether the labels must hold a stress."""
+        if isinstance(self.model, MSCGConfig):
+            return self.model.needs_virial
         return self.loss.stress not in (None, 0) or self.prior.virial is not None
 
 

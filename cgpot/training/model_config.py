@@ -236,7 +236,79 @@ class UF3Config(BaseModelConfig):
         return self
 
 
+class ThreeBodySection(StrictModel):
+    """Three-body terms of Stillinger-Weber form, f(theta) h(r_ij) h(r_ik)."""
+
+    cutoff: float = Field(default=8.0, gt=0, description="Å; h(r) = exp(gamma / (r - cutoff))")
+    gamma: float = Field(default=1.5, gt=0, description="Å; how slowly h rises inside the cutoff")
+    intervals: int = Field(default=12, ge=2, description="of the spline f(theta) from 0 to 180°")
+
+
+class BondSection(StrictModel):
+    """Bond splines between sites of one molecule."""
+
+    types: list[tuple[str, str]] | None = Field(
+        default=None,
+        description="pairs of bead types that are bonded within a molecule; null: all its sites",
+    )
+    spacing: float = Field(default=0.05, gt=0, description="Å between the knots")
+    exclude: bool = Field(
+        default=True, description="bonded sites do not interact through the pair part"
+    )
+
+
+class MSCGConfig(BaseModelConfig):
+    """MS-CG, linear force matching: Noid et al., J. Chem. Phys. 128, 244115 (2008)."""
+
+    type: Literal["mscg"] = Field(default="mscg", description="architecture")
+    spacing: float = Field(default=0.2, gt=0, description="Å between the knots of the pair part")
+    three_body: ThreeBodySection | None = Field(default=None, description="null: none")
+    bonds: BondSection | None = Field(default=None, description="null: none")
+    virial: Weight | Auto | None = Field(
+        default=None,
+        description="weight of the virial rows (squared error of W/V, eV^2/Å^6, against that of "
+        "a force component); auto: inverse label variances; null: forces alone",
+    )
+    energy: Weight | Auto = Field(
+        default="auto",
+        description="weight of the energy rows (per bead; used where every frame has an energy, "
+        "a constant per bead is free); auto: inverse label variances; 0: no energy rows",
+    )
+    match_mean_virial: bool = Field(
+        default=False, description="impose the mean virial of the training frames exactly"
+    )
+    smooth: Weight | Auto = Field(
+        default=1e-6,
+        description="penalty on second differences, relative; auto: the strength that predicts "
+        "left-out blocks of frames best",
+    )
+    ridge: float = Field(default=0.0, ge=0, description="penalty on coefficients, relative")
+
+    @property
+    def needs_virial(self) -> bool:
+        """Whether the labels must hold a virial."""
+        return self.virial is not None or self.match_mean_virial
+
+    @model_validator(mode="after")
+    def _ranges(self) -> MSCGConfig:
+        if self.spacing * 4 >= self.cutoff:
+            raise ValueError(
+                f"spacing {self.spacing} Å leaves fewer than 4 intervals up to {self.cutoff} Å"
+            )
+        if self.three_body is not None and self.three_body.cutoff > self.cutoff:
+            raise ValueError(
+                f"three_body.cutoff {self.three_body.cutoff} Å exceeds cutoff {self.cutoff} Å"
+            )
+        if self.three_body is not None and self.bonds is not None and self.bonds.exclude:
+            raise ValueError(
+                "three_body and bonds with exclude cannot be deployed together: LAMMPS leaves "
+                "excluded neighbours out of the three-body sum too; set bonds.exclude to false"
+            )
+        return self
+
+
 ModelConfig = Annotated[
-    NequIPConfig | AllegroConfig | SchNetConfig | UF3Config, Field(discriminator="type")
+    NequIPConfig | AllegroConfig | SchNetConfig | UF3Config | MSCGConfig,
+    Field(discriminator="type"),
 ]
 """Any of the models, told apart by ``type``."""

@@ -187,6 +187,10 @@ def train(
         from cgpot.training.linear.uf3_stage import train_uf3
 
         return train_uf3(config, output, restart=restart, quiet=quiet)
+    if not config.model.is_network:
+        from cgpot.training.linear.stage import train_linear
+
+        return train_linear(config, output, restart=restart, quiet=quiet)
     folder = Folder(Path(output).resolve())
     folder.path.mkdir(parents=True, exist_ok=True)
     identity = fingerprint(config)

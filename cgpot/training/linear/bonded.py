@@ -103,6 +103,7 @@ class BondBasis:
         self.kt = kt
         self._counts = np.zeros((len(self.kinds), self.intervals))
         self._moments = np.zeros((len(self.kinds), 3))
+        self.springs: list[tuple[float, float]] | None = None
         self._codes = np.sort(self.bonds[:, 0] * topology.n_sites + self.bonds[:, 1])
 
     @property
@@ -199,6 +200,8 @@ class BondBasis:
 
     def spring(self, kind: int) -> tuple[float, float]:
         """Stiffness k_B T / Var(r) (eV/Å^2) and mean length (Å) of the sampled bonds."""
+        if self.springs is not None:
+            return self.springs[kind]
         count, total, square = self._moments[kind]
         mean = total / count
         variance = max(float(square / count - mean**2), 1e-6)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -79,7 +79,7 @@ def train_uf3(
     potential.write_lammps(folder.path / FILES[0], pair=not model.overlay)
     write_lammps_table(folder.path / FILES[1], potential.pair)
     write_frames(folder.example, train[:: max(1, len(train) // 4)][:4])
-    result = _evaluate(folder, potential, pair, frames["test"], quiet=quiet)
+    result = evaluate_potential(folder, potential, pair, frames["test"], quiet=quiet)
     topology = train[0].topology
     overlay = model.overlay and potential.grid is not None
     result |= {
@@ -138,15 +138,23 @@ def pair_commands(potential: UF3Potential, overlay: bool) -> list[str]:
     return [*lines, f"pair_coeff * * uf3 ${{pair_folder}}/{FILES[0]} {names}"]
 
 
-def _evaluate(
+class Labels(Protocol):
+    """A potential that labels frames."""
+
+    def labels(self, frame: CGFrame) -> tuple[np.ndarray, np.ndarray, float]:
+        """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV."""
+        ...
+
+
+def evaluate_potential(
     folder: stage.Folder,
-    potential: UF3Potential,
+    potential: Labels,
     pair: PairTable,
     test: list[CGFrame],
     *,
     quiet: bool,
 ) -> dict[str, Any]:
-    """Errors of UF3 and of the pair fit on the test frames; writes parity.npz."""
+    """Errors of a linear potential and of the pair fit on the test frames; writes parity.npz."""
     energies: list[float] = []
     with progress("evaluating", len(test), quiet=quiet) as advance:
 
