@@ -62,10 +62,10 @@ def deploy(
         raise ToolError(f"unknown device {device!r}; expected 'cpu' or 'cuda'")
     source = Path(training).resolve()
     result = training_result(source)
-    if result.get("kind") == "uf3":
-        from cgpot.deploy.uf3 import deploy_uf3
+    if result.get("kind") in ("uf3", "mscg"):
+        from cgpot.deploy.tables import deploy_tables
 
-        return Deployment(*deploy_uf3(source, result, output, name))
+        return Deployment(*deploy_tables(source, result, output, name))
     checkpoint = require_file(source / "model.ckpt", "checkpoint")
     example = require_file(source / "example.extxyz", "example frame")
     folder = Path(output).resolve()

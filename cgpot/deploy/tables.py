@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Deployment of UF3: LAMMPS's own files, an include file, and the description."""
+"""Deployment of linear models: LAMMPS's own tables, an include file, and the description."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMAT = "cgpot-model-1"
 FOLDER = "pair_folder"
 
 
-def deploy_uf3(
+def deploy_tables(
     source: Path, result: dict[str, Any], output: str | Path, name: str
 ) -> tuple[Path, dict[str, Any], bool]:
     """Write `<name>.pair.lmp`, the files it names, and `<name>.cgpot.json`.
@@ -49,7 +49,7 @@ def deploy_uf3(
     origin = [require_file(source / f, "file of the training") for f in result["lammps"]["files"]]
     copies = [folder / (name + Path(f.name).suffix) for f in origin]
     digest = {copy.name: sha256_file(f) for f, copy in zip(origin, copies, strict=True)}
-    lines = [f"# {' '.join(result['bead_names'])}: UF3, units metal"]
+    lines = [f"# {' '.join(result['bead_names'])}: {result['kind']}, units metal"]
     lines.append(f"variable {FOLDER} index {folder}")
     for command in result["lammps"]["commands"]:
         for f, copy in zip(origin, copies, strict=True):
@@ -58,7 +58,7 @@ def deploy_uf3(
     text = "\n".join(lines) + "\n"
     content = {
         "format": FORMAT,
-        "kind": "uf3",
+        "kind": result["kind"],
         "units": {"energy": "eV", "length": "angstrom"},
         "bead_names": result["bead_names"],
         "masses": result["masses"],
