@@ -32,6 +32,12 @@ def register(app: typer.Typer) -> None:
         rounds: int = typer.Option(
             0, "--rounds", min=0, help="Further trainings with frames from MD with the student."
         ),
+        match: int = typer.Option(
+            0, "--match", min=0, help="Steps that bring the UF3 student's fluid onto the teacher's."
+        ),
+        student_length_ps: float | None = typer.Option(
+            None, "--student-length-ps", help="Of the student's MD runs. Default: --length-ps."
+        ),
         density: list[float] | None = typer.Option(
             None, "--density", help="kg/m^3 of the MD; again for several. Default: the data's."
         ),
@@ -56,7 +62,8 @@ def register(app: typer.Typer) -> None:
         from cgpot.cli.train import _summary
         from cgpot.core.config import load_yaml_dict
         from cgpot.core.errors import ConfigError
-        from cgpot.workflow.distill import MdPlan, distill
+        from cgpot.workflow.distill import distill
+        from cgpot.workflow.distill_md import MdPlan
 
         md = None
         if deployed is not None or rounds:
@@ -70,6 +77,7 @@ def register(app: typer.Typer) -> None:
                 length_ps,
                 every_ps,
                 timestep_fs,
+                student_length_ps=student_length_ps,
             )
         outcome = distill(
             student,
@@ -80,6 +88,7 @@ def register(app: typer.Typer) -> None:
             deployed=deployed,
             md=md,
             rounds=rounds,
+            match=match,
             restart=restart,
             quiet=quiet,
         )

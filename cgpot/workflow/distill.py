@@ -10,8 +10,7 @@ its own configurations, which the first data do not show, are then seen and fitt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,168 +19,18 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import ConfigError, InputError, ManifestError
 from cgpot.core.extxyz import read_frames, write_frames
-from cgpot.core.files import read_json, require_file, sha256_file, write_json
+from cgpot.core.files import sha256_file, write_json
 from cgpot.core.frame import CGFrame
 from cgpot.core.manifest import check_manifest, manifest_path, write_manifest
 from cgpot.core.progress import progress
+from cgpot.workflow.distill_md import MdPlan, Run, deployed_student, md_runs
+from cgpot.workflow.distill_teacher import Teacher
 
 Array = NDArray[np.float64]
 SUBSETS = ("train", "val", "test")
 STAGE = "mapping"
 """Relabelled frames stand for mapped ones: `cgpot dataset` takes them too."""
-EQUILIBRATION = 0.1
-"""Part of an MD run that is left out."""
-VALIDATION_EVERY = 10
 FOLDER = "distillation"
-
-
-@dataclass(frozen=True)
-class MdPlan:
-    """MD that gives new configurations.
-
-    Attributes:
-        densities: kg/m^3, one run for each; empty: that of the first frame.
-        temperature: K.
-        length_ps: of each run.
-        every_ps: time between frames.
-        timestep_fs: of the runs.
-        threads: of LAMMPS.
-    """
-
-    densities: tuple[float, ...]
-    temperature: float
-    length_ps: float = 100.0
-    every_ps: float = 2.0
-    timestep_fs: float = 5.0
-    threads: int = 1
-
-
-class Teacher:
-    """One trained model, or the mean of several.
-
-    Args:
-        paths: training folders of networks or of UF3 models, or folders of ensembles.
-
-    Raises:
-        InputError: no such folder, unfinished, or bead types that differ between the members.
-    """
-
-    def __init__(self, paths: Sequence[str | Path]) -> None:
-        self.folders = [member for path in paths for member in members(path)]
-        if not self.folders:
-            raise InputError("no teacher was given")
-        results = [_result(folder) for folder in self.folders]
-        names = {tuple(result["bead_names"]) for result in results}
-        if len(names) > 1:
-            raise InputError(
-                f"the bead types of the teachers differ: {sorted(map(list, names))}",
-                file=self.folders[-1],
-            )
-        self.type_names: tuple[str, ...] = names.pop()
-        self._models = [
-            _labels(folder, result) for folder, result in zip(self.folders, results, strict=True)
-        ]
-
-    @property
-    def digests(self) -> list[str]:
-        """sha256 of each member's result."""
-        return [sha256_file(folder / "result.json") for folder in self.folders]
-
-    def label(self, frame: CGFrame) -> tuple[CGFrame, float]:
-        """The frame with the mean labels, and the rms spread of a force component, eV/Å.
-
-        Raises:
-            InputError: other bead types than the teacher's.
-        """
-        if frame.topology.type_names != self.type_names:
-            raise InputError(
-                f"bead types {list(frame.topology.type_names)} differ from those of the teacher, "
-                f"{list(self.type_names)}",
-                frame=frame.source_frame,
-            )
-        found = [model(frame) for model in self._models]
-        forces = np.stack([f for f, _, _ in found])
-        spread = 0.0
-        if len(found) > 1:
-            spread = float(np.sqrt(forces.var(axis=0, ddof=1).mean()))
-        return (
-            replace(
-                frame,
-                forces=forces.mean(axis=0),
-                virial=np.mean([w for _, w, _ in found], axis=0),
-                energy=float(np.mean([e for _, _, e in found])),
-            ),
-            spread,
-        )
-
-
-def members(path: str | Path) -> list[Path]:
-    """Training folders that a path names: itself, or the members of an ensemble.
-
-    Raises:
-        InputError: neither.
-    """
-    folder = Path(path).resolve()
-    if not folder.is_dir():
-        raise InputError("expected a training folder or an ensemble as teacher", file=path)
-    record = folder / "ensemble.json"
-    if not record.is_file():
-        return [folder]
-    listed = read_json(record).get("members")
-    if not isinstance(listed, list) or not listed:
-        raise InputError("expected a list of members", file=record, key="members")
-    return [folder / str(name) for name in listed]
-
-
-def _result(folder: Path) -> dict[str, Any]:
-    path = folder / "result.json"
-    if not path.is_file():
-        raise InputError(
-            "the teacher has no result.json: its training has not finished; run 'cgpot train' "
-            "again, it goes on where it stopped",
-            file=folder,
-        )
-    check_manifest(path, stage="training")
-    record: dict[str, Any] = read_json(path)
-    return record
-
-
-def _labels(
-    folder: Path, result: dict[str, Any]
-) -> Callable[[CGFrame], tuple[Array, Array, float]]:
-    kind = result.get("kind", "network")
-    if kind == "uf3":
-        from cgpot.training.linear.uf3 import UF3Potential
-
-        return UF3Potential.read(folder / "uf3.json").labels
-    if kind != "network":
-        raise InputError(
-            f"expected a network or a UF3 model as teacher, found {kind!r}",
-            file=folder / "result.json",
-            key="kind",
-        )
-    import torch
-    from nequip.data import AtomicDataDict
-
-    from cgpot.training.dataset import neighbours, to_data
-    from cgpot.training.evaluate import cutoff_of, load_model
-
-    model = load_model(require_file(folder / "model.ckpt", "checkpoint"))
-    cutoff = cutoff_of(model)
-
-    def network(frame: CGFrame) -> tuple[Array, Array, float]:
-        data = to_data(frame, *neighbours(frame, cutoff), forces=False, stress=False)
-        out = model(AtomicDataDict.to_(data, torch.device("cpu")))
-
-        def array(key: str) -> Array:
-            value: Array = out[key].detach().double().numpy()
-            return value
-
-        stress = array(AtomicDataDict.STRESS_KEY).reshape(3, 3)
-        energy = float(array(AtomicDataDict.TOTAL_ENERGY_KEY).sum())
-        return array(AtomicDataDict.FORCE_KEY), -stress * frame.volume, energy
-
-    return network
 
 
 def subset_files(dataset: str | Path) -> dict[str, Path]:
@@ -263,39 +112,6 @@ def _current(output: Path, identity: dict[str, Any]) -> bool:
         return False
 
 
-def md_frames(
-    folder: Path, plan: MdPlan, start: Path, potential: dict[str, Path], *, quiet: bool = False
-) -> list[CGFrame]:
-    """Frames of MD with a deployed potential, one run for each density; finished runs are kept.
-
-    Args:
-        folder: of the runs.
-        plan: what to run.
-        start: data set whose first frame is the start.
-        potential: key ``model`` or ``pair_file`` of `MdConfig`, and the file.
-    """
-    from cgpot.lammps.config import MdConfig
-    from cgpot.lammps.md import run_md
-
-    frames: list[CGFrame] = []
-    for density in plan.densities or (None,):
-        where = folder / ("start" if density is None else f"{density:g}")
-        config = MdConfig(
-            start=start,
-            temperature=plan.temperature,
-            density_kg_m3=density,
-            length_ps=plan.length_ps,
-            timestep_fs=plan.timestep_fs,
-            dump_ps=plan.every_ps,
-            threads=plan.threads,
-            **potential,  # type: ignore[arg-type]
-        )
-        run_md("nvt", config, where, quiet=quiet)
-        every = list(read_frames(where / "traj.extxyz.xz"))
-        frames += every[max(1, int(EQUILIBRATION * len(every))) :]
-    return frames
-
-
 def distill(
     student: str | Path,
     output: str | Path,
@@ -306,6 +122,7 @@ def distill(
     deployed: str | Path | None = None,
     md: MdPlan | None = None,
     rounds: int = 0,
+    match: int = 0,
     restart: bool = False,
     quiet: bool = False,
 ) -> Any:
@@ -323,6 +140,8 @@ def distill(
         deployed: compiled teacher (.nequip.pt2, ensemble) for MD that gives new frames.
         md: what to run; needs ``deployed`` or ``rounds``.
         rounds: trainings after the first, each with new frames from MD with the student.
+        match: for students of type uf3: steps that bring g(r) and pressure of the student's MD
+            onto those of the teacher's (`cgpot.workflow.distill_match`); needs ``deployed``.
         restart: replace a student that was trained with other settings.
         quiet: no progress bars.
 
@@ -336,12 +155,21 @@ def distill(
     from cgpot.training.config import load_config
     from cgpot.training.run import train
 
+    if match and deployed is None:
+        raise ConfigError("matching the fluids needs the deployed teacher", key="match")
     if (deployed is not None or rounds > 0) and md is None:
         raise ConfigError("MD for new frames needs its length and temperature", key="md")
     if deployed is not None and not Path(deployed).exists():
         raise InputError("no such deployed teacher", file=deployed)
     subsets = subset_files(dataset)
     config = load_config(_with_data(student, subsets, Path(output)))
+    if match and config.model.type != "uf3":
+        raise ConfigError(
+            f"matching the fluids needs a student of type 'uf3', found {config.model.type!r}; "
+            "see 'cgpot refine' for networks",
+            file=student,
+            key="model.type",
+        )
     teacher = Teacher(teachers)
     where = Path(output).resolve() / FOLDER
     temperature = config.temperature
@@ -363,11 +191,18 @@ def distill(
             quiet=quiet,
         )
     extra: list[Path] = []
+    reference: list[Run] = []
     if deployed is not None and md is not None:
         key = "pair_file" if str(deployed).endswith(".lmp") else "model"
-        new = md_frames(
-            where / "md_teacher", md, subsets["train"], {key: Path(deployed)}, quiet=quiet
+        reference = md_runs(
+            where / "md_teacher",
+            md,
+            subsets["train"],
+            {key: Path(deployed)},
+            student=False,
+            quiet=quiet,
         )
+        new = spread_evenly([frame for run in reference for frame in run.frames], frames)
         extra.append(
             _label_new(teacher, new, where / "teacher_md.extxyz.xz", identity, temperature)
         )
@@ -380,21 +215,29 @@ def distill(
         place = Path(output) if last else where / f"student.{number}"
         outcome = train(settings, place, restart=restart or not last, quiet=quiet)
         if not last and md is not None:
-            new = md_frames(
+            met = md_runs(
                 where / f"md_student.{number}",
                 md,
                 subsets["train"],
-                _deployed(place, where / f"deployed.{number}"),
+                deployed_student(place, where / f"deployed.{number}"),
                 quiet=quiet,
             )
+            new = spread_evenly([frame for run in met for frame in run.frames], frames)
             target = where / f"student_md.{number}.extxyz.xz"
             extra.append(_label_new(teacher, new, target, identity, temperature))
+        elif match and md is not None:
+            from cgpot.workflow.distill_match import match_fluids
+
+            outcome = match_fluids(
+                settings, place, outcome, where, md, subsets["train"], reference, match, quiet=quiet
+            )
     write_json(
         where / "distill.json",
         {
             "format": "cgpot-distillation-1",
             "teacher": [str(folder) for folder in teacher.folders],
             "rounds": rounds,
+            "match": match,
             "labelled": [path.name for path in (*files.values(), *extra)],
         },
     )
@@ -429,22 +272,12 @@ def _joined(target: Path, first: Path, others: list[Path]) -> Path:
     return target
 
 
-def _deployed(training: Path, target: Path) -> dict[str, Path]:
-    """Deploy a student; key of `MdConfig` and file."""
-    from cgpot.deploy.run import deploy
-
-    deploy(training, target, quiet=True)
-    pair_file = target / "model.pair.lmp"
-    if pair_file.is_file():
-        return {"pair_file": pair_file}
-    return {"model": target / "model.nequip.pt2"}
-
-
 def _with_data(student: str | Path, subsets: dict[str, Path], output: Path) -> Path:
     """The student's train.yaml with the data set's files, for checking; returns its path."""
     import yaml
 
     from cgpot.core.config import load_yaml_dict
+    from cgpot.core.files import write_text
 
     record = load_yaml_dict(student)
     record["data"] = {
@@ -452,7 +285,5 @@ def _with_data(student: str | Path, subsets: dict[str, Path], output: Path) -> P
         **{name: str(path.resolve()) for name, path in subsets.items()},
     }
     path = output.resolve() / FOLDER / "student.yaml"
-    from cgpot.core.files import write_text
-
     path.parent.mkdir(parents=True, exist_ok=True)
     return write_text(path, yaml.safe_dump(record, sort_keys=False, allow_unicode=True))

@@ -16,7 +16,9 @@ from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.manifest import check_manifest, manifest_path
 from cgpot.training.config import load_config
 from cgpot.training.run import train
-from cgpot.workflow.distill import MdPlan, Teacher, distill, members
+from cgpot.workflow.distill import distill
+from cgpot.workflow.distill_md import MdPlan
+from cgpot.workflow.distill_teacher import Teacher, members
 
 MODEL = {
     "type": "uf3",
@@ -199,6 +201,34 @@ def test_the_command_line(
     assert "coefficients from 5 frames" in capsys.readouterr().out
 
 
+def test_the_fluid_of_the_student_is_brought_onto_that_of_the_teacher(
+    tmp_path: Path, teacher: Path
+) -> None:
+    """A student of pairs alone has another pressure; the steps remove most of the difference."""
+    from cgpot.deploy.run import deploy
+
+    deploy(teacher, tmp_path / "deployed", quiet=True)
+    call = {
+        "teachers": [teacher],
+        "dataset": dataset(tmp_path / "data"),
+        "deployed": tmp_path / "deployed" / "model.pair.lmp",
+        "md": MdPlan((), 120.0, length_ps=20.0, every_ps=0.2, student_length_ps=30.0),
+        "match": 1,
+        "quiet": True,
+    }
+    student = settings(tmp_path, three_body_cutoff=None, match_mean_virial=False, virial=None)
+    outcome = distill(student, tmp_path / "out", **call)  # type: ignore[arg-type]
+    before, after = outcome.result["matching"]["history"]
+    assert before["step"] == 0 and len(before["pressure_difference_bar"]) == 1  # noqa: PT018
+    first, second = (abs(h["pressure_difference_bar"][0]) for h in (before, after))
+    assert second < max(0.5 * first, 60.0)
+    assert after["rdf_error"] < before["rdf_error"] + 0.02
+    final = (tmp_path / "out" / "uf3.json").read_bytes()
+    check_manifest(tmp_path / "out" / "result.json", stage="training")
+    assert distill(student, tmp_path / "out", **call).result == outcome.result  # type: ignore[arg-type]
+    assert (tmp_path / "out" / "uf3.json").read_bytes() == final
+
+
 def test_what_is_refused(tmp_path: Path, teacher: Path) -> None:
     data = dataset(tmp_path / "data")
     other = dataset(tmp_path / "other", "B")
@@ -216,6 +246,7 @@ def test_what_is_refused(tmp_path: Path, teacher: Path) -> None:
         ({"dataset": empty}, InputError, "no train.extxyz"),
         ({"dataset": other}, InputError, r"bead types \['B'\] differ from those of the teacher"),
         ({"rounds": 1}, ConfigError, "length and temperature"),
+        ({"match": 1}, ConfigError, "needs the deployed teacher"),
         ({"deployed": tmp_path / "x.nequip.pt2"}, ConfigError, "length and temperature"),
         (
             {"deployed": tmp_path / "x.nequip.pt2", "md": MdPlan((), 100.0)},

@@ -23,6 +23,7 @@ from cgpot.training import run as stage
 from cgpot.training.config import TrainConfig
 from cgpot.training.linear.uf3 import UF3Potential, fit_uf3
 from cgpot.training.model_config import UF3Config
+from cgpot.training.states import resolve_temperature
 
 POTENTIAL = "uf3.json"
 FILES = ("model.uf3", "model.table")
@@ -66,6 +67,9 @@ def train_uf3(
         path.unlink(missing_ok=True)
     start = time.monotonic()
     frames = stage._load(config)
+    config, warnings = resolve_temperature(config, frames)
+    if config.data.report is not None:
+        stage._check_report(config, frames["train"])
     temperature = config.temperature
     stress = config.loss.stress not in (None, 0)
     write_json(folder.inputs, identity)
@@ -74,10 +78,8 @@ def train_uf3(
     # the yardstick is the plain pair fit: forces alone
     plain = UF3Config(cutoff=model.cutoff, spacing=model.spacing, three_body_cutoff=None, energy=0)
     pair = fit_uf3(plain, train, temperature, stress=False, quiet=True).pair
-    potential.write(folder.path / POTENTIAL)
+    _write_potential(folder, potential, model)
     pair.write(folder.path / PAIR_FIT)
-    potential.write_lammps(folder.path / FILES[0], pair=not model.overlay)
-    write_lammps_table(folder.path / FILES[1], potential.pair)
     write_frames(folder.example, train[:: max(1, len(train) // 4)][:4])
     result = evaluate_potential(folder, potential, pair, frames["test"], quiet=quiet)
     topology = train[0].topology
@@ -104,10 +106,57 @@ def train_uf3(
             "files": list(FILES if overlay else FILES[:1]),
             "commands": pair_commands(potential, overlay),
         },
-        "warnings": [],
+        "warnings": warnings,
         "wall_seconds": round(time.monotonic() - start, 2),
     }
     write_json(folder.result, result)
+    _manifest(config, folder)
+    return stage.Outcome(folder.path, result)
+
+
+def replace_potential(
+    config: TrainConfig,
+    output: str | Path,
+    potential: UF3Potential,
+    facts: dict[str, Any],
+    *,
+    quiet: bool = False,
+) -> stage.Outcome:
+    """Put another potential of the same form into a finished folder, and evaluate it anew.
+
+    Args:
+        config: that the folder was made with.
+        output: the folder.
+        potential: takes the place of the fitted one.
+        facts: where it comes from; key ``matching`` of result.json.
+        quiet: no progress bars.
+
+    Raises:
+        ConfigError: another type of model.
+    """
+    model = config.model
+    if not isinstance(model, UF3Config):
+        raise ConfigError(f"expected a model of type 'uf3', found {model.type!r}", key="model")
+    folder = stage.Folder(Path(output).resolve())
+    result = read_json(folder.result)
+    manifest_path(folder.result).unlink(missing_ok=True)
+    _write_potential(folder, potential, model)
+    pair = PairTable.read(folder.path / PAIR_FIT)
+    test = stage._load(config)["test"]
+    result |= evaluate_potential(folder, potential, pair, test, quiet=quiet)
+    result["matching"] = facts
+    write_json(folder.result, result)
+    _manifest(config, folder)
+    return stage.Outcome(folder.path, result)
+
+
+def _write_potential(folder: stage.Folder, potential: UF3Potential, model: UF3Config) -> None:
+    potential.write(folder.path / POTENTIAL)
+    potential.write_lammps(folder.path / FILES[0], pair=not model.overlay)
+    write_lammps_table(folder.path / FILES[1], potential.pair)
+
+
+def _manifest(config: TrainConfig, folder: stage.Folder) -> None:
     names = (POTENTIAL, PAIR_FIT, *FILES, folder.example.name, folder.parity.name)
     write_manifest(
         folder.result,
@@ -116,9 +165,8 @@ def train_uf3(
         outputs=[folder.path / name for name in names],
         config=json.loads(config.model_dump_json(exclude={"data"})),
         seed=config.seed,
-        extra={"temperature": temperature},
+        extra={"temperature": config.temperature},
     )
-    return stage.Outcome(folder.path, result)
 
 
 def pair_commands(potential: UF3Potential, overlay: bool) -> list[str]:

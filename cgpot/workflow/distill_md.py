@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""MD of a distillation: new configurations from the teacher and from the student."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cgpot.core.extxyz import read_frames
+from cgpot.core.frame import CGFrame
+
+EQUILIBRATION = 0.1
+"""Part of an MD run that is left out."""
+
+
+@dataclass(frozen=True)
+class MdPlan:
+    """MD that gives new configurations.
+
+    Attributes:
+        densities: kg/m^3, one run for each; empty: that of the first frame.
+        temperature: K.
+        length_ps: of each run.
+        every_ps: time between frames.
+        timestep_fs: of the runs.
+        threads: of LAMMPS.
+        student_length_ps: of the runs of the student; None: as long as those of the teacher.
+    """
+
+    densities: tuple[float, ...]
+    temperature: float
+    length_ps: float = 100.0
+    every_ps: float = 2.0
+    timestep_fs: float = 5.0
+    threads: int = 1
+    student_length_ps: float | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an MD run gave.
+
+    Attributes:
+        frames: after the equilibration.
+        pressure: mean configurational pressure of the same part, bar.
+    """
+
+    frames: list[CGFrame]
+    pressure: float
+
+
+def md_runs(
+    folder: Path,
+    plan: MdPlan,
+    start: Path,
+    potential: dict[str, Path],
+    *,
+    student: bool = True,
+    quiet: bool = False,
+) -> list[Run]:
+    """MD with a deployed potential, one run for each density; finished runs are kept.
+
+    Args:
+        folder: of the runs.
+        plan: what to run.
+        start: data set whose first frame is the start.
+        potential: key ``model`` or ``pair_file`` of `MdConfig`, and the file.
+        student: with the length of the student's runs.
+        quiet: no progress bars.
+    """
+    from cgpot.lammps.config import MdConfig
+    from cgpot.lammps.md import run_md
+
+    runs: list[Run] = []
+    length = plan.student_length_ps if student and plan.student_length_ps else plan.length_ps
+    for density in plan.densities or (None,):
+        where = folder / ("start" if density is None else f"{density:g}")
+        config = MdConfig(
+            start=start,
+            temperature=plan.temperature,
+            density_kg_m3=density,
+            length_ps=length,
+            timestep_fs=plan.timestep_fs,
+            dump_ps=plan.every_ps,
+            threads=plan.threads,
+            **potential,  # type: ignore[arg-type]
+        )
+        run_md("nvt", config, where, quiet=quiet)
+        every = list(read_frames(where / "traj.extxyz.xz"))
+        with open(where / "thermo.csv", encoding="utf-8", newline="") as stream:
+            pressure = [float(row["pressure_virial_bar"]) for row in csv.DictReader(stream)]
+        runs.append(
+            Run(
+                every[max(1, int(EQUILIBRATION * len(every))) :],
+                float(np.mean(pressure[int(EQUILIBRATION * len(pressure)) :])),
+            )
+        )
+    return runs
+
+
+def deployed_student(training: Path, target: Path) -> dict[str, Path]:
+    """Deploy a student; key of `MdConfig` and file."""
+    from cgpot.deploy.run import deploy
+
+    deploy(training, target, quiet=True)
+    pair_file = target / "model.pair.lmp"
+    if pair_file.is_file():
+        return {"pair_file": pair_file}
+    return {"model": target / "model.nequip.pt2"}
