@@ -69,9 +69,33 @@ def load_trained(path: str | Path) -> Trained:
     table = PairTable.read(place / "pair_fit.json") if (place / "pair_fit.json").is_file() else None
     if kind == "network":
         return _network(place / "model.ckpt", table, result, place)
+    if kind in ("uf3", "mscg"):
+        return Trained(
+            place, kind, tuple(result["bead_names"]), _linear(place, kind), table, result
+        )
     raise InputError(
-        f"expected a model of kind network, found {kind!r}", file=place / "result.json", key="kind"
+        f"expected a model of kind network, uf3 or mscg, found {kind!r}",
+        file=place / "result.json",
+        key="kind",
     )
+
+
+def _linear(place: Path, kind: str) -> Labels:
+    """Labels of a linear model."""
+    from cgpot.training.linear.mscg import MSCGPotential
+    from cgpot.training.linear.uf3 import UF3Potential
+
+    source: UF3Potential | MSCGPotential
+    if kind == "uf3":
+        source = UF3Potential.read(place / "uf3.json")
+    else:
+        source = MSCGPotential.read(place / "mscg.json")
+
+    def labels(frame: CGFrame) -> tuple[Array, Array]:
+        forces, virial, _ = source.labels(frame)
+        return forces, virial
+
+    return labels
 
 
 def _ensemble(place: Path) -> Trained:

@@ -17,6 +17,7 @@ from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.splines import PairTable
 from cgpot.deploy.run import deploy
 from cgpot.training.config import load_config
+from cgpot.training.evaluation import evaluate_model
 from cgpot.training.linear.uf3 import UF3Potential, fit_uf3
 from cgpot.training.linear.uf3_threebody import ThreeBody, ThreeBodyGrid
 from cgpot.training.model_config import UF3Config
@@ -197,6 +198,11 @@ def test_train_deploy_and_lammps(tmp_path: Path, overlay: bool) -> None:
     other = load_config(settings(tmp_path, frames, overlay=overlay, smooth=1e-5))
     with pytest.raises(InputError, match=r"other inputs \(config.model.smooth"):
         train(other, tmp_path / "out", quiet=True)
+
+    again = evaluate_model(
+        tmp_path / "out", [tmp_path / "val.extxyz"], tmp_path / "evaluated", quiet=True
+    )
+    assert again["force_rmse"] == pytest.approx(outcome.result["force_rmse"])
 
     done = deploy(tmp_path / "out", tmp_path / "deployed", quiet=True)
     assert done.content["kind"] == "uf3"
