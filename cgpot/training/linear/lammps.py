@@ -20,7 +20,7 @@ from cgpot.training.linear.mscg import MSCGPotential
 PAIR, BOND, ANGLE = "model.table", "model.bond", "model.angle"
 PARAMETERS = "model.sw"
 ANGLES = 1801
-BOND_POINTS = 1000
+BOND_POINTS = 4000
 BOND_EXTENSION = 2.0
 """Å of the parabolas at both ends of a bond table."""
 
@@ -29,7 +29,7 @@ def write_tables(folder: Path, potential: MSCGPotential) -> tuple[list[Path], li
     """Write the tables; returns them and the LAMMPS commands that use them."""
     table = potential.table()
     files = [write_lammps_table(folder / PAIR, table)]
-    style = f"table linear {POINTS}"
+    style = f"table spline {2 * POINTS}"
     three = potential.three is not None
     commands = [f"pair_style {'hybrid/overlay ' if three else ''}{style}"]
     if three:
@@ -45,7 +45,10 @@ def write_tables(folder: Path, potential: MSCGPotential) -> tuple[list[Path], li
     if potential.bonds is not None:
         files.append(_bonds(folder / BOND, potential))
         inner = "0.0" if potential.info["bonds_excluded"] else "1.0"
-        commands += [f"special_bonds lj/coul {inner} 1.0 1.0", f"bond_style table linear {POINTS}"]
+        commands += [
+            f"special_bonds lj/coul {inner} 1.0 1.0",
+            f"bond_style table spline {BOND_POINTS}",
+        ]
         commands += [
             f"bond_coeff {kind + 1} ${{pair_folder}}/{BOND} {potential.bonds.kind_name(kind)}"
             for kind in range(len(potential.bonds.kinds))
@@ -87,7 +90,7 @@ def _parameters(potential: MSCGPotential) -> list[str]:
         row = three.blocks.index((i, min(j, k), max(j, k)))
         words = [names[i], names[j], names[k], "1.0", "1.0", repr(three.cutoff), "1.0"]
         words += [repr(three.gamma), "0.0", "0.0", "0.0", "0.0", "0.0", "0.0"]
-        words += [f"${{pair_folder}}/{ANGLE}", three.block_name(row), "linear", str(ANGLES)]
+        words += [f"${{pair_folder}}/{ANGLE}", three.block_name(row), "spline", str(ANGLES)]
         verb = "append" if number else "file"
         commands.append(f'print "{" ".join(words)}" {verb} {PARAMETERS} screen no')
     return commands
