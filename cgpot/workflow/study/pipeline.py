@@ -224,6 +224,10 @@ def _distill(point: Point, around: Surroundings, settings: Path) -> list[str]:
     if point.teacher is not None:
         teacher = str(around.point(point.teacher).stage("train"))
     words = ["distill", str(settings), "--teacher", teacher, "--dataset", str(around.dataset)]
+    if point.teacher is not None:  # done before, so that its own MD can give new frames
+        option, file = potential(around.point(point.teacher), refined=False)
+        if option == "--model" and file.is_file():
+            words += ["--deployed", str(file)]
     return [*words, *_options(point.distill.options), "--quiet"]
 
 
