@@ -118,7 +118,9 @@ def test_words() -> None:
     assert loss_text({"loss": {"forces": 0, "stress": 3.0}}) == "stress"
     assert loss_text({"loss": {"stress": None, "energy": 1.0}}) == "energy + forces"
     assert loss_text({"model": {"type": "uf3"}, "loss": {"stress": None}}) == "forces + stress"
-    without = {"type": "mscg", "virial": None, "match_mean_virial": False}
+    assert loss_text({"model": {"type": "mscg"}}) == "forces"
+    assert loss_text({"model": {"type": "mscg", "virial": "auto"}}) == "forces + stress"
+    without = {"type": "uf3", "virial": None, "match_mean_virial": False}
     assert loss_text({"model": without}) == "forces"
     assert worst({"A-A": {"rdf_error": 0.1}, "A-B": {"rdf_error": 0.3}}) == {"rdf_error": 0.3}
 

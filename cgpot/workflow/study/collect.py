@@ -18,6 +18,8 @@ from cgpot.workflow.study.points import LINEAR, Point, model_type
 from cgpot.workflow.study.state import DONE, PointFolder
 
 Row = dict[str, Any]
+LINEAR_LOSS = ("virial", "match_mean_virial")
+"""Keys of the section model that tell whether a linear model is fitted to stress."""
 
 
 def collect(points: Sequence[Point], around: Surroundings) -> list[Row]:
@@ -169,8 +171,10 @@ def stable_ns(md: Mapping[str, Any]) -> float | None:
 def loss_text(train: Mapping[str, Any]) -> str:
     """``forces`` or ``forces + stress``."""
     model = train.get("model") or {}
-    if model_type(model) in LINEAR:
-        keys = (model.get("virial", "auto"), model.get("match_mean_virial", True))
+    kind = model_type(model)
+    if kind in LINEAR:
+        defaults = ("auto", True) if kind == "uf3" else (None, False)
+        keys = [model.get(k, d) for k, d in zip(LINEAR_LOSS, defaults, strict=True)]
         return "forces + stress" if any(keys) else "forces"
     loss = train.get("loss") or {}
     names = [
@@ -190,7 +194,7 @@ def settings_text(point: Point) -> str:
     parts = [
         f"{key.removeprefix('model.').removeprefix('optimiser.')}={_short(value)}"
         for key, value in point.changes.items()
-        if not key.startswith(own) and key != "distill.teacher"
+        if not key.startswith((*own, "distill."))
     ]
     if point.distill is not None:
         parts.append(f"teacher={point.teacher or Path(point.distill.teacher).name}")
