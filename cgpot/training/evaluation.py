@@ -73,26 +73,29 @@ def load_trained(path: str | Path) -> Trained:
         return Trained(
             place, kind, tuple(result["bead_names"]), _linear(place, kind), table, result
         )
-    raise InputError(
-        f"expected a model of kind network, uf3 or mscg, found {kind!r}",
-        file=place / "result.json",
-        key="kind",
-    )
+    return Trained(place, kind, tuple(result["bead_names"]), _linear(place, kind), table, result)
 
 
 def _linear(place: Path, kind: str) -> Labels:
     """Labels of a linear model."""
+    from cgpot.training.linear import stage, uf3_stage
     from cgpot.training.linear.mscg import MSCGPotential
     from cgpot.training.linear.uf3 import UF3Potential
 
-    source: UF3Potential | MSCGPotential
-    if kind == "uf3":
-        source = UF3Potential.read(place / "uf3.json")
+    potential: MSCGPotential | UF3Potential
+    if kind == "mscg":
+        potential = MSCGPotential.read(place / stage.POTENTIAL)
+    elif kind == "uf3":
+        potential = UF3Potential.read(place / uf3_stage.POTENTIAL)
     else:
-        source = MSCGPotential.read(place / "mscg.json")
+        raise InputError(
+            f"expected a model of kind network, mscg or uf3, found {kind!r}",
+            file=place / "result.json",
+            key="kind",
+        )
 
     def labels(frame: CGFrame) -> tuple[Array, Array]:
-        forces, virial, _ = source.labels(frame)
+        forces, virial, _ = potential.labels(frame)
         return forces, virial
 
     return labels

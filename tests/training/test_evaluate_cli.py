@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training_systems import N, fluid
+import yaml
+from training_systems import N, fluid, settings
 from typer.testing import CliRunner
 
 from cgpot.analysis.parity import force_parity, read_parity
@@ -22,10 +23,11 @@ from cgpot.core.extxyz import write_frames
 from cgpot.core.frame import BeadTopology
 from cgpot.core.manifest import check_manifest
 from cgpot.training import versions
+from cgpot.training.config import load_config
 from cgpot.training.curves import LiveCurves, draw_curves
 from cgpot.training.evaluation import evaluate_model, figures, labeller, load_trained
 from cgpot.training.parity_figure import binned_mean
-from cgpot.training.run import Outcome
+from cgpot.training.run import Outcome, train
 
 PNG = b"\x89PNG"
 
@@ -77,6 +79,28 @@ def test_an_ensemble_is_the_mean_of_its_members(trained: Outcome, tmp_path: Path
     (tmp_path / "ensemble.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="expected a list of members"):
         labeller(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["mscg", "uf3"])
+def test_linear_models_repeat_the_figures_of_their_training(kind: str, tmp_path: Path) -> None:
+    record: dict[str, Any] = settings(optimiser={})
+    record["model"] = {"type": kind, "cutoff": 5.0}
+    if kind == "uf3":
+        record["model"]["three_body_cutoff"] = 4.0
+    for name, count in (("train", 10), ("val", 4), ("test", 4)):
+        write_frames(tmp_path / f"{name}.extxyz", fluid(count, count + len(name)))
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(record), encoding="utf-8")
+    outcome = train(load_config(tmp_path / "train.yaml"), tmp_path / "model", quiet=True)
+    found = evaluate_model(outcome.folder, [tmp_path / "test.extxyz"], tmp_path / "out", quiet=True)
+    assert found["kind"] == kind
+    assert found["force_rmse"] == pytest.approx(outcome.result["force_rmse"], rel=1e-6)
+
+
+def test_a_model_of_unknown_kind_is_refused(tmp_path: Path) -> None:
+    text = '{"format": "cgpot-training-1", "kind": "pod", "bead_names": ["A"]}'
+    (tmp_path / "result.json").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="network, mscg or uf3, found 'pod'"):
+        load_trained(tmp_path)
 
 
 def test_figures_of_a_known_case() -> None:
