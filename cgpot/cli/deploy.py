@@ -7,6 +7,8 @@ from pathlib import Path
 
 import typer
 
+from cgpot.core.errors import ConfigError
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -19,6 +21,9 @@ def register(app: typer.Typer) -> None:
         output: Path = typer.Option(..., "-o", "--output", help="Folder for the files."),
         device: str = typer.Option("cpu", "--device", help="cpu or cuda."),
         name: str = typer.Option("model", "--name", help="Stem of the files."),
+        temperature: float | None = typer.Option(
+            None, "--temperature", min=0, help="K; of a model with system.temperature_input."
+        ),
         quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress bar."),
     ) -> None:
         """Package, compile for a device, verify against the checkpoint, and describe."""
@@ -29,8 +34,16 @@ def register(app: typer.Typer) -> None:
         from cgpot.deploy.run import deploy
 
         several = is_ensemble(training)
-        chosen = deploy_ensemble if several else deploy
-        done = chosen(training, output, device=device, name=name, quiet=quiet)
+        if several:
+            if temperature is not None:
+                raise ConfigError(
+                    "an ensemble is deployed at the temperature of its members", key="temperature"
+                )
+            done = deploy_ensemble(training, output, device=device, name=name, quiet=quiet)
+        else:
+            done = deploy(
+                training, output, device=device, name=name, temperature=temperature, quiet=quiet
+            )
         console = Console()
         if done.skipped:
             console.print(f"{done.sidecar.parent} is up to date; nothing to do")

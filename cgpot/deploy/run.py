@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,8 @@ STAGE = "deploy"
 FORMAT = "cgpot-model-1"
 TRAINING_FORMAT = "cgpot-training-1"
 Device = Literal["cpu", "cuda"]
+BAKED = "baked_temperature"
+"""Buffer of `cgpot.training.temperature.TemperatureReadout`."""
 
 
 @dataclass
@@ -41,6 +44,7 @@ def deploy(
     *,
     device: str = "cpu",
     name: str = "model",
+    temperature: float | None = None,
     quiet: bool = False,
 ) -> Deployment:
     """Make `<name>.nequip.zip`, `<name>.nequip.pt2` and `<name>.cgpot.json`.
@@ -50,10 +54,12 @@ def deploy(
         output: folder for the files.
         device: ``cpu`` or ``cuda``; the compiled file runs there only.
         name: stem of the files.
+        temperature: K; of a model whose energy depends on it, the constant that is stored in
+            the files; for other models it must be that of the training.
         quiet: no progress bar.
 
     Raises:
-        InputError: not a finished training folder.
+        InputError: not a finished training folder, or a temperature missing or not to be had.
         ManifestError: the training's files were changed.
         ToolError: packaging or compiling failed, or there is no such device.
         DataError: the compiled model differs from the checkpoint.
@@ -62,6 +68,7 @@ def deploy(
         raise ToolError(f"unknown device {device!r}; expected 'cpu' or 'cuda'")
     source = Path(training).resolve()
     result = training_result(source)
+    temperature = _temperature(result, temperature, source)
     if result.get("kind") in ("uf3", "mscg"):
         from cgpot.deploy.tables import deploy_tables
 
@@ -73,18 +80,26 @@ def deploy(
     compiled = folder / f"{name}.nequip.pt2"
     sidecar = folder / f"{name}.cgpot.json"
     digest = sha256_file(checkpoint)
-    if _current(sidecar, digest, device):
+    thermal = bool(result.get("temperature_input"))
+    if _current(sidecar, digest, device, temperature if thermal else None):
         return Deployment(sidecar, read_json(sidecar), skipped=True)
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (manifest_path(sidecar), sidecar):
         stale.unlink(missing_ok=True)
-    with progress("deploy", 3, quiet=quiet) as advance:
-        build_package(checkpoint, example, package)
+    with (
+        progress("deploy", 3, quiet=quiet) as advance,
+        tempfile.TemporaryDirectory(prefix="cgpot-") as scratch,
+    ):
+        model = checkpoint
+        if thermal:
+            model = _at_temperature(checkpoint, Path(scratch) / "model.ckpt", temperature)
+        build_package(model, example, package)
         advance(1)
         compile_package(package, compiled, device)
         advance(1)
-        record = verify(checkpoint, package, compiled, example, device)
+        record = verify(model, package, compiled, example, device)
         advance(1)
+    result = {**result, "temperature": temperature}
     content = _sidecar(result, digest, package, compiled, device, record)
     write_json(sidecar, content)
     write_manifest(
@@ -95,6 +110,46 @@ def deploy(
         config={"device": device, "name": name},
     )
     return Deployment(sidecar, content)
+
+
+def _temperature(result: dict[str, Any], wanted: float | None, source: Path) -> float:
+    """The temperature of the deployed model, K."""
+    trained = float(result["temperature"])
+    if not result.get("temperature_input"):
+        if wanted is not None and abs(wanted - trained) > 0.02 * trained:
+            raise InputError(
+                f"the model is a potential of mean force at {trained:g} K, not at {wanted:g} K; "
+                "train with system.temperature_input to choose",
+                file=source,
+                key="temperature",
+            )
+        return trained
+    span = result["temperature_input"]
+    low, high = (span["reference"] + sign * span["scale"] for sign in (-1, 1))
+    if wanted is None or not low - 1e-6 <= wanted <= high + 1e-6:
+        found = "no temperature" if wanted is None else f"{wanted:g} K"
+        raise InputError(
+            f"the model was trained from {low:g} to {high:g} K; expected --temperature between "
+            f"them, found {found}",
+            file=source,
+            key="temperature",
+        )
+    return wanted
+
+
+def _at_temperature(checkpoint: Path, target: Path, temperature: float) -> Path:
+    """A copy of a checkpoint that holds its temperature as a constant."""
+    import torch
+
+    record = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    state = record["state_dict"]
+    keys = [key for key in state if key.rpartition(".")[2] == BAKED]
+    if not keys:
+        raise InputError("the model has no temperature input", file=checkpoint)
+    for key in keys:
+        state[key] = torch.full_like(state[key], temperature)
+    torch.save(record, target)
+    return target
 
 
 def training_result(folder: Path) -> dict[str, Any]:
@@ -124,7 +179,9 @@ def _versions() -> dict[str, str]:
     return package_versions(("torch", "nequip"))
 
 
-def _current(sidecar: Path, checkpoint: str, device: str) -> bool:
+def _current(
+    sidecar: Path, checkpoint: str, device: str, temperature: float | None = None
+) -> bool:
     """Whether the files were made from this checkpoint, for this device and these versions."""
     if not sidecar.is_file() or not manifest_path(sidecar).is_file():
         return False
@@ -137,6 +194,7 @@ def _current(sidecar: Path, checkpoint: str, device: str) -> bool:
     return bool(
         content["sha256"].get("model.ckpt") == checkpoint
         and content["device"] == device
+        and temperature in (None, content["temperature"])
         and content["torch_version"] == versions["torch"].split("+")[0]
         and content["nequip_version"] == versions["nequip"]
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from nequip.data import AtomicDataDict
+from nequip.data import AtomicDataDict, register_fields
 from nequip.data.dataset import AtomicDataset
 from torch.utils.data import DataLoader, Sampler
 
@@ -19,6 +19,8 @@ from cgpot.core.frame import CGFrame
 from cgpot.training.keys import FRAME_WEIGHT_KEY, TEMPERATURE_KEY
 from cgpot.training.selection import choose
 from cgpot.training.weights import StateWeights, frame_weights
+
+register_fields(graph_fields=[TEMPERATURE_KEY, FRAME_WEIGHT_KEY])
 
 
 def neighbours(frame: CGFrame, r_max: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Fields of a frame that nequip does not know: registered here, with the frame as their unit."""
+"""Fields of a frame that nequip does not know (`cgpot.training.dataset` registers them)."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from nequip.data import register_fields
-
 TEMPERATURE_KEY: Final[str] = "temperature"
 """(frames, 1), K: input of a model whose energy depends on the temperature."""
 FRAME_WEIGHT_KEY: Final[str] = "frame_weight"
 """(frames, 1): weight of a frame in the losses, 1 on average."""
-
-register_fields(graph_fields=[TEMPERATURE_KEY, FRAME_WEIGHT_KEY])

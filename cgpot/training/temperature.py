@@ -25,13 +25,13 @@ class TemperatureReadout(GraphModuleMixin, torch.nn.Module):
     """Two readouts of the same features: E = E0 + (T - reference) / scale * E1.
 
     Args:
-        readout: module that makes energies of nodes or edges out of features (a `GraphModuleMixin`
-            with the attribute ``out_field``); a copy of it makes E1.
+        readout: module that makes energies of nodes or edges out of features (a
+            `GraphModuleMixin`); a copy of it makes E1.
         reference: K.
         scale: K.
 
     Raises:
-        ValueError: a reference or a scale that is not positive.
+        ValueError: a reference or a scale that is not positive, or no readout of energies.
     """
 
     reference: float
@@ -42,11 +42,11 @@ class TemperatureReadout(GraphModuleMixin, torch.nn.Module):
         super().__init__()
         if not (reference > 0 and scale > 0):
             raise ValueError(f"expected positive temperatures, found {reference} and {scale} K")
-        self.out_field = str(readout.out_field)
-        self.per_edge = self.out_field in (
-            AtomicDataDict.EDGE_ENERGY_KEY,
-            AtomicDataDict.EDGE_FEATURES_KEY,
-        )
+        edge = AtomicDataDict.EDGE_ENERGY_KEY
+        self.per_edge = edge in readout.irreps_out
+        self.out_field = edge if self.per_edge else AtomicDataDict.PER_ATOM_ENERGY_KEY
+        if self.out_field not in readout.irreps_out:
+            raise ValueError(f"the readout makes no energies, but {sorted(readout.irreps_out)}")
         self.reference = float(reference)
         self.scale = float(scale)
         self.energetic = readout

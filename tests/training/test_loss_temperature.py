@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Energies that depend on the temperature: exact potentials at two temperatures, one model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from training_systems import NAME, fluid, settings, write_case
+
+from cgpot.core.config import validate
+from cgpot.core.errors import ConfigError, InputError
+from cgpot.core.extxyz import write_frames
+from cgpot.core.frame import CGFrame
+from cgpot.deploy.run import deploy
+from cgpot.deploy.verify import CompiledModel
+from cgpot.training.config import TrainConfig, load_config
+from cgpot.training.dataset import CGDataset
+from cgpot.training.evaluate import load_model, model_labels, save_checkpoint_at_temperature
+from cgpot.training.run import Outcome, train
+from cgpot.training.states import resolve_temperature, temperatures
+from cgpot.training.temperature import stored_temperature, takes_temperature
+
+COLD, HOT = 4.0, 6.0
+
+
+def exact(count: int, seed: int, temperature: float) -> list[CGFrame]:
+    """Frames of the potential u(r) (T / 5 K)^2: half again as strong at one end as at the other."""
+    factor = (temperature / 5.0) ** 2
+    result = []
+    for frame in fluid(count, seed):
+        assert frame.forces is not None
+        assert frame.virial is not None
+        result.append(
+            replace(
+                frame,
+                forces=factor * frame.forces,
+                virial=factor * frame.virial,
+                temperature=temperature,
+            )
+        )
+    return result
+
+
+def write_two(folder: Path, **changes: Any) -> Path:
+    """A case with frames at both temperatures."""
+    path = write_case(folder, **changes)
+    for seed, (name, count) in enumerate((("train", 8), ("val", 2), ("test", 3))):
+        frames = exact(count, seed, COLD) + exact(count, 10 + seed, HOT)
+        write_frames(folder / f"{name}.extxyz", frames)
+    return path
+
+
+THERMAL: dict[str, Any] = {
+    "system": {"temperature": None, "temperature_input": True},
+    "model": {"dtype": "float64", "features": 8},
+    "prior": {"type": "none"},
+    "optimiser": {"epochs": 40, "learning_rate": 0.02, "ema_decay": 0.9},
+}
+
+
+@pytest.fixture(scope="module")
+def thermal(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    path = write_two(tmp_path_factory.mktemp("thermal"), **THERMAL)
+    return train(load_config(path), path.parent / "out", quiet=True)
+
+
+def rmse(model: Any, frames: list[CGFrame], reference: list[CGFrame]) -> float:
+    """Force error, relative to the rms force of the reference."""
+    found = np.concatenate([f for _, f, _ in model_labels(model, frames)])
+    label = np.concatenate([f.forces for f in reference if f.forces is not None])
+    return float(np.sqrt(np.mean((found - label) ** 2) / np.mean(label**2)))
+
+
+def test_one_model_holds_both_potentials(thermal: Outcome) -> None:
+    model = load_model(thermal.folder / "model.ckpt")
+    assert takes_temperature(model)
+    assert stored_temperature(model) is None
+    for temperature, other in ((COLD, HOT), (HOT, COLD)):
+        own = exact(4, 30, temperature)
+        right = rmse(model, own, own)
+        wrong = rmse(model, [replace(f, temperature=other) for f in own], own)
+        assert right < 0.25
+        assert wrong > 2 * right
+    assert thermal.result["temperature_input"] == {"reference": 5.0, "scale": 1.0}
+    assert thermal.result["warnings"] == []
+    assert thermal.result["temperature"] == pytest.approx(5.0)
+
+
+def test_the_energy_is_linear_in_the_temperature(thermal: Outcome) -> None:
+    model = load_model(thermal.folder / "model.ckpt")
+    frame = exact(1, 31, COLD)[0]
+    forces = [
+        next(model_labels(model, [replace(frame, temperature=t)]))[1] for t in (COLD, 5.0, HOT)
+    ]
+    assert np.allclose(forces[0] + forces[2], 2 * forces[1], atol=1e-10)
+
+
+def test_a_stored_temperature_stands_for_that_of_the_frame(
+    thermal: Outcome, tmp_path: Path
+) -> None:
+    source = thermal.folder / "model.ckpt"
+    frames = exact(2, 32, HOT)
+    bare = [replace(f, temperature=None) for f in frames]
+    with pytest.raises(InputError, match="takes the temperature as an input, but the frame"):
+        next(model_labels(load_model(source), bare))
+    hot = load_model(save_checkpoint_at_temperature(source, tmp_path / "hot.ckpt", HOT))
+    assert stored_temperature(hot) == HOT
+    for (_, a, w), (_, b, v) in zip(
+        model_labels(load_model(source), frames), model_labels(hot, bare), strict=True
+    ):
+        assert np.array_equal(a, b)
+        assert np.array_equal(w, v)
+
+
+def test_a_model_without_input_has_no_choice(trained: Outcome, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"trained without system\.temperature_input"):
+        save_checkpoint_at_temperature(trained.folder / "model.ckpt", tmp_path / "a.ckpt", 300.0)
+
+
+def test_batches_mix_temperatures(thermal: Outcome) -> None:
+    from nequip.data import AtomicDataDict
+
+    model = load_model(thermal.folder / "model.ckpt")
+    path = thermal.folder.parent / "val.extxyz"
+    dataset = CGDataset(str(path), 5.0, [NAME], need_temperature=True)
+    items = [dataset[0], dataset[3]]
+    together = model(AtomicDataDict.batched_from_list(items))["forces"]
+    apart = torch.cat([model(item)["forces"] for item in items])
+    assert torch.allclose(together, apart, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"type": "schnet", "features": 8, "filters": 8, "gaussians": 10},
+        {"type": "allegro"},
+    ],
+)
+def test_every_network_takes_a_temperature(section: dict[str, Any]) -> None:
+    from hydra.utils import instantiate
+    from nequip.utils.global_state import set_global_state
+
+    from cgpot.training.dataset import neighbours, to_data
+    from cgpot.training.facts import DataFacts
+    from cgpot.training.networks import network_record
+
+    set_global_state()
+    record = {**settings(), "model": {"cutoff": 5.0, "readout_start": 1.0, **section}}
+    config = validate(TrainConfig, record, "train.yaml")
+    frames = exact(1, 1, COLD) + exact(1, 1, HOT)
+    options = network_record(config, DataFacts.of(frames, 30.0))
+    model = instantiate(
+        options, temperature_reference=5.0, temperature_scale=1.0, _recursive_=False
+    )
+    forces = []
+    for frame in frames:
+        data = to_data(frame, *neighbours(frame, 5.0), forces=False, stress=False, temperature=True)
+        forces.append(model(data)["forces"].detach())
+    assert takes_temperature(model)
+    assert not torch.allclose(forces[0], forces[1], rtol=1e-3)
+
+
+def config_of(**changes: Any) -> TrainConfig:
+    return validate(TrainConfig, settings(**changes), "train.yaml")
+
+
+def test_what_is_refused() -> None:
+    cold, hot = exact(2, 1, COLD), exact(2, 2, HOT)
+    bare = [replace(f, temperature=None) for f in cold]
+    null = config_of(system={"temperature": None})
+    asked = config_of(system={"temperature": None, "temperature_input": True})
+    assert temperatures(hot + cold) == [COLD, HOT]
+    with pytest.raises(ConfigError, match=r"system\.temperature'.*frames carry no temperature"):
+        resolve_temperature(null, {"train": bare})
+    with pytest.raises(InputError, match=r"frame 2.*2 of 4 frames of the train set carry no temp"):
+        resolve_temperature(null, {"train": cold + bare})
+    with pytest.raises(InputError, match="2 of 2 frames of the val set carry no temperature"):
+        resolve_temperature(asked, {"train": cold + hot, "val": bare})
+    with pytest.raises(ConfigError, match=r"all at 4 K; a dependence.*two or more"):
+        resolve_temperature(asked, {"train": cold})
+    with pytest.raises(InputError, match=r"frames are at 6 K, system\.temperature is 5 K"):
+        resolve_temperature(config_of(), {"train": hot})
+    with pytest.raises(ConfigError, match=r"system\.temperature.*give it in K"):
+        _ = null.temperature
+    config, warnings = resolve_temperature(null, {"train": cold + hot})
+    assert config.temperature == 5.0
+    assert "4, 6 K" in warnings[0]
+    assert resolve_temperature(asked, {"train": cold + hot})[1] == []
+
+
+def test_the_data_set_refuses_a_frame_without_temperature(tmp_path: Path) -> None:
+    write_frames(tmp_path / "a.extxyz", fluid(1, 1))
+    with pytest.raises(InputError, match="takes the temperature as an input, but the frame"):
+        CGDataset(str(tmp_path / "a.extxyz"), 5.0, [NAME], need_temperature=True)
+
+
+def test_deployment_needs_a_temperature_in_range(thermal: Outcome, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"from 4 to 6 K; expected --temperature.*no temperature"):
+        deploy(thermal.folder, tmp_path, quiet=True)
+    with pytest.raises(InputError, match="expected --temperature between them, found 9 K"):
+        deploy(thermal.folder, tmp_path, temperature=9.0, quiet=True)
+
+
+def test_a_plain_model_is_deployed_at_its_own_temperature(trained: Outcome, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a potential of mean force at 5 K, not at 350 K"):
+        deploy(trained.folder, tmp_path, temperature=350.0, quiet=True)
+
+
+@pytest.mark.slow
+def test_deployed_at_each_temperature(thermal: Outcome, tmp_path: Path) -> None:
+    model = load_model(thermal.folder / "model.ckpt")
+    for temperature in (COLD, HOT):
+        folder = tmp_path / f"{temperature:g}"
+        done = deploy(thermal.folder, folder, temperature=temperature, quiet=True)
+        assert done.content["temperature"] == temperature
+        assert deploy(thermal.folder, folder, temperature=temperature, quiet=True).skipped
+        compiled = CompiledModel(folder / "model.nequip.pt2")
+        for frame, forces, virial in model_labels(model, exact(2, 40, temperature)):
+            found = compiled.labels(frame)
+            assert np.allclose(found.forces, forces, atol=1e-9)
+            assert np.allclose(found.virial, virial, atol=1e-8)
