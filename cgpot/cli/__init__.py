@@ -27,6 +27,7 @@ COMMANDS = (
     "study",
     "ensemble",
     "select",
+    "noise",
 )
 
 

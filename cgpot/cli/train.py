@@ -65,6 +65,21 @@ def _summary(folder: Path, result: dict[str, object], skipped: bool, resumed: bo
         "0",
     )
     console.print(table)
+    explained = result.get("explained")
+    if isinstance(explained, float):
+        floor = result.get("noise_floor")
+        text = "unknown (at most the error above)"
+        if isinstance(floor, dict):
+            text = f"{floor['rmse']:.5f} ± {floor['rmse_error']:.5f} eV/Å"
+            if isinstance(result["explainable"], float):
+                text += f", which leaves {100 * result['explainable']:.1f} % to explain"
+        console.print(
+            f"of the label variance, {100 * explained:.1f} % explained; "
+            f"noise floor {text}"
+        )
+    warnings = result.get("warnings")
+    for warning in warnings if isinstance(warnings, list) else []:
+        console.print(f"warning: {warning}", style="yellow")
     if result.get("kind", "network") != "network":
         console.print(
             f"{result['n_parameters']} coefficients from {result['n_train']} frames in "

@@ -55,10 +55,16 @@ class DataConfig(StrictModel):
         "same for each; or factors by name of state, as {300K-868: 2.0}",
     )
 
+    noise: Path | None = Field(
+        default=None,
+        description="JSON of `cgpot noise`: the measured floor of the force error, for the report",
+    )
+
     @property
     def files(self) -> dict[str, Path]:
         """The files that are named, by key."""
-        values = {name: getattr(self, name) for name in ("train", "val", "test", "report")}
+        names = ("train", "val", "test", "report", "noise")
+        values = {name: getattr(self, name) for name in names}
         return {name: path for name, path in values.items() if path is not None}
 
 

@@ -93,7 +93,7 @@ class FiniteLoss(Callback):
         """Check the loss of the batch."""
         value = float(loss.detach())
         if not math.isfinite(value):
-            self._stop(trainer.current_epoch, self.batch, value, "training")
+            self._stop(trainer.current_epoch, self.batch, value, "training", self._frames(trainer))
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Check the loss on the held-out frames."""
@@ -101,8 +101,31 @@ class FiniteLoss(Callback):
         if not math.isfinite(value):
             self._stop(trainer.current_epoch, None, value, "validation")
 
-    def _stop(self, epoch: int, batch: int | None, value: float, stage: str) -> None:
-        record = {"epoch": epoch, "batch": batch, "loss": str(value), "stage": stage}
+    def _frames(self, trainer: Any) -> list[dict[str, Any]]:
+        """The frames of the batch: place among the training frames and source frame."""
+        loader = getattr(trainer, "train_dataloader", None)
+        frames = getattr(getattr(loader, "dataset", None), "frames", None)
+        if loader is None or frames is None or not loader.batch_size:
+            return []
+        order = list(loader.sampler)  # decided by seed and epoch alone
+        chosen = order[self.batch * loader.batch_size : (self.batch + 1) * loader.batch_size]
+        return [{"index": int(k), "source_frame": frames[k].source_frame} for k in chosen]
+
+    def _stop(
+        self,
+        epoch: int,
+        batch: int | None,
+        value: float,
+        stage: str,
+        frames: list[dict[str, Any]] | None = None,
+    ) -> None:
+        record = {
+            "epoch": epoch,
+            "batch": batch,
+            "loss": str(value),
+            "stage": stage,
+            "frames": frames or [],
+        }
         write_json(self.report, record)
         raise LossNotFinite(f"{stage} loss is {value} in epoch {epoch}, batch {batch}")
 

@@ -32,6 +32,7 @@ from cgpot.training.lightning import read_table
 from cgpot.training.machine import environment
 from cgpot.training.nequip_config import build, energy_weight, loss_weights
 from cgpot.training.nequip_config import write as write_nequip
+from cgpot.training.noise import floor_record, read_noise
 from cgpot.training.prior import fit_prior
 from cgpot.training.states import resolve_temperature
 from cgpot.training.versions import RESULT_FORMAT
@@ -151,7 +152,11 @@ class Outcome:
 
 def fingerprint(config: TrainConfig) -> dict[str, Any]:
     """What decides the result: configuration, data and versions."""
-    data = {name: sha256_file(path) for name, path in config.data.files.items() if name != "report"}
+    data = {
+        name: sha256_file(path)
+        for name, path in config.data.files.items()
+        if name not in ("report", "noise")
+    }
     selection: dict[str, Any] = {
         "frames": config.data.frames,
         "bootstrap": config.data.bootstrap,
@@ -218,6 +223,8 @@ def train(
     start = time.monotonic()
     frames = _load(config)
     config, warnings = resolve_temperature(config, frames)
+    if config.data.noise is not None:
+        read_noise(config.data.noise)
     if config.data.report is not None:
         _check_report(config, frames["train"])
     if not folder.inputs.is_file() or not folder.nequip.is_file():
@@ -386,6 +393,9 @@ def _nequip_train(config: TrainConfig, folder: Folder, *, resume: bool, quiet: b
         where = f"epoch {record['epoch']}"
         if record["batch"] is not None:
             where += f", batch {record['batch']}"
+        if record.get("frames"):
+            listed = [f"{f['index']} (source frame {f['source_frame']})" for f in record["frames"]]
+            where += f", training frames {', '.join(listed)}"
         raise DataError(
             f"the {record['stage']} loss became {record['loss']} in {where}; lower "
             "optimiser.learning_rate or set optimiser.gradient_clip (the last good weights are "
@@ -516,6 +526,12 @@ def _finish(
         "force_rmse": errors["force_rmse"],
         "force_rmse_pair_fit": pair_errors["force_rmse"],
         "force_label_rms": float(np.sqrt(np.mean(labels["force"] ** 2))),
+        **floor_record(
+            labels["force"],
+            arrays["force"],
+            test[0].topology.n_sites,
+            None if config.data.noise is None else read_noise(config.data.noise),
+        ),
         "stress_rmse": errors["stress_rmse"],
         "stress_rmse_pair_fit": pair_errors["stress_rmse"],
         "pressure_residual_bar": errors["pressure_residual_bar"],
