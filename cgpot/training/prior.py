@@ -37,9 +37,7 @@ def fit_prior(
     Raises:
         DataError: too few pairs, or no stress where the virial is to be matched.
     """
-    fit = PairFit(
-        facts.type_names, config.prior_range, config.prior.spacing, config.temperature
-    )
+    fit = PairFit(facts.type_names, config.prior_range, config.prior.spacing, config.temperature)
     blocks = np.array_split(np.arange(len(frames)), min(N_BLOCKS, len(frames)))
     with progress("pair fit", len(frames), quiet=quiet) as advance:
         for number, indices in enumerate(blocks):
