@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,6 +25,18 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+PROGRAMS = {"gromacs": "gmx", "votca": "csg_map"}
+"""Marker -> the program that a test with it calls."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what compares with a program that is not there."""
+    for item in items:
+        for marker, program in PROGRAMS.items():
+            if item.get_closest_marker(marker) and shutil.which(program) is None:
+                item.add_marker(pytest.mark.skip(reason=f"no {program} on the PATH"))
 
 
 @pytest.fixture

@@ -74,8 +74,7 @@ def _summary(folder: Path, result: dict[str, object], skipped: bool, resumed: bo
             if isinstance(result["explainable"], float):
                 text += f", which leaves {100 * result['explainable']:.1f} % to explain"
         console.print(
-            f"of the label variance, {100 * explained:.1f} % explained; "
-            f"noise floor {text}"
+            f"of the label variance, {100 * explained:.1f} % explained; noise floor {text}"
         )
     warnings = result.get("warnings")
     for warning in warnings if isinstance(warnings, list) else []:

@@ -12,12 +12,12 @@ from cgpot.core.errors import InputError, ManifestError, ToolError
 from cgpot.core.files import read_json, require_file, sha256_file, write_json
 from cgpot.core.manifest import check_manifest, manifest_path, package_versions, write_manifest
 from cgpot.core.progress import progress
+from cgpot.core.versions import RESULT_FORMAT, check_checkpoint
 from cgpot.deploy.package import build_package, compile_package
 from cgpot.deploy.verify import verify
 
 STAGE = "deploy"
 FORMAT = "cgpot-model-1"
-TRAINING_FORMAT = "cgpot-training-1"
 Device = Literal["cpu", "cuda"]
 BAKED = "baked_temperature"
 """Buffer of `cgpot.training.temperature.TemperatureReadout`."""
@@ -81,6 +81,7 @@ def deploy(
     sidecar = folder / f"{name}.cgpot.json"
     digest = sha256_file(checkpoint)
     thermal = bool(result.get("temperature_input"))
+    check_checkpoint(checkpoint)
     if _current(sidecar, digest, device, temperature if thermal else None):
         return Deployment(sidecar, read_json(sidecar), skipped=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -169,8 +170,8 @@ def training_result(folder: Path) -> dict[str, Any]:
             file=folder,
         )
     result = read_json(path)
-    if not isinstance(result, dict) or result.get("format") != TRAINING_FORMAT:
-        raise InputError(f"expected format {TRAINING_FORMAT!r}", file=path, key="format")
+    if not isinstance(result, dict) or result.get("format") != RESULT_FORMAT:
+        raise InputError(f"expected format {RESULT_FORMAT!r}", file=path, key="format")
     check_manifest(path, stage="training")
     return result
 
@@ -179,9 +180,7 @@ def _versions() -> dict[str, str]:
     return package_versions(("torch", "nequip"))
 
 
-def _current(
-    sidecar: Path, checkpoint: str, device: str, temperature: float | None = None
-) -> bool:
+def _current(sidecar: Path, checkpoint: str, device: str, temperature: float | None = None) -> bool:
     """Whether the files were made from this checkpoint, for this device and these versions."""
     if not sidecar.is_file() or not manifest_path(sidecar).is_file():
         return False

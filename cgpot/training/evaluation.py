@@ -17,9 +17,9 @@ from cgpot.core.frame import CGFrame
 from cgpot.core.manifest import package_versions, write_manifest
 from cgpot.core.progress import progress
 from cgpot.core.splines import PairTable
+from cgpot.core.versions import check_checkpoint, read_result
 from cgpot.training import evaluate as ev
 from cgpot.training.dataset import load_frames
-from cgpot.training.versions import check_checkpoint, read_result
 
 Array = NDArray[np.float64]
 Labels = Callable[[CGFrame], tuple[Array, Array]]

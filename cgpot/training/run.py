@@ -25,6 +25,7 @@ from cgpot.core.manifest import (
 )
 from cgpot.core.progress import progress
 from cgpot.core.splines import PairTable
+from cgpot.core.versions import RESULT_FORMAT
 from cgpot.training.config import TrainConfig
 from cgpot.training.curves import LiveCurves, draw_curves
 from cgpot.training.facts import DataFacts
@@ -35,7 +36,6 @@ from cgpot.training.nequip_config import write as write_nequip
 from cgpot.training.noise import floor_record, read_noise
 from cgpot.training.prior import fit_prior
 from cgpot.training.states import resolve_temperature
-from cgpot.training.versions import RESULT_FORMAT
 from cgpot.training.weights import describe_states, type_weights
 
 STAGE = "training"

@@ -71,6 +71,18 @@ def test_compiled_model_against_the_derivative_of_its_own_energy(deployed: Deplo
     assert np.trace(labels.virial) == pytest.approx(work, rel=1e-6)
 
 
+def test_a_checkpoint_of_another_nequip_is_refused(
+    training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cgpot.core import versions
+
+    installed = {"nequip": "0.99.0", "torch": torch.__version__}
+    monkeypatch.setattr(versions, "package_versions", lambda wanted: installed)
+    with pytest.raises(InputError, match=r"model\.ckpt: made with nequip .*installed is 0\.99\.0"):
+        deploy(training, tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_up_to_date_files_are_left_alone(training: Path, deployed: Deployment) -> None:
     path = deployed.sidecar.parent / f"{STEM}.nequip.pt2"
     before = path.stat().st_mtime_ns

@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 
 from cgpot.analysis.parity import force_parity, read_parity
 from cgpot.cli import build_app
+from cgpot.core import versions
 from cgpot.core.errors import InputError
 from cgpot.core.extxyz import write_frames
 from cgpot.core.frame import BeadTopology
 from cgpot.core.manifest import check_manifest
-from cgpot.training import versions
 from cgpot.training.config import load_config
 from cgpot.training.curves import LiveCurves, draw_curves
 from cgpot.training.evaluation import evaluate_model, figures, labeller, load_trained
