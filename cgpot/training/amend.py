@@ -114,27 +114,14 @@ def _evaluate(folder: Path, result: dict[str, Any], frames: list[CGFrame], *, qu
 
         errors, arrays = ev.evaluate(frames, network)
     labels = ev.label_arrays(frames)
-    parity: dict[str, Any] = {
-        "force_label": labels["force"],
-        "force_model": arrays["force"],
-        "stress_model": arrays["stress"],
-        "pressure_model_bar": arrays["pressure_bar"],
-    }
-    if "stress" in labels:
-        parity["stress_label"] = labels["stress"]
-        parity["pressure_label_bar"] = labels["pressure_bar"]
+    pair_arrays: dict[str, Array] | None = None
     for key in ("force_rmse", "stress_rmse", "pressure_residual_bar"):
         result[key] = errors[key]
     result["n_test"] = len(frames)
     result["force_label_rms"] = float(np.sqrt(np.mean(labels["force"] ** 2)))
     if (folder / "pair_fit.json").is_file():
         yardstick = PairTable.read(folder / "pair_fit.json")
-        fit, fit_arrays = ev.evaluate(frames, lambda frame: ev.pair_labels(yardstick, frame))
+        fit, pair_arrays = ev.evaluate(frames, lambda frame: ev.pair_labels(yardstick, frame))
         for key in ("force_rmse", "stress_rmse", "pressure_residual_bar"):
             result[f"{key}_pair_fit"] = fit[key]
-        parity["force_pair"] = fit_arrays["force"]
-        parity["stress_pair"] = fit_arrays["stress"]
-        parity["pressure_pair_bar"] = fit_arrays["pressure_bar"]
-    small: dict[str, Any] = {k: np.asarray(v, dtype=np.float32) for k, v in parity.items()}
-    with open(folder / "parity.npz", "wb") as stream:
-        np.savez_compressed(stream, **small)
+    ev.save_parity(folder / "parity.npz", ev.parity_arrays(labels, arrays, pair_arrays))

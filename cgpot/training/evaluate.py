@@ -242,3 +242,32 @@ def _pair_key(state: dict[str, Any], checkpoint: str | Path) -> str:
 def parameter_count(model: Any) -> int:
     """Number of trainable weights."""
     return int(sum(p.numel() for p in model.parameters()))
+
+
+def parity_arrays(
+    labels: dict[str, Array], arrays: dict[str, Array], pair: dict[str, Array] | None = None
+) -> dict[str, Array]:
+    """Arrays of parity.npz, with the names that `cgpot analyze --parity` knows.
+
+    Args:
+        labels: of `label_arrays`.
+        arrays: of the model (`evaluate`).
+        pair: of the pair fit on the same frames, if there is one.
+    """
+    parity = {"force_label": labels["force"]}
+    for name, found in (("model", arrays), ("pair", pair)):
+        if found is not None:
+            parity[f"force_{name}"] = found["force"]
+            parity[f"stress_{name}"] = found["stress"]
+            parity[f"pressure_{name}_bar"] = found["pressure_bar"]
+    if "stress" in labels:
+        parity["stress_label"] = labels["stress"]
+        parity["pressure_label_bar"] = labels["pressure_bar"]
+    return parity
+
+
+def save_parity(path: Path, parity: dict[str, Array]) -> None:
+    """Write the arrays in single precision, compressed."""
+    small: dict[str, Any] = {k: np.asarray(v, dtype=np.float32) for k, v in parity.items()}
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        np.savez_compressed(stream, **small)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
-from cgpot.core.files import atomic_path, read_json, write_json
+from cgpot.core.files import read_json, write_json
 from cgpot.core.frame import CGFrame
 from cgpot.core.manifest import package_versions, write_manifest
 from cgpot.core.progress import progress
@@ -183,7 +183,7 @@ def evaluate_model(
 
         errors, arrays = ev.evaluate(frames, counted)
     labels = ev.label_arrays(frames)
-    parity = parity_arrays(labels, arrays)
+    parity = ev.parity_arrays(labels, arrays)
     record: dict[str, Any] = {
         "format": FORMAT,
         "model": str(trained.path),
@@ -205,7 +205,7 @@ def evaluate_model(
         record["pair_fit"] = pair_errors
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
-    save_parity(folder / "parity.npz", parity)
+    ev.save_parity(folder / "parity.npz", parity)
     draw_parity(folder / "parity.png", parity, record)
     write_json(folder / "evaluation.json", record)
     source = trained.path
@@ -271,24 +271,3 @@ def figures(
             "model": float(arrays["pressure_bar"].mean()),
         },
     }
-
-
-def parity_arrays(labels: dict[str, Array], arrays: dict[str, Array]) -> dict[str, Array]:
-    """Arrays of parity.npz, with the names that `cgpot analyze --parity` knows."""
-    parity = {
-        "force_label": labels["force"],
-        "force_model": arrays["force"],
-        "stress_model": arrays["stress"],
-        "pressure_model_bar": arrays["pressure_bar"],
-    }
-    if "stress" in labels:
-        parity["stress_label"] = labels["stress"]
-        parity["pressure_label_bar"] = labels["pressure_bar"]
-    return parity
-
-
-def save_parity(path: Path, parity: dict[str, Array]) -> None:
-    """Write the arrays in single precision, compressed."""
-    small: dict[str, Any] = {k: np.asarray(v, dtype=np.float32) for k, v in parity.items()}
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.savez_compressed(stream, **small)

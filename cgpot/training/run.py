@@ -257,6 +257,29 @@ def _difference(old: Any, new: dict[str, Any]) -> str:
     return walk(old, new, "")
 
 
+def earlier_fit(folder: Folder, identity: dict[str, Any], *, restart: bool) -> Outcome | None:
+    """What a folder holds of the same fit, if it is complete; for fits that do not resume.
+
+    An incomplete result, or with ``restart`` one of other inputs, is removed.
+
+    Raises:
+        InputError: the folder holds a run with other inputs, which are named.
+    """
+    if folder.inputs.is_file():
+        difference = _difference(read_json(folder.inputs), identity)
+        if difference and not restart:
+            raise InputError(
+                f"the folder holds a run with other inputs ({difference}); give another folder, "
+                "or --restart to replace it",
+                file=folder.path,
+            )
+        if not difference and _complete(folder):
+            return Outcome(folder.path, read_json(folder.result), skipped=True)
+    for path in (manifest_path(folder.result), folder.result):
+        path.unlink(missing_ok=True)
+    return None
+
+
 def _complete(folder: Folder) -> bool:
     if not folder.result.is_file() or not manifest_path(folder.result).is_file():
         return False
@@ -495,21 +518,7 @@ def _finish(
     table = PairTable.read(folder.yardstick)
     pair_errors, pair_arrays = ev.evaluate(test, lambda frame: ev.pair_labels(table, frame))
     labels = ev.label_arrays(test)
-    parity = {
-        "force_label": labels["force"],
-        "force_model": arrays["force"],
-        "force_pair": pair_arrays["force"],
-        "stress_model": arrays["stress"],
-        "pressure_model_bar": arrays["pressure_bar"],
-        "stress_pair": pair_arrays["stress"],
-        "pressure_pair_bar": pair_arrays["pressure_bar"],
-    }
-    if "stress" in labels:
-        parity["stress_label"] = labels["stress"]
-        parity["pressure_label_bar"] = labels["pressure_bar"]
-    with atomic_path(folder.parity) as temporary, open(temporary, "wb") as stream:
-        small: dict[str, Any] = {k: np.asarray(v, dtype=np.float32) for k, v in parity.items()}
-        np.savez_compressed(stream, **small)
+    ev.save_parity(folder.parity, ev.parity_arrays(labels, arrays, pair_arrays))
     held_out, _ = ev.evaluate(frames["val"], lambda frame: ev.pair_labels(table, frame))
     draw_curves(folder.metrics, folder.curves, pair_force_rmse=held_out["force_rmse"])
     rows = read_table(folder.metrics)

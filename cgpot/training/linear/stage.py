@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cgpot.core.errors import ConfigError, InputError
+from cgpot.core.errors import ConfigError
 from cgpot.core.extxyz import write_frames
-from cgpot.core.files import read_json, write_json
-from cgpot.core.manifest import manifest_path, write_manifest
+from cgpot.core.files import write_json
+from cgpot.core.manifest import write_manifest
 from cgpot.training import run as stage
 from cgpot.training.config import TrainConfig
 from cgpot.training.linear.curves import write_curves
@@ -54,18 +54,9 @@ def train_linear(
     identity = stage.fingerprint(config)
     identity.pop("versions", None)
     identity["config"] = {k: v for k, v in identity["config"].items() if k not in NOT_USED}
-    if folder.inputs.is_file():
-        difference = stage._difference(read_json(folder.inputs), identity)
-        if difference and not restart:
-            raise InputError(
-                f"the folder holds a run with other inputs ({difference}); give another folder, "
-                "or --restart to replace it",
-                file=folder.path,
-            )
-        if not difference and stage._complete(folder):
-            return stage.Outcome(folder.path, read_json(folder.result), skipped=True)
-    for path in (manifest_path(folder.result), folder.result):
-        path.unlink(missing_ok=True)
+    earlier = stage.earlier_fit(folder, identity, restart=restart)
+    if earlier is not None:
+        return earlier
     start = time.monotonic()
     frames = stage._load(config)
     config, warnings = resolve_temperature(config, frames)

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from cgpot.core.errors import ConfigError, InputError
+from cgpot.core.errors import ConfigError
 from cgpot.core.extxyz import write_frames
-from cgpot.core.files import atomic_path, read_json, write_json
+from cgpot.core.files import read_json, write_json
 from cgpot.core.frame import CGFrame
 from cgpot.core.lammps_table import POINTS, pair_keys, write_lammps_table
 from cgpot.core.manifest import manifest_path, write_manifest
@@ -53,18 +53,9 @@ def train_uf3(
     folder.path.mkdir(parents=True, exist_ok=True)
     identity = stage.fingerprint(config)
     identity.pop("versions", None)
-    if folder.inputs.is_file():
-        difference = stage._difference(read_json(folder.inputs), identity)
-        if difference and not restart:
-            raise InputError(
-                f"the folder holds a run with other inputs ({difference}); give another folder, "
-                "or --restart to replace it",
-                file=folder.path,
-            )
-        if not difference and stage._complete(folder):
-            return stage.Outcome(folder.path, read_json(folder.result), skipped=True)
-    for path in (manifest_path(folder.result), folder.result):
-        path.unlink(missing_ok=True)
+    earlier = stage.earlier_fit(folder, identity, restart=restart)
+    if earlier is not None:
+        return earlier
     start = time.monotonic()
     frames = stage._load(config)
     config, warnings = resolve_temperature(config, frames)
@@ -215,21 +206,7 @@ def evaluate_potential(
         errors, arrays = ev.evaluate(test, uf3)
     pair_errors, pair_arrays = ev.evaluate(test, lambda frame: ev.pair_labels(pair, frame))
     labels = ev.label_arrays(test)
-    parity = {
-        "force_label": labels["force"],
-        "force_model": arrays["force"],
-        "force_pair": pair_arrays["force"],
-        "stress_model": arrays["stress"],
-        "pressure_model_bar": arrays["pressure_bar"],
-        "stress_pair": pair_arrays["stress"],
-        "pressure_pair_bar": pair_arrays["pressure_bar"],
-    }
-    if "stress" in labels:
-        parity["stress_label"] = labels["stress"]
-        parity["pressure_label_bar"] = labels["pressure_bar"]
-    with atomic_path(folder.parity) as temporary, open(temporary, "wb") as stream:
-        small: dict[str, Any] = {k: np.asarray(v, dtype=np.float32) for k, v in parity.items()}
-        np.savez_compressed(stream, **small)
+    ev.save_parity(folder.parity, ev.parity_arrays(labels, arrays, pair_arrays))
     energy_rmse = None
     if all(frame.energy is not None for frame in test):
         difference = np.array(energies) - [
