@@ -23,6 +23,9 @@ def register(app: typer.Typer) -> None:
         list_points: bool = typer.Option(False, "--list", help="Show all points and their state."),
         collect: bool = typer.Option(False, "--collect", help="Write the results, run nothing."),
         retry: bool = typer.Option(False, "--retry", help="Run failed stages again."),
+        speed: bool = typer.Option(
+            False, "--speed", help="After all points, time each model alone (section 'speed')."
+        ),
         task_id: int | None = typer.Option(
             None, "--task-id", help="Number of this process among --tasks, from 0."
         ),
@@ -50,6 +53,8 @@ def register(app: typer.Typer) -> None:
             state_table,
         )
 
+        if speed and (task_id is not None or slurm is not None or list_points):
+            raise typer.BadParameter("--speed times one model at a time; give it without --task-id")
         config = load_study(study)
         where = folder if folder is not None else Path("runs") / "studies" / study.stem
         where = where.resolve()
@@ -85,6 +90,17 @@ def register(app: typer.Typer) -> None:
                         Driver(config, around, mine, jobs=jobs, retry=retry).run()
                 except KeyboardInterrupt:
                     _stopped()
+        if speed:
+            from cgpot.workflow.study.run import say
+            from cgpot.workflow.study.speed import measure_speeds
+
+            names = set(only) or {point.name for point in points}
+            chosen = [point for point in points if point.name in names]
+            with interruptible():
+                try:
+                    measure_speeds(config, around, chosen, say, retry=retry)
+                except KeyboardInterrupt:
+                    _stopped()
         if list_points:
             _list(config.title, state_table(points, around))
             return
@@ -98,8 +114,14 @@ def _stopped() -> None:
     raise typer.Exit(130)
 
 
-WIDTH = 120
-COLOURS = {"done": "green", "failed": "red", "running": "yellow"}
+WIDTH = 130
+COLOURS = {
+    "done": "green",
+    "done, boiled": "yellow",
+    "done, dense": "yellow",
+    "failed": "red",
+    "running": "yellow",
+}
 
 
 def _state(text: str) -> str:
@@ -121,6 +143,8 @@ def _list(title: str, rows: list[tuple[str, str, str]]) -> None:
 def _summary(title: str, rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
+
+    from cgpot.workflow.study.collect import state_text
 
     def pm(row: dict[str, Any], key: str, error: str, form: str) -> str:
         if row[key] is None:
@@ -145,7 +169,7 @@ def _summary(title: str, rows: list[dict[str, Any]]) -> None:
             pm(row, "density_kg_m3", "density_error_kg_m3", "{:.1f}"),
             number(row, "ns_per_day", "{:.3g}"),
             number(row, "stable_ns", "{:.3g}"),
-            _state(str(row["state"])),
+            _state(state_text(row)),
         )
     console = Console()
     if console.width < WIDTH:  # a table cut off in a log tells nothing

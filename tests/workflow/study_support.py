@@ -19,8 +19,8 @@ PROGRAM = """
 import json, pathlib, sys, time
 here = pathlib.Path(__file__).parent
 words = sys.argv[1:]
-stage = words[1] if words[0] == "md" else words[0]
 output = pathlib.Path(words[words.index("--output") + 1])
+stage = output.name if words[0] == "md" else words[0]
 point = output.parent.name
 with open(here / "calls", "a") as stream:
     stream.write(f"{point}/{stage} {' '.join(words)}\\n")
@@ -59,6 +59,12 @@ if stage == "refine":
     (output / "model" / "model.pair.lmp").write_text("pair_style none\\n")
 if stage in ("nvt", "npt", "nve"):
     write("md.json", md)
+    if order.startswith("density "):
+        lines = ["density_kg_m3", "868.1", "868.1", "868.1", order.split()[1]]
+        (output / "thermo.csv").write_text("\\n".join(lines) + "\\n")
+if stage == "speed":
+    write("md.json", md | {"ns_per_day": 77.0, "threads": 1,
+        "segments": [{"cpu_use_percent": 40.0 if order == "busy" else 99.5}]})
 if stage == "analyze":
     pm = lambda mean, error: {"mean": mean, "error": error}
     run = {"ensemble": "nvt", "stable_ns": 0.06, "ns_per_day": 10.0 * number,
@@ -105,7 +111,8 @@ def write_study(folder: Path, **changes: Any) -> Path:
 
 
 def order(folder: Path, **orders: str) -> None:
-    """What the program does at ``point__stage``: fail, blow up, wait, sleep."""
+    """What the program does at ``point__stage``: fail, blow up, wait, sleep,
+    or ``density X`` at the end of a run."""
     plain = {key.replace("__", "/"): value for key, value in orders.items()}
     (folder / "orders.json").write_text(json.dumps(plain))
 

@@ -15,9 +15,12 @@ from cgpot.core.files import read_json, write_text
 from cgpot.workflow.study.columns import COLUMNS
 from cgpot.workflow.study.pipeline import Surroundings, training_folder
 from cgpot.workflow.study.points import LINEAR, Point, model_type
-from cgpot.workflow.study.state import DONE, PointFolder
+from cgpot.workflow.study.speed import BESIDE, read_speed, speed_columns
+from cgpot.workflow.study.state import DONE, FAILED, PointFolder
 
 Row = dict[str, Any]
+LIQUID = 0.2
+"""Relative deviation from the atomistic density up to which an NPT run counts as a liquid."""
 LINEAR_LOSS = ("virial", "match_mean_virial")
 """Keys of the section model that tell whether a linear model is fitted to stress."""
 
@@ -68,6 +71,10 @@ def row(point: Point, folder: PointFolder) -> Row:
         found["stable_ns"] = stable_ns(nvt_record)
     if found["ns_per_day"] is None:
         found["ns_per_day"] = nvt_record.get("ns_per_day")
+    if found["ns_per_day"] is not None:
+        found["speed_measured"] = BESIDE
+    found.update(speed_columns(record, read_speed(folder), refined=point.refine is not None))
+    found["npt_phase"] = npt_phase(folder, record, found)
     for column, name in (("train_seconds", trained.name), ("compile_seconds", "deploy")):
         stage = record["stages"].get(name, {})
         found[column] = stage.get("seconds") if stage.get("state") == DONE else None
@@ -142,6 +149,42 @@ def _runs(analysis: Mapping[str, Any]) -> Row:
         found[f"{name}{suffix}_{unit}"] = value.get("mean")
         found[f"{name}{suffix}_error_{unit}"] = value.get("error")
     return found
+
+
+def npt_phase(folder: PointFolder, record: Mapping[str, Any], found: Row) -> str | None:
+    """What the fluid became in the NPT run: liquid, boiled, dense or failed; None: not run.
+
+    The density is that of the last quarter of the run (or the analysed one, where the table of
+    the run is not there), the reference the atomistic one, or else that of the start.
+    """
+    state = (record["stages"].get("npt") or {}).get("state")
+    if state != DONE:
+        return FAILED if state == FAILED else None
+    where = folder.stage("npt")
+    density = _last_density(where / "thermo.csv") or found["density_kg_m3"]
+    reference = found["density_aa_kg_m3"] or _json(where / "md.json").get("start_density_kg_m3")
+    if not density or not reference:
+        return None
+    ratio = float(density) / float(reference)
+    if abs(ratio - 1.0) <= LIQUID:
+        return "liquid"
+    return "boiled" if ratio < 1.0 else "dense"
+
+
+def _last_density(path: Path) -> float | None:
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            values = [float(line["density_kg_m3"]) for line in csv.DictReader(stream)]
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+    last = values[-max(1, len(values) // 4) :]
+    return sum(last) / len(last) if last else None
+
+
+def state_text(item: Mapping[str, Any]) -> str:
+    """State of a point for readers: ``done``, or ``done, boiled`` where it is no liquid."""
+    state, phase = str(item.get("state")), item.get("npt_phase")
+    return f"{state}, {phase}" if state == DONE and phase not in (None, "liquid") else state
 
 
 def worst(comparison: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

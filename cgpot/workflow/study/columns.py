@@ -32,12 +32,16 @@ COLUMNS: dict[str, str] = {
     "density_error_kg_m3": "its standard error, kg/m³",
     "density_aa_kg_m3": "atomistic density, kg/m³",
     "density_aa_error_kg_m3": "its standard error, kg/m³",
+    "npt_phase": "what the fluid became at the reference pressure: liquid (density within 20 % of "
+    "the atomistic one), boiled (less), dense (more), failed",
     "diffusion_m2_s": "diffusion coefficient of the CG fluid (NVT), m²/s",
     "diffusion_error_m2_s": "its standard error, m²/s",
     "energy_drift_per_ps": "drift of the energy (NVE), of the kinetic energy, per ps",
     "stable_ns": "simulated time at constant volume without a failure, ns",
     "ns_per_day": "speed at constant volume, ns/day",
     "cpu_use_percent": "CPU use of that run, per cent of one core",
+    "speed_measured": "alone: a run of its own with no other of the study beside it (--speed); "
+    "beside others: the NVT run, whatever ran beside it",
     "train_seconds": "time of the training stage, s",
     "compile_seconds": "time of the deployment stage, s",
     "state": "done, failed, or waiting",
@@ -45,6 +49,9 @@ COLUMNS: dict[str, str] = {
 }
 """Column -> what it means."""
 
-TEXT = ("point", "family", "model", "settings", "loss", "state", "failure")
+TEXT = (
+    *("point", "family", "model", "settings", "loss", "npt_phase", "speed_measured", "state"),
+    "failure",
+)
 NUMBERS = tuple(name for name in COLUMNS if name not in TEXT)
 """Columns that a search may have as its objective."""

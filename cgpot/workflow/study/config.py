@@ -97,6 +97,15 @@ class SearchConfig(StrictModel):
         return value
 
 
+class SpeedConfig(StrictModel):
+    """The timing of ``cgpot study --speed``."""
+
+    steps: int = Field(default=500, ge=20, description="NVT steps of each model, at least")
+    seconds: float = Field(
+        default=10.0, ge=0, description="more steps where these take less time than this"
+    )
+
+
 class StudyConfig(StrictModel):
     """Everything that `cgpot study` needs."""
 
@@ -122,6 +131,9 @@ class StudyConfig(StrictModel):
         "point is combined with every combination",
     )
     search: SearchConfig | None = None
+    speed: SpeedConfig | None = Field(
+        default=None, description="how --speed times the models; null: the defaults"
+    )
     threads: int = Field(default=1, ge=1, description="CPU threads of a stage")
     stage_minutes: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="a stage that takes longer is stopped and counts as failed"

@@ -14,9 +14,10 @@ import cgpot.report
 from cgpot import __version__
 from cgpot.core.files import write_text
 from cgpot.report.numbers import MISSING, plus_minus, scientific
-from cgpot.workflow.study.collect import Row
-from cgpot.workflow.study.columns import COLUMNS
+from cgpot.workflow.study.collect import Row, state_text
+from cgpot.workflow.study.columns import COLUMNS, TEXT
 from cgpot.workflow.study.plots import Plot, families
+from cgpot.workflow.study.speed import ALONE, BESIDE
 from cgpot.workflow.study.state import DONE, FAILED
 
 HERE = Path(__file__).parent
@@ -43,7 +44,7 @@ class Head:
     @property
     def number(self) -> bool:
         """Whether it holds numbers."""
-        return self.column not in ("point", "family", "loss", "state", "failure", "settings")
+        return self.column not in TEXT
 
     @property
     def meaning(self) -> str:
@@ -64,10 +65,12 @@ HEADS = (
     Head("first_peak_rel_error", "first peak", "%", "first_peak_rel_error_error"),
     Head("pressure_bar", "pressure", "bar", "pressure_error_bar"),
     Head("density_kg_m3", "density", "kg/m³", "density_error_kg_m3"),
+    Head("npt_phase", "NPT phase"),
     Head("diffusion_m2_s", "diffusion", "10⁻⁹ m²/s", "diffusion_error_m2_s"),
     Head("stable_ns", "stable", "ns", form="{:.3g}"),
     Head("ns_per_day", "speed", "ns/day", form="{:.3g}"),
     Head("cpu_use_percent", "CPU use", "%", form="{:.0f}"),
+    Head("speed_measured", "speed measured"),
     Head("train_seconds", "training", "s", form="{:.0f}"),
     Head("compile_seconds", "compilation", "s", form="{:.0f}"),
     Head("state", "state"),
@@ -83,6 +86,8 @@ SCALES = {
 
 def _text(head: Head, row: Row) -> str:
     value = row.get(head.column)
+    if head.column == "state":
+        return state_text(row)
     if value is None:
         return "–"
     if not isinstance(value, int | float):
@@ -132,6 +137,7 @@ def write_page(
         lines=[[_cell(head, row, colours) for head in heads] for row in rows],
         reference=_reference(rows),
         plots=pictures,
+        speeds=speeds_text(rows),
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
     return write_text(path, text)
@@ -139,7 +145,7 @@ def write_page(
 
 def _cell(head: Head, row: Row, colours: dict[str, str]) -> dict[str, Any]:
     value = row.get(head.column)
-    state = {DONE: "met", FAILED: "missed"}.get(str(row.get("state")), "open")
+    state = {DONE: "met", FAILED: "missed"}.get(state_text(row), "open")
     return {
         "head": head.column == "point",
         "badge": state if head.column == "state" else "",
@@ -150,9 +156,19 @@ def _cell(head: Head, row: Row, colours: dict[str, str]) -> dict[str, Any]:
     }
 
 
+def speeds_text(rows: Sequence[Row]) -> str:
+    """How the speeds were measured."""
+    ways = {row.get("speed_measured") for row in rows} - {None}
+    if ways == {ALONE}:
+        return "Speeds are of one model at a time, with nothing of the study beside it."
+    if ways == {ALONE, BESIDE}:
+        return "Speeds are of one model at a time where the table says so; else other work ran too."
+    return "Speeds were measured with other work on the machine."
+
+
 def counts_text(rows: Sequence[Row]) -> str:
-    """``24 points: 22 done, 1 failed, 1 waiting``."""
-    states = [str(row.get("state")) for row in rows]
+    """``24 points: 20 done, 2 done but boiled, 1 failed, 1 waiting``."""
+    states = [state_text(row).replace(",", " but") for row in rows]
     parts = [f"{states.count(name)} {name}" for name in dict.fromkeys(states)]
     return f"{len(rows)} points: {', '.join(parts)}" if rows else "no points"
 

@@ -228,7 +228,8 @@ def _distill(point: Point, around: Surroundings, settings: Path) -> list[str]:
         option, file = potential(around.point(point.teacher), refined=False)
         if option == "--model" and file.is_file():
             words += ["--deployed", str(file)]
-    return [*words, *_options(point.distill.options), "--quiet"]
+    # one that was killed keeps what it has; what was trained on other frames is replaced
+    return [*words, *_options(point.distill.options), "--restart", "--quiet"]
 
 
 def _refine(point: Point, around: Surroundings) -> list[str]:
