@@ -142,7 +142,8 @@ def distill(
         rounds: trainings after the first, each with new frames from MD with the student.
         match: for students of type uf3: steps that bring g(r) and pressure of the student's MD
             onto those of the teacher's (`cgpot.workflow.distill_match`); needs ``deployed``.
-        restart: replace a student that was trained with other settings.
+        restart: replace a student that was trained with other settings, and its runs; what
+            belongs to these settings is kept.
         quiet: no progress bars.
 
     Returns:
@@ -200,6 +201,7 @@ def distill(
             subsets["train"],
             {key: Path(deployed)},
             student=False,
+            replace=restart,
             quiet=quiet,
         )
         new = spread_evenly([frame for run in reference for frame in run.frames], frames)
@@ -220,6 +222,7 @@ def distill(
                 md,
                 subsets["train"],
                 deployed_student(place, where / f"deployed.{number}"),
+                replace=restart,
                 quiet=quiet,
             )
             new = spread_evenly([frame for run in met for frame in run.frames], frames)
@@ -229,7 +232,16 @@ def distill(
             from cgpot.workflow.distill_match import match_fluids
 
             outcome = match_fluids(
-                settings, place, outcome, where, md, subsets["train"], reference, match, quiet=quiet
+                settings,
+                place,
+                outcome,
+                where,
+                md,
+                subsets["train"],
+                reference,
+                match,
+                replace=restart,
+                quiet=quiet,
             )
     write_json(
         where / "distill.json",

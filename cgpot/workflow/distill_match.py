@@ -161,6 +161,7 @@ def match_fluids(
     reference: Sequence[Run],
     steps: int,
     *,
+    replace: bool = False,
     quiet: bool = False,
 ) -> Outcome:
     """Run, compare, change, and again; the best of all potentials goes into the folder.
@@ -174,6 +175,7 @@ def match_fluids(
         start: data set whose first frame is the start.
         reference: runs of the teacher, one for each density.
         steps: changes of the pair part.
+        replace: start runs anew that belong to another student.
         quiet: no progress bars.
 
     Raises:
@@ -204,6 +206,7 @@ def match_fluids(
             plan,
             start,
             deployed_student(training, folder / f"match.{number}"),
+            replace=replace,
             quiet=quiet,
         )
         fluids = [

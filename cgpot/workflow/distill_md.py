@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from cgpot.core.errors import ConfigError, InputError
 from cgpot.core.extxyz import read_frames
+from cgpot.core.files import read_json, write_json
 from cgpot.core.frame import CGFrame
 
+TABLES = "tables.json"
+"""Digests of the tables of a run."""
 EQUILIBRATION = 0.1
 """Part of an MD run that is left out."""
 
@@ -59,6 +64,7 @@ def md_runs(
     potential: dict[str, Path],
     *,
     student: bool = True,
+    replace: bool = False,
     quiet: bool = False,
 ) -> list[Run]:
     """MD with a deployed potential, one run for each density; finished runs are kept.
@@ -69,10 +75,15 @@ def md_runs(
         start: data set whose first frame is the start.
         potential: key ``model`` or ``pair_file`` of `MdConfig`, and the file.
         student: with the length of the student's runs.
+        replace: start a run anew whose folder holds one with another potential or settings.
         quiet: no progress bars.
+
+    Raises:
+        ConfigError: a folder holds a run with other settings.
+        InputError: a folder holds a run with other tables.
     """
     from cgpot.lammps.config import MdConfig
-    from cgpot.lammps.md import run_md
+    from cgpot.lammps.md import SETTINGS, run_md
 
     runs: list[Run] = []
     length = plan.student_length_ps if student and plan.student_length_ps else plan.length_ps
@@ -88,7 +99,13 @@ def md_runs(
             threads=plan.threads,
             **potential,  # type: ignore[arg-type]
         )
-        run_md("nvt", config, where, quiet=quiet)
+        _claim_tables(where, potential, replace=replace)
+        try:
+            run_md("nvt", config, where, quiet=quiet)
+        except ConfigError as err:
+            if not replace or err.file is None or Path(err.file).name != SETTINGS:
+                raise
+            run_md("nvt", config, where, fresh=True, quiet=quiet)
         every = list(read_frames(where / "traj.extxyz.xz"))
         with open(where / "thermo.csv", encoding="utf-8", newline="") as stream:
             pressure = [float(row["pressure_virial_bar"]) for row in csv.DictReader(stream)]
@@ -99,6 +116,33 @@ def md_runs(
             )
         )
     return runs
+
+
+def _claim_tables(where: Path, potential: dict[str, Path], *, replace: bool) -> None:
+    """Record the tables of a run, which the include file only names; remove a run of others.
+
+    Raises:
+        InputError: the run may not be replaced.
+    """
+    if "pair_file" not in potential:
+        return
+    sidecar = potential["pair_file"].with_name(
+        potential["pair_file"].name.replace(".pair.lmp", ".cgpot.json")
+    )
+    if not sidecar.is_file():
+        return
+    tables = read_json(sidecar).get("sha256")
+    record = where / TABLES
+    if record.is_file() and read_json(record) != tables:
+        if not replace:
+            raise InputError(
+                "the folder holds a run with another potential; give another folder, or "
+                "--restart to replace it",
+                file=where,
+            )
+        shutil.rmtree(where)
+    where.mkdir(parents=True, exist_ok=True)
+    write_json(record, tables)
 
 
 def deployed_student(training: Path, target: Path) -> dict[str, Path]:

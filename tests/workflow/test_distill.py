@@ -229,6 +229,64 @@ def test_the_fluid_of_the_student_is_brought_onto_that_of_the_teacher(
     assert (tmp_path / "out" / "uf3.json").read_bytes() == final
 
 
+def test_a_match_that_was_killed_goes_on(
+    tmp_path: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that has run is run again; with restart, a student of other settings replaces it."""
+    from cgpot.deploy.run import deploy
+    from cgpot.workflow import distill_md
+
+    deploy(teacher, tmp_path / "deployed", quiet=True)
+    call = {
+        "teachers": [teacher],
+        "dataset": dataset(tmp_path / "data"),
+        "deployed": tmp_path / "deployed" / "model.pair.lmp",
+        "md": MdPlan((), 120.0, length_ps=2.5, every_ps=0.1),
+        "match": 1,
+        "restart": True,
+        "quiet": True,
+    }
+    real = distill_md.md_runs
+
+    def killed(folder: Path, *rest: object, **options: object) -> object:
+        if folder.name == "md_match.1":
+            raise KeyboardInterrupt
+        return real(folder, *rest, **options)  # type: ignore[arg-type]
+
+    student = settings(tmp_path, three_body_cutoff=None)
+    monkeypatch.setattr(distill_md, "md_runs", killed)
+    with pytest.raises(KeyboardInterrupt):
+        distill(student, tmp_path / "out", **call)  # type: ignore[arg-type]
+    monkeypatch.setattr(distill_md, "md_runs", real)
+    folder = tmp_path / "out" / "distillation"
+    kept = [
+        *(folder / f"{name}.extxyz.xz" for name in ("train", "teacher_md")),
+        *(folder / f"{name}/start/run.0.log" for name in ("md_teacher", "md_match.0")),
+    ]
+    before = [path.stat().st_mtime_ns for path in kept]
+    outcome = distill(student, tmp_path / "out", **call)  # type: ignore[arg-type]
+    assert len(outcome.result["matching"]["history"]) == 2
+    assert [path.stat().st_mtime_ns for path in kept] == before
+    assert not list(folder.glob("md_match.*/start/run.1.log"))
+    other = settings(tmp_path, three_body_cutoff=None, smooth=1e-5)
+    with pytest.raises(InputError, match="other inputs"):
+        distill(other, tmp_path / "out", **{**call, "restart": False})  # type: ignore[arg-type]
+    again = distill(other, tmp_path / "out", **call)  # type: ignore[arg-type]
+    assert not again.skipped
+    assert [path.stat().st_mtime_ns for path in kept[:3]] == before[:3]
+    assert kept[3].stat().st_mtime_ns > before[3]
+    runs = folder / "md_match.0"
+    (runs / "start" / "tables.json").write_text("{}")
+    with pytest.raises(InputError, match="a run with another potential"):
+        distill_md.md_runs(
+            runs,
+            MdPlan((), 120.0, length_ps=2.5, every_ps=0.1),
+            tmp_path / "data" / "train.extxyz.xz",
+            {"pair_file": folder / "match.0" / "model.pair.lmp"},
+            quiet=True,
+        )
+
+
 def test_what_is_refused(tmp_path: Path, teacher: Path) -> None:
     data = dataset(tmp_path / "data")
     other = dataset(tmp_path / "other", "B")
