@@ -24,6 +24,11 @@ def register(app: typer.Typer) -> None:
         temperature: float | None = typer.Option(
             None, "--temperature", min=0, help="K; of a model with system.temperature_input."
         ),
+        plain: bool = typer.Option(
+            False,
+            "--plain",
+            help="The network as it is: no tabulated radial functions and kernels.",
+        ),
         quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress bar."),
     ) -> None:
         """Package, compile for a device, verify against the checkpoint, and describe."""
@@ -39,10 +44,18 @@ def register(app: typer.Typer) -> None:
                 raise ConfigError(
                     "an ensemble is deployed at the temperature of its members", key="temperature"
                 )
-            done = deploy_ensemble(training, output, device=device, name=name, quiet=quiet)
+            done = deploy_ensemble(
+                training, output, device=device, name=name, fast=not plain, quiet=quiet
+            )
         else:
             done = deploy(
-                training, output, device=device, name=name, temperature=temperature, quiet=quiet
+                training,
+                output,
+                device=device,
+                name=name,
+                temperature=temperature,
+                fast=not plain,
+                quiet=quiet,
             )
         console = Console()
         if done.skipped:
@@ -55,6 +68,11 @@ def register(app: typer.Typer) -> None:
         for key in ("package", "compiled"):
             table.add_row(key, *[f"{checks[key][q]:.1e}" for q in ("energy", "forces", "virial")])
         console.print(table)
+        if tables := checks.get("tables"):
+            console.print(
+                f"radial functions of {tables['layers']} layers tabulated: largest error "
+                f"{tables['value_error']:.1e}, of their slopes {tables['slope_error']:.1e}"
+            )
         models = done.content["members"] if several else [f"{name}.nequip.pt2"]
         console.print(
             f"{checks['frames']} frames, tolerance {checks['tolerance']:.0e} (relative); "

@@ -60,7 +60,7 @@ def register(app: typer.Typer) -> None:
     @plugin.command()
     def check() -> None:
         """Start LAMMPS with the plugin and make a `pair_style cgpot`."""
-        from cgpot.plugin.location import check_loads
+        from cgpot.core.native import check_loads
 
         library = _built()
         version = check_loads(library)
@@ -69,7 +69,7 @@ def register(app: typer.Typer) -> None:
 
 def _built() -> Path:
     from cgpot.core.errors import InputError
-    from cgpot.plugin.location import built_plugin
+    from cgpot.core.native import built_plugin
 
     library = built_plugin()
     if library is None:

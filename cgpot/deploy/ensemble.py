@@ -26,6 +26,7 @@ def deploy_ensemble(
     *,
     device: str = "cpu",
     name: str = "model",
+    fast: bool = True,
     quiet: bool = False,
 ) -> Deployment:
     """Make the files of `cgpot.deploy.run.deploy` for each member, and `<name>.ensemble.json`.
@@ -48,7 +49,14 @@ def deploy_ensemble(
         )
     folder = Path(output).resolve()
     done = [
-        deploy(source.parent / member, folder, device=device, name=f"{name}.{index}", quiet=quiet)
+        deploy(
+            source.parent / member,
+            folder,
+            device=device,
+            name=f"{name}.{index}",
+            fast=fast,
+            quiet=quiet,
+        )
         for index, member in enumerate(record["members"])
     ]
     models = [folder / f"{name}.{index}.nequip.pt2" for index in range(len(done))]

@@ -70,8 +70,16 @@ def build_package(checkpoint: str | Path, example: str | Path, output: str | Pat
     return Path(output)
 
 
-def compile_package(package: str | Path, output: str | Path, device: str) -> Path:
+def compile_package(
+    package: str | Path, output: str | Path, device: str, *, fast: bool = True
+) -> Path:
     """Write `model.nequip.pt2` for a device (see `cgpot.deploy.target`).
+
+    Args:
+        package: `model.nequip.zip`.
+        output: file to write.
+        device: ``cpu`` or ``cuda``.
+        fast: tabulated radial functions and fused kernels, where there are any.
 
     Raises:
         ToolError: no such device, or the compilation failed (end of its output given).
@@ -84,9 +92,8 @@ def compile_package(package: str | Path, output: str | Path, device: str) -> Pat
             "runs the model (the archive .nequip.zip is made for that)"
         )
     with atomic_path(output) as temporary:
-        _run(
-            ["-m", "cgpot.deploy.target", str(package), str(temporary), "--device", device],
-        )
+        words = ["-m", "cgpot.deploy.target", str(package), str(temporary), "--device", device]
+        _run(words if fast else [*words, "--plain"])
     return Path(output)
 
 

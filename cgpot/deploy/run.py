@@ -45,6 +45,7 @@ def deploy(
     device: str = "cpu",
     name: str = "model",
     temperature: float | None = None,
+    fast: bool = True,
     quiet: bool = False,
 ) -> Deployment:
     """Make `<name>.nequip.zip`, `<name>.nequip.pt2` and `<name>.cgpot.json`.
@@ -56,6 +57,8 @@ def deploy(
         name: stem of the files.
         temperature: K; of a model whose energy depends on it, the constant that is stored in
             the files; for other models it must be that of the training.
+        fast: tabulated radial functions and fused kernels, where the model and the device have
+            them; False compiles the network as it is.
         quiet: no progress bar.
 
     Raises:
@@ -82,7 +85,7 @@ def deploy(
     digest = sha256_file(checkpoint)
     thermal = bool(result.get("temperature_input"))
     check_checkpoint(checkpoint)
-    if _current(sidecar, digest, device, temperature if thermal else None):
+    if _current(sidecar, digest, device, fast, temperature if thermal else None):
         return Deployment(sidecar, read_json(sidecar), skipped=True)
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (manifest_path(sidecar), sidecar):
@@ -96,19 +99,20 @@ def deploy(
             model = _at_temperature(checkpoint, Path(scratch) / "model.ckpt", temperature)
         build_package(model, example, package)
         advance(1)
-        compile_package(package, compiled, device)
+        compile_package(package, compiled, device, fast=fast)
         advance(1)
         record = verify(model, package, compiled, example, device)
         advance(1)
     result = {**result, "temperature": temperature}
     content = _sidecar(result, digest, package, compiled, device, record)
+    content["fast"] = fast
     write_json(sidecar, content)
     write_manifest(
         sidecar,
         stage=STAGE,
         inputs={"model": checkpoint, "result": source / "result.json", "example": example},
         outputs=[package, compiled],
-        config={"device": device, "name": name},
+        config={"device": device, "name": name, "fast": fast},
     )
     return Deployment(sidecar, content)
 
@@ -180,8 +184,12 @@ def _versions() -> dict[str, str]:
     return package_versions(("torch", "nequip"))
 
 
-def _current(sidecar: Path, checkpoint: str, device: str, temperature: float | None = None) -> bool:
+def _current(
+    sidecar: Path, checkpoint: str, device: str, fast: bool, temperature: float | None = None
+) -> bool:
     """Whether the files were made from this checkpoint, for this device and these versions."""
+    from cgpot.deploy.target import INPUTS
+
     if not sidecar.is_file() or not manifest_path(sidecar).is_file():
         return False
     try:
@@ -193,6 +201,8 @@ def _current(sidecar: Path, checkpoint: str, device: str, temperature: float | N
     return bool(
         content["sha256"].get("model.ckpt") == checkpoint
         and content["device"] == device
+        and content.get("fast") == fast
+        and content["inputs"] == list(INPUTS)
         and temperature in (None, content["temperature"])
         and content["torch_version"] == versions["torch"].split("+")[0]
         and content["nequip_version"] == versions["nequip"]

@@ -17,6 +17,8 @@ field          shape       dtype     meaning
 `edge_index`   (2, E)      int64     row 0 the centre i, row 1 the neighbour j (both < N)
 `atom_types`   (N,)        int64     index into the model's `type_names`
 `edge_vectors` (E, 3)      float64   r_j + image - r_i in the length unit of the model
+`num_local_ghost_atoms` (1, 2) int64  first: how many of the beads (the first ones) are owned:
+                                     their energies make up E; second: the others
 =============  ==========  ========  =====================================================
 
 Outputs, in this order:
@@ -24,7 +26,7 @@ Outputs, in this order:
 ================  ========  ============================================================
 field             shape     meaning
 ================  ========  ============================================================
-`atomic_energy`   (N, 1)    energy of each bead; their sum is the total energy
+`atomic_energy`   (N, 1)    energy of each bead, 0 for those not owned; their sum is E
 `edge_forces`     (E, 3)    g_e = dE/d(edge vector e): a gradient, no sign is changed
 ================  ========  ============================================================
 
@@ -40,7 +42,9 @@ and with edges longer than the cutoff. A model that uses `pos` or `cell` other t
 
 The archive's metadata hold NequIP's own keys (`type_names`, `r_max`, `model_dtype`,
 `per_edge_type_cutoff` where there is one), `nequip_aoti_inputs`, `nequip_aoti_outputs`, and
-`torch_version` (without a local part such as `+cpu`) and `threads`.
+`torch_version` (without a local part such as `+cpu`), `threads`, `cgpot_layers` and
+`cgpot_exchange_width` (:class:`cgpot.deploy.ranks.Reach`) and `cgpot_tables` (JSON: what
+:func:`cgpot.deploy.acceleration.accelerate` did, null for nothing).
 
 Threads: the number of CPU threads is fixed in the generated code. One thread is the default and
 the fastest for liquids of some hundred beads (with code for a number chosen at run time the
@@ -50,24 +54,35 @@ scatter operations become atomic: 2.1 times slower on one thread, 64 beads, 1,16
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from nequip.data import AtomicDataDict
+from nequip.data import AtomicDataDict, register_fields
 from nequip.nn.utils import with_edge_vectors_
+
+from cgpot.core.native import built_operators
+from cgpot.deploy.acceleration import accelerate
+from cgpot.deploy.operators import load as load_operators
+from cgpot.deploy.ranks import exchange_features, only_owned
 
 INPUTS: Final[list[str]] = [
     AtomicDataDict.POSITIONS_KEY,
     AtomicDataDict.EDGE_INDEX_KEY,
     AtomicDataDict.ATOM_TYPE_KEY,
     AtomicDataDict.EDGE_VECTORS_KEY,
+    AtomicDataDict.NUM_LOCAL_GHOST_NODES_KEY,
 ]
 OUTPUTS: Final[list[str]] = [
     AtomicDataDict.PER_ATOM_ENERGY_KEY,
     AtomicDataDict.EDGE_FORCE_KEY,
 ]
+TABLES_KEY: Final = "cgpot_tables"
+"""Of the archive's strings: what :func:`cgpot.deploy.acceleration.accelerate` says, as JSON."""
 _SEED: Final = 1
+# known to NequIP as an integer input; that it belongs to the graph must be said for tracing
+register_fields(graph_fields=[AtomicDataDict.NUM_LOCAL_GHOST_NODES_KEY])
 
 
 def edge_vector_data(data: dict[str, Any]) -> dict[str, Any]:
@@ -82,6 +97,8 @@ def edge_vector_data(data: dict[str, Any]) -> dict[str, Any]:
         if key not in (AtomicDataDict.BATCH_KEY, AtomicDataDict.NUM_NODES_KEY)
     }
     single = with_edge_vectors_(single, with_lengths=False)
+    nodes = len(single[AtomicDataDict.ATOM_TYPE_KEY])
+    single[AtomicDataDict.NUM_LOCAL_GHOST_NODES_KEY] = torch.tensor([[nodes, 0]])
     return {key: single[key].detach().clone() for key in INPUTS}
 
 
@@ -93,6 +110,7 @@ def compile_model(
     device: str = "cpu",
     threads: int = 1,
     metadata: dict[str, str] | None = None,
+    fast: bool = False,
 ) -> Path:
     """Compile a model that is in memory for the target; returns the path written.
 
@@ -103,6 +121,8 @@ def compile_model(
         device: `cpu` or `cuda`.
         threads: CPU threads that the generated code uses.
         metadata: further strings for the archive.
+        fast: tabulate radial functions and use fused kernels where there are any for the model
+            (CPU; :func:`cgpot.deploy.acceleration.accelerate`, which changes the model).
 
     Raises:
         AssertionError: from NequIP, when compiled and eager model differ beyond their precision.
@@ -115,7 +135,11 @@ def compile_model(
         serialize_aoti_keys,
     )
 
-    strings: dict[str, str] = {}
+    load_operators(built_operators())
+    tables = accelerate(model) if fast and device == "cpu" else None
+    only_owned(model)
+    reach = exchange_features(model)
+    strings = reach.metadata() | {TABLES_KEY: json.dumps(tables)}
     for key, value in {**getattr(model, "metadata", {}), **(metadata or {})}.items():
         strings[key] = str(int(value)) if isinstance(value, bool) else str(value)
     strings[NEQUIP_AOTI_INPUTS_KEY] = serialize_aoti_keys(INPUTS)
@@ -149,6 +173,7 @@ def compile_file(
     threads: int = 1,
     modifiers: tuple[str, ...] = (),
     tf32: bool = False,
+    fast: bool = True,
 ) -> Path:
     """Compile a package (`.nequip.zip`) or checkpoint for the target; returns the path written.
 
@@ -172,7 +197,9 @@ def compile_file(
         )
         model = modify(model, [{"modifier": name} for name in modifiers])
         state = get_latest_global_state(only_metadata_related=True)
-        return compile_model(model, data, output, device=device, threads=threads, metadata=state)
+        return compile_model(
+            model, data, output, device=device, threads=threads, metadata=state, fast=fast
+        )
     finally:
         set_workflow_state(None)
 
@@ -187,6 +214,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the compiled code")
     parser.add_argument("--modifiers", nargs="*", default=[])
     parser.add_argument("--tf32", action="store_true")
+    parser.add_argument("--plain", action="store_true", help="no tables and fused kernels")
     options = parser.parse_args(arguments)
     compile_file(
         options.source,
@@ -195,6 +223,7 @@ def main(arguments: list[str] | None = None) -> None:
         threads=options.threads,
         modifiers=tuple(options.modifiers),
         tf32=options.tf32,
+        fast=not options.plain,
     )
 
 

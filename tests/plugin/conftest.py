@@ -46,7 +46,14 @@ def plugin() -> Path:
 def model(name: str) -> Path:
     parts = [importlib.metadata.version(p) for p in ("torch", "nequip")]
     parts += [
-        f.read_text() for f in (HERE / "plugin_models.py", REPOSITORY / "cgpot/deploy/target.py")
+        f.read_text()
+        for f in (
+            HERE / "plugin_models.py",
+            *(
+                REPOSITORY / "cgpot/deploy" / f"{name}.py"
+                for name in ("target", "acceleration", "operators", "ranks")
+            ),
+        )
     ]
     folder = CACHE / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
     with locked(CACHE / f"{name}.lock"):
@@ -84,6 +91,12 @@ def network(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session")
 def float64_model() -> Path:
     return model("float64")
+
+
+@pytest.fixture(scope="session")
+def fast_model(plugin: Path) -> Path:
+    """Double precision, with tabulated radial functions and fused kernels."""
+    return model("fast64")
 
 
 Start = Callable[..., Any]

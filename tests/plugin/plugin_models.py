@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Small configurations, the models that the plugin's tests run, and their references.
 
-`python plugin_models.py NAME FOLDER` (lj, lj-strong, lj-weak, float64 or float32) writes
+`python plugin_models.py NAME FOLDER` (lj, lj-strong, lj-weak, float64, float32, or fast64 and fast32
+with tabulated radial functions and fused kernels) writes
 `NAME.nequip.pt2`, `NAME.cgpot.json` and, for the networks, `NAME.npz`: energies, forces and virials
 from the eager NequIP model, which goes the way of positions and cell instead of edge vectors.
 """
@@ -104,10 +105,11 @@ def make_lj(folder: Path, name: str = "lj") -> None:
             edge_index: torch.Tensor,
             atom_types: torch.Tensor,
             edge_vectors: torch.Tensor,
+            owned: torch.Tensor,
         ) -> tuple[torch.Tensor, torch.Tensor]:
             pair = atom_types[edge_index[0]] * 2 + atom_types[edge_index[1]]
             r = edge_vectors.norm(dim=1)
-            inside = (r < cutoff).to(r.dtype)
+            inside = (r < cutoff).to(r.dtype) * (edge_index[0] < owned[0, 0]).to(r.dtype)
             s6 = (self.sigma[pair] / r) ** 6
             energy = 2.0 * self.epsilon[pair] * (s6 * s6 - s6) * inside
             slope = 2.0 * self.epsilon[pair] * (6.0 * s6 - 12.0 * s6 * s6) / r * inside
@@ -121,18 +123,19 @@ def make_lj(folder: Path, name: str = "lj") -> None:
         torch.randint(0, 5, (2, 7)),
         torch.randint(0, 2, (5,)),
         torch.rand(7, 3, dtype=torch.float64) + 3.0,
+        torch.tensor([[5, 0]]),
     )
     exported = torch.export.export(
         LennardJones(),
         example,
-        dynamic_shapes=({0: nodes}, {1: edges}, {0: nodes}, {0: edges}),
+        dynamic_shapes=({0: nodes}, {1: edges}, {0: nodes}, {0: edges}, {}),
     )
     metadata = {
         "type_names": " ".join(NAMES),
         "num_types": "2",
         "r_max": str(cutoff),
         "model_dtype": "float64",
-        "nequip_aoti_inputs": "pos edge_index atom_types edge_vectors",
+        "nequip_aoti_inputs": "pos edge_index atom_types edge_vectors num_local_ghost_atoms",
         "nequip_aoti_outputs": "atomic_energy edge_forces",
         "torch_version": torch.__version__.split("+")[0],
     }
@@ -144,7 +147,7 @@ def make_lj(folder: Path, name: str = "lj") -> None:
     write_sidecar(folder / f"{name}.cgpot.json", cutoff=cutoff)
 
 
-def make_network(folder: Path, dtype: str) -> None:
+def make_network(folder: Path, name: str) -> None:
     """A small NequIP with random weights: the compiled model and eager references."""
     import torch
     from nequip.data import compute_neighborlist_
@@ -154,6 +157,7 @@ def make_network(folder: Path, dtype: str) -> None:
     from cgpot.deploy.target import compile_model
 
     set_global_state()
+    dtype = "float" + name[-2:]
     model = NequIPGNNModel(
         seed=7,
         model_dtype=dtype,
@@ -179,16 +183,20 @@ def make_network(folder: Path, dtype: str) -> None:
         }
         return compute_neighborlist_(data, NET_CUTOFF)
 
-    compile_model(
-        model, frame(CONFIGURATIONS["triclinic"]), folder / f"{dtype}.nequip.pt2", device="cpu"
-    )
-    write_sidecar(folder / f"{dtype}.cgpot.json", cutoff=NET_CUTOFF, dtype=dtype)
     references = {}
-    for name, configuration in CONFIGURATIONS.items():
+    for title, configuration in CONFIGURATIONS.items():
         out = model(frame(configuration))
         for key in ("total_energy", "forces", "virial", "atomic_energy"):
-            references[f"{name}/{key}"] = out[key].detach().double().numpy()
-    np.savez(folder / f"{dtype}.npz", **references)
+            references[f"{title}/{key}"] = out[key].detach().double().numpy()
+    np.savez(folder / f"{name}.npz", **references)
+    compile_model(
+        model,
+        frame(CONFIGURATIONS["triclinic"]),
+        folder / f"{name}.nequip.pt2",
+        device="cpu",
+        fast=name.startswith("fast"),
+    )
+    write_sidecar(folder / f"{name}.cgpot.json", cutoff=NET_CUTOFF, dtype=dtype)
 
 
 if __name__ == "__main__":

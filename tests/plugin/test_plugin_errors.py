@@ -381,29 +381,6 @@ def test_special_bonds(lammps: Any, copy: Path, tmp_path: Path, bonded: bool) ->
     )
 
 
-def test_two_ranks(plugin: Path, tmp_path: Path) -> None:
-    from cgpot.plugin.build import find_tool
-    from cgpot.plugin.location import lammps_environment, lammps_program
-
-    (tmp_path / "in.deck").write_text(
-        "units metal\nregion b block 0 9 0 9 0 9\ncreate_box 1 b\npair_style cgpot\n"
-    )
-    mpiexec = find_tool("mpiexec")
-    assert mpiexec is not None
-    result = subprocess.run(
-        [mpiexec, "-n", "2", str(lammps_program()), "-in", "in.deck", "-log", "none"],
-        cwd=tmp_path,
-        env=lammps_environment(str(plugin.parent)),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert result.returncode != 0
-    assert "pair_style cgpot runs on one MPI rank, found 2" in result.stdout + result.stderr
-    assert "OMP_NUM_THREADS" in result.stdout + result.stderr
-
-
 def test_stock_program_and_module_find_the_plugin(plugin: Path, lj_model: Path) -> None:
     """The `lmp` wrapper and `from lammps import lammps`, without any variable set."""
     import sys

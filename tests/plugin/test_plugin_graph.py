@@ -15,8 +15,8 @@ from plugin_models import CONFIGURATIONS, Configuration
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from cgpot.core.native import SOURCE
     from cgpot.plugin.build import find_compiler
-    from cgpot.plugin.location import SOURCE
 
     compiler = find_compiler()
     assert compiler is not None

@@ -29,35 +29,47 @@ GraphBuilder::GraphBuilder(double cutoff, double length_scale) :
 
 std::size_t GraphBuilder::bytes() const
 {
-  return graph_.bytes() + capacity_bytes(node_of_) + capacity_bytes(neighbors_);
+  return graph_.bytes() + capacity_bytes(node_of_) + capacity_bytes(depth_) +
+      capacity_bytes(neighbors_);
 }
 
-const Graph &GraphBuilder::build(const double *const *x, const int *type, int nall,
-                                 const int *owner, const std::vector<int> &type_map,
-                                 const NeighborView &list)
+int GraphBuilder::add_node(int atom, const int *type, const std::vector<int> &type_map, int depth)
+{
+  const int t = type_map[static_cast<std::size_t>(type[atom])];
+  if (t < 0) return -1;
+  const auto node = static_cast<int>(graph_.atoms.size());
+  node_of_[static_cast<std::size_t>(atom)] = node;
+  graph_.atoms.push_back(atom);
+  graph_.types.push_back(t);
+  depth_.push_back(depth);
+  return node;
+}
+
+const Graph &GraphBuilder::build(const double *const *x, const int *type, int nlocal, int nall,
+                                 const std::vector<int> &type_map, const NeighborView &list,
+                                 Ghosts ghosts, const int *owner, int reach)
 {
   Graph &g = graph_;
   g.atoms.clear();
   g.types.clear();
   g.index.clear();
   g.vectors.clear();
+  depth_.clear();
   neighbors_.clear();
   node_of_.assign(static_cast<std::size_t>(nall), -1);
 
-  for (int ii = 0; ii < list.inum; ++ii) {
-    const int i = list.ilist[ii];
-    const int t = type_map[static_cast<std::size_t>(type[i])];
-    if (t < 0) continue;
-    node_of_[static_cast<std::size_t>(i)] = static_cast<int>(g.atoms.size());
-    g.atoms.push_back(i);
-    g.types.push_back(t);
-  }
-  g.nodes = static_cast<int>(g.atoms.size());
+  for (int ii = 0; ii < list.inum; ++ii) add_node(list.ilist[ii], type, type_map, 0);
+  g.owned = static_cast<int>(g.atoms.size());
+  if (ghosts == Ghosts::exchange)    // all: a ghost may hand on to other ghosts what it receives
+    for (int i = nlocal; i < nall; ++i) add_node(i, type, type_map, 1);
 
   const double cutsq = cutoff_ * cutoff_;
   double shortest = std::numeric_limits<double>::max();
   g.shortest_edge = 0;
-  for (int n = 0; n < g.nodes; ++n) {
+  // nodes of a halo come in the order of their depth, and grow while the loop runs
+  for (int n = 0; n < static_cast<int>(g.atoms.size()); ++n) {
+    const int depth = depth_[static_cast<std::size_t>(n)];
+    if (ghosts == Ghosts::halo ? depth >= reach : n >= g.owned) break;
     const int i = g.atoms[static_cast<std::size_t>(n)];
     const double xi = x[i][0], yi = x[i][1], zi = x[i][2];
     const int *neighbors = list.firstneigh[i];
@@ -68,7 +80,9 @@ const Graph &GraphBuilder::build(const double *const *x, const int *type, int na
       const double dz = (x[j][2] - zi) * scale_;
       const double rsq = dx * dx + dy * dy + dz * dz;
       if (rsq >= cutsq) continue;
-      const int node = node_of_[static_cast<std::size_t>(owner[j])];
+      const int atom = ghosts == Ghosts::image ? owner[j] : j;
+      int node = node_of_[static_cast<std::size_t>(atom)];
+      if (node < 0 && ghosts == Ghosts::halo) node = add_node(atom, type, type_map, depth + 1);
       if (node < 0) continue;
       if (rsq < shortest) {
         shortest = rsq;
@@ -81,12 +95,14 @@ const Graph &GraphBuilder::build(const double *const *x, const int *type, int na
       g.vectors.push_back(dz);
     }
   }
+  g.nodes = static_cast<int>(g.atoms.size());
   g.edges = neighbors_.size();
   g.shortest = g.edges ? std::sqrt(shortest) : 0.0;
 
-  if (g.nodes > 0 && (g.nodes < 2 || g.edges < 2)) {
+  const bool needed = g.nodes > 0 || ghosts == Ghosts::exchange;
+  if (needed && (g.nodes < 2 || g.edges < 2)) {
     for (int k = 0; k < 2; ++k) {
-      g.types.push_back(g.types[0]);
+      g.types.push_back(g.nodes > 0 ? g.types[0] : 0);
       g.index.push_back(g.nodes + k);
       neighbors_.push_back(g.nodes + 1 - k);
       g.vectors.push_back(k == 0 ? 2.0 * cutoff_ : -2.0 * cutoff_);

@@ -17,11 +17,20 @@ struct NeighborView {
   const int *ilist = nullptr;           // (inum) index of the centre, an owned atom
   const int *numneigh = nullptr;        // (owned atoms) number of neighbours
   const int *const *firstneigh = nullptr;    // (owned atoms) neighbour indices
+                                        // halo: both for ghosts too
   int mask = ~0;                        // bits of a neighbour entry that hold the index
+};
+
+// What stands for a bead beyond the owned ones.
+enum class Ghosts {
+  image,       // the owned atom with the same ID: one rank
+  exchange,    // a node of its own without edges; the model fetches its features
+  halo,        // a node of its own with the edges that owned energies depend on
 };
 
 struct Graph {
   int nodes = 0;             // beads, without padding
+  int owned = 0;             // of them owned: the first ones
   std::size_t edges = 0;     // edges, without padding
   int padded_nodes = 0;      // length of `types`
   std::size_t padded_edges = 0;
@@ -43,21 +52,29 @@ class GraphBuilder {
   // cutoff: in the model's length unit; length_scale: model's unit per unit of `x`.
   GraphBuilder(double cutoff, double length_scale);
 
-  // x: (nall, 3) positions; type: (nall) atom types from 1; owner: (nall) owned atom that an atom
-  // is an image of; type_map: model type of each atom type (index 0 unused), -1 for none: such
-  // atoms take no part. A graph with fewer than two nodes or edges (but at least one node) is
-  // padded with two beads further apart than the cutoff: compiled models take no smaller sizes.
-  const Graph &build(const double *const *x, const int *type, int nall, const int *owner,
-                     const std::vector<int> &type_map, const NeighborView &list);
+  // x: (nall, 3) positions; type: (nall) atom types from 1; nlocal: owned atoms, the first ones;
+  // type_map: model type of each atom type (index 0 unused), -1 for none: such atoms take no part.
+  // owner: (nall) owned atom that an atom is an image of, for Ghosts::image; reach: for
+  // Ghosts::halo the number of steps over which a model passes messages (edges of nodes that are
+  // fewer steps away from owned ones are in the graph). A graph with fewer than two nodes or edges
+  // is padded with two beads further apart than the cutoff: compiled models take no smaller sizes.
+  // Without nodes this is done for Ghosts::exchange alone, whose ranks run the model together.
+  const Graph &build(const double *const *x, const int *type, int nlocal, int nall,
+                     const std::vector<int> &type_map, const NeighborView &list, Ghosts ghosts,
+                     const int *owner = nullptr, int reach = 1);
 
   const Graph &graph() const { return graph_; }
+  const std::vector<int> &node_of() const { return node_of_; }
   std::size_t bytes() const;
 
  private:
+  int add_node(int atom, const int *type, const std::vector<int> &type_map, int depth);
+
   double cutoff_;
   double scale_;
   Graph graph_;
-  std::vector<int> node_of_;               // (nall) node of an owned atom, -1 for none
+  std::vector<int> node_of_;               // (nall) node of an atom, -1 for none
+  std::vector<int> depth_;                 // (nodes) steps from the owned nodes
   std::vector<std::int64_t> neighbors_;    // second row of `index` while it grows
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "member.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -12,7 +13,7 @@ namespace cgpot {
 
 namespace {
 
-constexpr const char *model_inputs = "pos edge_index atom_types edge_vectors";
+constexpr const char *model_inputs = "pos edge_index atom_types edge_vectors num_local_ghost_atoms";
 constexpr const char *model_outputs = "atomic_energy edge_forces";
 
 // The rank of this process among those on its machine, as launchers tell it; 0 without one.
@@ -50,7 +51,7 @@ void check_hash(const std::string &path, const Sidecar &sidecar)
                              "...: the two files do not belong together");
 }
 
-void check_archive(const std::string &path, const Sidecar &sidecar)
+std::map<std::string, std::string> check_archive(const std::string &path, const Sidecar &sidecar)
 {
   auto strings = Model::metadata(path);
   if (strings.count("torch_version")) check_torch(strings["torch_version"]);
@@ -77,6 +78,7 @@ void check_archive(const std::string &path, const Sidecar &sidecar)
       throw std::runtime_error("compiled for a processor with " + missing + ", which this one "
                                "does not have: compile it here with `cgpot deploy`");
   }
+  return strings;
 }
 
 }    // namespace
@@ -114,7 +116,9 @@ Member open_member(const std::string &path)
     member.sidecar = read_sidecar(path);
     check_torch(member.sidecar.torch_version);
     check_hash(path, member.sidecar);
-    check_archive(path, member.sidecar);
+    auto strings = check_archive(path, member.sidecar);
+    member.reach = std::max(1, std::atoi(strings["cgpot_layers"].c_str()));
+    member.exchange_width = std::max(0, std::atoi(strings["cgpot_exchange_width"].c_str()));
     int device_index = -1;
     member.device_text = "cpu, " + std::to_string(thread_count()) + " thread(s)";
     if (member.sidecar.device == "cuda") {

@@ -24,6 +24,8 @@ struct Member {
   Sidecar sidecar;
   std::unique_ptr<Model> model;
   std::string device_text;    // "cpu, 1 thread(s)" or "cuda:0"
+  int reach = 1;              // steps over which the model passes messages
+  int exchange_width = 0;     // widest row of features that it exchanges; 0: it has none
 };
 
 // Opens `path` and its sidecar. Throws std::runtime_error with what was found and what to do.

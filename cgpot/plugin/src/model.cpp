@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "model.h"
 
+#include "exchange.h"
 #include "graph.h"
 
 #include <sstream>
@@ -94,8 +95,21 @@ Model::Model(const std::string &path, const std::string &device, int device_inde
 
 Model::~Model() = default;
 
-Model::Result Model::evaluate(const Graph &graph)
+namespace {
+
+class Exchanging {
+ public:
+  explicit Exchanging(Exchanger *exchanger) { set_exchanger(exchanger); }
+  ~Exchanging() { set_exchanger(nullptr); }
+  Exchanging(const Exchanging &) = delete;
+  Exchanging &operator=(const Exchanging &) = delete;
+};
+
+}    // namespace
+
+Model::Result Model::evaluate(const Graph &graph, Exchanger *exchanger)
 {
+  const Exchanging scope(exchanger);
   return with_reason("torch cannot run the model", [&]() -> Result {
     const c10::InferenceMode inference;
     const c10::DeviceGuard guard(torch_->device);
@@ -106,11 +120,13 @@ Model::Result Model::evaluate(const Graph &graph)
     const auto wrap = [&](const void *data, at::IntArrayRef shape, const at::TensorOptions &o) {
       return at::from_blob(const_cast<void *>(data), shape, o).to(torch_->device);
     };
+    const std::int64_t owned[2] = {graph.owned, n - graph.owned};
     std::vector<at::Tensor> inputs{
         at::zeros({n, 3}, real.device(torch_->device)),
         wrap(graph.index.data(), {2, e}, integer),
         wrap(graph.types.data(), {n}, integer),
         wrap(graph.vectors.data(), {e, 3}, real),
+        wrap(owned, {1, 2}, integer),
     };
     std::vector<at::Tensor> outputs = torch_->loader->run(inputs);
     if (outputs.size() != 2 || outputs[0].numel() != n || outputs[1].numel() != 3 * e)

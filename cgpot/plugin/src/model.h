@@ -9,6 +9,7 @@
 
 namespace cgpot {
 
+class Exchanger;
 struct Graph;
 
 class Model {
@@ -41,7 +42,8 @@ class Model {
     const double *energies;
     const double *gradient;
   };
-  Result evaluate(const Graph &graph);
+  // While it runs, operators of the model reach other ranks through `exchanger`, if there is one.
+  Result evaluate(const Graph &graph, Exchanger *exchanger = nullptr);
 
  private:
   struct Torch;

@@ -40,6 +40,10 @@ Options parse_options(const std::vector<std::string> &words)
     const std::string keyword = words[at++];
     if (keyword == "spread") {
       out.spread = whole(keyword, next(keyword), 0);
+    } else if (keyword == "ghosts") {
+      out.ghosts = next(keyword);
+      if (out.ghosts != "auto" && out.ghosts != "exchange" && out.ghosts != "halo")
+        fail("keyword 'ghosts' takes auto, exchange or halo, found '" + out.ghosts + "'");
     } else if (keyword == "use") {
       const std::string &word = next(keyword);
       out.use = word == "mean" ? 0 : whole(keyword, word, 1);
@@ -62,7 +66,7 @@ Options parse_options(const std::vector<std::string> &words)
     } else if (names_model(keyword)) {
       fail("the model file is named by pair_coeff, found '" + keyword + "'");
     } else {
-      fail("unknown keyword '" + keyword + "'; expected spread, use, threshold or action");
+      fail("unknown keyword '" + keyword + "'; expected spread, use, threshold, action or ghosts");
     }
   }
   const bool acts = out.stop || out.warn || !out.dump.empty();

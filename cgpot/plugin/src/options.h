@@ -12,6 +12,7 @@ struct Options {
   int use = 0;               // forces from this member (from 1); 0: from the mean of all
   double threshold = 0.0;    // of the largest force spread of a bead, LAMMPS units; 0: none
   bool stop = false, warn = false;
+  std::string ghosts = "auto";    // auto, exchange or halo
   std::string dump;          // file that takes the configurations above the threshold
 
   bool ensemble() const { return spread > 0 || use > 0; }

@@ -5,6 +5,7 @@
 #include "graph.h"
 #include "member.h"
 #include "options.h"
+#include "ranks.h"
 #include "spread.h"
 
 #include "atom.h"
@@ -37,7 +38,8 @@ constexpr int summary_length = 5;
 PairCGPot::PairCGPot(LAMMPS *lmp) :
     Pair(lmp), options_(std::make_unique<cgpot::Options>()),
     tally_(std::make_unique<cgpot::Tally>()), member_tally_(std::make_unique<cgpot::Tally>()),
-    spread_(std::make_unique<cgpot::Spread>()), summary_(summary_length, 0.0)
+    spread_(std::make_unique<cgpot::Spread>()), ghosts_(cgpot::Ghosts::image),
+    summary_(summary_length, 0.0)
 {
   nextra = summary_length;
   summary_[summary_length - 1] = -1.0;
@@ -77,11 +79,6 @@ void PairCGPot::settings(int narg, char **arg)
   } catch (const std::exception &e) {
     error->all(FLERR, e.what());
   }
-  if (comm->nprocs > 1)
-    error->all(FLERR, "pair_style cgpot runs on one MPI rank, found " +
-                          std::to_string(comm->nprocs) +
-                          ": a model that passes messages between beads reaches beyond the ghost "
-                          "atoms of a subdomain; use threads (OMP_NUM_THREADS) or a GPU instead");
   if (std::strcmp(update->unit_style, "metal") != 0 && std::strcmp(update->unit_style, "real") != 0)
     error->all(FLERR, std::string("pair_style cgpot needs `units metal` or `units real`, found "
                                   "`units ") + update->unit_style + "`");
@@ -192,7 +189,73 @@ void PairCGPot::init_style()
   if (atom->tag_enable == 0)
     error->all(FLERR, "pair_style cgpot needs atom IDs: periodic images are found by them");
   check_masses();
-  neighbor->add_request(this, NeighConst::REQ_FULL);
+  choose_ghosts();
+  neighbor->add_request(this, ghosts_ == cgpot::Ghosts::halo && reach_ > 1
+                                  ? NeighConst::REQ_FULL | NeighConst::REQ_GHOST
+                                  : NeighConst::REQ_FULL);
+}
+
+// On one rank ghosts are images of owned atoms. On several, features of ghosts are exchanged, or a
+// halo is evaluated that is as deep as the model's layers.
+void PairCGPot::choose_ghosts()
+{
+  bool can_exchange = true;
+  int width = 0;
+  reach_ = 1;
+  for (const auto &member : members_) {
+    reach_ = std::max(reach_, member.reach);
+    width = std::max(width, member.exchange_width);
+    can_exchange = can_exchange && (member.reach == 1 || member.exchange_width > 0);
+  }
+  comm_forward = comm_reverse = 0;
+  exchanger_.reset();
+  ghosts_ = cgpot::Ghosts::image;
+  if (comm->nprocs == 1 && options_->ghosts == "auto") return;
+
+  if (!force->newton_pair)
+    error->all(FLERR, "pair_style cgpot on several MPI ranks needs `newton on`: forces on ghost "
+                      "atoms go back to their owners");
+  if (options_->spread > 0)
+    error->all(FLERR, "pair_style cgpot: `spread` runs on one MPI rank, found " +
+                          std::to_string(comm->nprocs));
+  if (options_->ghosts == "exchange" && !can_exchange)
+    error->all(FLERR, "pair_style cgpot: a model was compiled without the exchange of features: "
+                      "compile it again with `cgpot deploy`, or use `ghosts halo`");
+  const double work = halo_work();
+  const bool exchange = reach_ > 1 && can_exchange &&
+      (options_->ghosts == "exchange" || (options_->ghosts == "auto" && work > 1.1));
+  ghosts_ = exchange ? cgpot::Ghosts::exchange : cgpot::Ghosts::halo;
+  if (exchange) {
+    // floats travel two by two
+    comm_forward = comm_reverse = width;
+    exchanger_ = std::make_unique<cgpot::RankExchanger>(
+        [this](int size) { comm->forward_comm(this, size); },
+        [this](int size) { comm->reverse_comm(this, size); }, width);
+  } else if (reach_ > 1) {
+    const double needed = reach_ * cutoff_ + neighbor->skin;
+    if (comm->cutghostuser < needed) comm->cutghostuser = needed;
+  }
+  if (comm->me != 0) return;
+  if (reach_ == 1)
+    utils::logmesg(lmp, "cgpot: strictly local model, ghosts within the cutoff\n");
+  else
+    utils::logmesg(lmp, std::string("cgpot: ") + std::to_string(reach_) + " layers, " +
+                            (exchange ? "features of ghosts are exchanged between them"
+                                      : "a halo of ghosts as deep as the layers is evaluated") +
+                            " (a halo is " + number(work) + " times the work)\n");
+}
+
+// Centres to evaluate with a halo, over the owned ones: from the shape of a mean subdomain.
+double PairCGPot::halo_work() const
+{
+  const double depth = (reach_ - 1) * cutoff_;
+  double owned = 1.0, all = 1.0;
+  for (int k = 0; k < 3; ++k) {
+    const double length = domain->prd[k] / comm->procgrid[k];
+    owned *= length;
+    all *= length + 2.0 * depth;
+  }
+  return all / owned;
 }
 
 double PairCGPot::init_one(int i, int j)
@@ -265,21 +328,25 @@ void PairCGPot::compute(int eflag, int vflag)
   }
 
   const int nall = atom->nlocal + atom->nghost;
-  const int orphan = cgpot::map_owners(atom->tag, atom->nlocal, nall, owner_);
-  if (orphan >= 0)
-    error->one(FLERR, "pair_style cgpot: ghost atom with ID " + std::to_string(atom->tag[orphan]) +
-                          " is the image of no atom on this rank");
-
+  if (ghosts_ == cgpot::Ghosts::image) {
+    const int orphan = cgpot::map_owners(atom->tag, atom->nlocal, nall, owner_);
+    if (orphan >= 0)
+      error->one(FLERR, "pair_style cgpot: ghost atom with ID " + std::to_string(atom->tag[orphan]) +
+                            " is the image of no atom on this rank");
+  }
   const cgpot::NeighborView view{list->inum, list->ilist, list->numneigh, list->firstneigh,
                                  NEIGHMASK};
-  const cgpot::Graph &graph =
-      builder_->build(atom->x, atom->type, nall, owner_.data(), type_map_, view);
-  if (graph.nodes == 0) return;
+  const cgpot::Graph &graph = builder_->build(atom->x, atom->type, atom->nlocal, nall, type_map_,
+                                              view, ghosts_, owner_.data(), reach_);
+  if (exchanger_)
+    exchanger_->begin(builder_->node_of(), graph.owned);
+  else if (graph.owned == 0)
+    return;
 
   const Evaluation result = evaluate(graph);
 
   double total = 0.0;
-  for (int n = 0; n < graph.nodes; ++n) total += result.energies[n];
+  for (int n = 0; n < graph.owned; ++n) total += result.energies[n];
   if (!std::isfinite(total)) fail_not_finite("energy");
 
   tally_->total_virial = vflag_global;
@@ -301,7 +368,7 @@ void PairCGPot::compute(int eflag, int vflag)
 
   if (eflag_global) eng_vdwl += energy_scale_ * total;
   if (eflag_atom)
-    for (int n = 0; n < graph.nodes; ++n)
+    for (int n = 0; n < graph.owned; ++n)
       eatom[graph.atoms[static_cast<std::size_t>(n)]] += energy_scale_ * result.energies[n];
   if (vflag_global)
     for (int k = 0; k < 6; ++k) virial[k] += energy_scale_ * tally_->virial[k];
@@ -327,7 +394,7 @@ PairCGPot::Evaluation PairCGPot::evaluate(const cgpot::Graph &graph)
 {
   const auto run = [&](cgpot::Member &member) -> Evaluation {
     try {
-      const cgpot::Model::Result result = member.model->evaluate(graph);
+      const cgpot::Model::Result result = member.model->evaluate(graph, exchanger_.get());
       return {result.energies, result.gradient};
     } catch (const std::exception &e) {
       error->one(FLERR, "model file " + member.path + ": " + e.what());
@@ -462,6 +529,26 @@ void *PairCGPot::extract_peratom(const char *name, int &columns)
     atom_spread_.assign(std::max<std::size_t>(length, 1), 0.0);
   }
   return atom_spread_.data();
+}
+
+int PairCGPot::pack_forward_comm(int n, int *list, double *buffer, int, int *)
+{
+  return exchanger_->pack_forward(n, list, buffer);
+}
+
+void PairCGPot::unpack_forward_comm(int n, int first, double *buffer)
+{
+  exchanger_->unpack_forward(n, first, buffer);
+}
+
+int PairCGPot::pack_reverse_comm(int n, int first, double *buffer)
+{
+  return exchanger_->pack_reverse(n, first, buffer);
+}
+
+void PairCGPot::unpack_reverse_comm(int n, int *list, double *buffer)
+{
+  exchanger_->unpack_reverse(n, list, buffer);
 }
 
 double PairCGPot::memory_usage()

@@ -2,6 +2,7 @@
 // pair_style cgpot: a coarse-grained potential from a compiled model, or from several.
 //
 //   pair_style cgpot [spread N] [use mean|K] [threshold X] [action stop|warn|dump FILE] ...
+//                    [ghosts auto|exchange|halo]
 //   pair_coeff * * a.nequip.pt2 [b.nequip.pt2 ...] BNZ [...]
 //
 // A bead name for each atom type; NULL in hybrid. Several models are an ensemble: forces, energy
@@ -11,6 +12,10 @@
 //               s_i = sqrt( sum_m |f_m,i - mean f_i|^2 / (k - 1) ), in force units of LAMMPS
 // threshold X   act where the largest s_i exceeds X; action (repeatable): stop with an error, warn
 //               (default), append the configuration to FILE as extended XYZ (spread in eV/Angstrom)
+//
+// ghosts        on several ranks, how a model that passes messages reaches beyond a subdomain:
+//               exchange features of ghosts between its layers, or evaluate a halo of ghosts as
+//               deep as its layers; auto (default) takes the one with less work
 //
 // compute C all pair cgpot: c_C[1] largest s_i, [2] their root mean square, [3] spread of the energy
 // per bead, [4] of the pressure, [5] step at which these were evaluated (-1: not yet).
@@ -25,7 +30,9 @@
 
 namespace cgpot {
 class GraphBuilder;
+class RankExchanger;
 class Spread;
+enum class Ghosts;
 struct Graph;
 struct Member;
 struct Options;
@@ -47,6 +54,10 @@ class PairCGPot : public Pair {
   void *extract(const char *, int &) override;
   void *extract_peratom(const char *, int &) override;
   double memory_usage() override;
+  int pack_forward_comm(int, int *, double *, int, int *) override;
+  void unpack_forward_comm(int, int, double *) override;
+  int pack_reverse_comm(int, int, double *) override;
+  void unpack_reverse_comm(int, int *, double *) override;
 
  protected:
   virtual void allocate();
@@ -58,6 +69,9 @@ class PairCGPot : public Pair {
   std::unique_ptr<cgpot::Tally> tally_;
   std::unique_ptr<cgpot::Tally> member_tally_;
   std::unique_ptr<cgpot::Spread> spread_;
+  std::unique_ptr<cgpot::RankExchanger> exchanger_;
+  cgpot::Ghosts ghosts_;                 // of this run
+  int reach_ = 1;                        // steps over which the models pass messages
   std::vector<double> mean_energies_;    // (padded nodes), model's units
   std::vector<double> mean_gradient_;    // (padded edges, 3)
   std::vector<double> summary_;          // pvector
@@ -76,6 +90,8 @@ class PairCGPot : public Pair {
 
   void open_models(const std::vector<std::string> &paths);
   void map_types(int narg, char **arg);
+  void choose_ghosts();
+  double halo_work() const;
   void check_special_bonds() const;
   void check_masses() const;
   struct Evaluation {

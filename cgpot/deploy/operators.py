@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The operators that compiled models call: `cgpot::convolve` and `cgpot::exchange`.
+
+`cgpot::convolve(x, vectors, index, table, r_max, plan)` is the message-passing step
+
+    out_i[p] = sum_j R_p(r_ij) (x_j ⊗ Y(r_ij))[p]
+
+over the edges (i, j) of ``index`` and the paths p of ``plan``:
+
+========= ================== ==================================================================
+argument  shape              meaning
+========= ================== ==================================================================
+x         (nodes, features)  node features, e3nn's layout (channels × (2l + 1), m fastest)
+vectors   (edges, 3)         float64, x_j - x_i in Å
+index     (2, edges)         int64, centre i and neighbour j
+table     (intervals + 3, K) coefficients of uniform cubic B-splines on [0, r_max], a column for
+                             each channel of each path (channels filled up to multiples of 8)
+plan      list of int        :class:`Plan`
+========= ================== ==================================================================
+
+Y are real spherical harmonics of the edge's direction (e3nn's order, sum of squares 2l + 1), ⊗ the
+coupling with Wigner 3j symbols, channel by channel ("uvu" in e3nn).  The result has the
+channels of x for each path, in the order of the paths.
+
+`cgpot::pair_energy(vectors, index, types, coefficients, rows, r_max)` sums half of a pair potential
+over the edges of each centre, (nodes, 1) in float64: coefficients (pairs of types, intervals + 3) of
+uniform cubic B-splines, rows (types, types) the pair of each two types.
+
+`cgpot::exchange(x)` fills the rows of ghost nodes from the ranks that own them, when the pair
+style says so; elsewhere it copies.  Both have derivatives (`_backward`).  The plugin's library
+holds them for CPUs; without it, :func:`load` registers plain torch code for the same operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+LANES: Final = 8
+"""Channels are filled up to multiples of this number in the columns of the table."""
+SCHEMAS: Final = {
+    "convolve": "(Tensor x, Tensor vectors, Tensor index, Tensor table, float r_max, int[] plan)"
+    " -> Tensor",
+    "convolve_backward": "(Tensor grad, Tensor x, Tensor vectors, Tensor index, Tensor table, "
+    "float r_max, int[] plan, bool need_x) -> (Tensor, Tensor)",
+    "pair_energy": "(Tensor vectors, Tensor index, Tensor types, Tensor coefficients, Tensor rows, "
+    "float r_max) -> Tensor",
+    "pair_energy_backward": "(Tensor grad, Tensor vectors, Tensor index, Tensor types, "
+    "Tensor coefficients, Tensor rows, float r_max) -> Tensor",
+    "exchange": "(Tensor x) -> Tensor",
+    "exchange_backward": "(Tensor grad) -> Tensor",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A tensor product of node features with spherical harmonics.
+
+    Attributes:
+        l_max: of the harmonics, 2 at most.
+        irreps: (l, channels) of each irrep of the features, 2 at most for l.
+        paths: (number of the irrep, l of the edge, l of the result) of each path.
+    """
+
+    l_max: int
+    irreps: tuple[tuple[int, int], ...]
+    paths: tuple[tuple[int, int, int], ...]
+
+    def code(self) -> list[int]:
+        """The plan as the operators take it."""
+        values = [self.l_max, len(self.irreps)]
+        for group in (*self.irreps, *self.paths):
+            values.extend(group)
+        return values
+
+    @classmethod
+    def read(cls, code: Sequence[int]) -> Plan:
+        """Inverse of :meth:`code`."""
+        count = code[1]
+        split = 2 + 2 * count
+        return cls(
+            code[0],
+            tuple((code[k], code[k + 1]) for k in range(2, split, 2)),
+            tuple((code[k], code[k + 1], code[k + 2]) for k in range(split, len(code), 3)),
+        )
+
+    def channels(self, path: int) -> int:
+        """Channels of a path."""
+        return self.irreps[self.paths[path][0]][1]
+
+    def columns(self) -> list[int]:
+        """First column of each path in the table, and the number of columns."""
+        starts = [0]
+        for path in range(len(self.paths)):
+            starts.append(starts[-1] + -(-self.channels(path) // LANES) * LANES)
+        return starts
+
+    def width(self) -> int:
+        """Length of a row of the result."""
+        return sum(self.channels(k) * (2 * p[2] + 1) for k, p in enumerate(self.paths))
+
+    @property
+    def supported(self) -> bool:
+        """Whether there are kernels for it."""
+        return self.l_max <= 2 and all(
+            max(self.irreps[i][0], edge, out) <= 2 for i, edge, out in self.paths
+        )
+
+
+def _radial(table: torch.Tensor, r: torch.Tensor, r_max: float) -> torch.Tensor:
+    """Values of the B-splines at r, (edges, columns)."""
+    intervals = table.shape[0] - 3
+    x = r * (intervals / r_max)
+    first = torch.clamp(torch.floor(x.detach()), 0, intervals - 1)
+    t = (x - first).to(table.dtype)
+    s = 1.0 - t
+    weights = (
+        s**3,
+        3.0 * t**3 - 6.0 * t**2 + 4.0,
+        3.0 * s**3 - 6.0 * s**2 + 4.0,
+        t**3,
+    )
+    start = first.to(torch.long)
+    value = sum(w.unsqueeze(-1) / 6.0 * table[start + k] for k, w in enumerate(weights))
+    return torch.where((r < r_max).unsqueeze(-1), value, torch.zeros((), dtype=table.dtype))
+
+
+@cache
+def _coupling(l1: int, l2: int, l3: int) -> torch.Tensor:
+    from e3nn.o3._wigner import wigner_3j
+
+    return wigner_3j(l1, l2, l3, dtype=torch.float64)
+
+
+def reference(
+    x: torch.Tensor,
+    vectors: torch.Tensor,
+    index: torch.Tensor,
+    table: torch.Tensor,
+    r_max: float,
+    plan: Plan,
+) -> torch.Tensor:
+    """`cgpot::convolve` in plain torch with e3nn's harmonics and couplings, differentiable."""
+    from e3nn.o3._spherical_harmonics import spherical_harmonics
+
+    center, neighbor = index
+    r = vectors.norm(dim=-1)
+    harmonics = spherical_harmonics(
+        list(range(plan.l_max + 1)), vectors, normalize=True, normalization="component"
+    ).to(x.dtype)
+    radial = _radial(table, r, r_max)
+    parts, at = [], 0
+    for degree, channels in plan.irreps:
+        width = channels * (2 * degree + 1)
+        parts.append(x[:, at : at + width].reshape(len(x), channels, 2 * degree + 1))
+        at += width
+    columns = plan.columns()
+    rows = []
+    for k, (source, edge, out) in enumerate(plan.paths):
+        weight = radial[:, columns[k] : columns[k] + plan.channels(k)]
+        message = torch.einsum(
+            "eu,eui,ej,ijk->euk",
+            weight,
+            parts[source][neighbor],
+            harmonics[:, edge**2 : (edge + 1) ** 2],
+            _coupling(plan.irreps[source][0], edge, out).to(x.dtype),
+        )
+        total = x.new_zeros(len(x), plan.channels(k), 2 * out + 1)
+        rows.append(total.index_add(0, center, message).flatten(1))
+    return torch.cat(rows, dim=1)
+
+
+def _plain_backward(
+    grad: torch.Tensor,
+    x: torch.Tensor,
+    vectors: torch.Tensor,
+    index: torch.Tensor,
+    table: torch.Tensor,
+    r_max: float,
+    plan: list[int],
+    need_x: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.enable_grad():
+        a = x.detach().requires_grad_(True)
+        v = vectors.detach().requires_grad_(True)
+        out = reference(a, v, index, table, r_max, Plan.read(plan))
+        of_x, of_vectors = torch.autograd.grad(out, (a, v), grad)
+    return of_x if need_x else x.new_zeros(0), of_vectors
+
+
+def _plain(x: Any, vectors: Any, index: Any, table: Any, r_max: float, plan: list[int]) -> Any:
+    return reference(x, vectors, index, table, r_max, Plan.read(plan))
+
+
+def reference_pair(
+    vectors: torch.Tensor,
+    index: torch.Tensor,
+    types: torch.Tensor,
+    coefficients: torch.Tensor,
+    rows: torch.Tensor,
+    r_max: float,
+) -> torch.Tensor:
+    """`cgpot::pair_energy` in plain torch, differentiable."""
+    center, neighbor = index
+    values = _radial(coefficients.T, vectors.norm(dim=-1), r_max)
+    pair = rows[types[center], types[neighbor]]
+    energy = 0.5 * values.gather(1, pair.unsqueeze(-1))
+    return energy.new_zeros(len(types), 1).index_add(0, center, energy)
+
+
+def _plain_pair_backward(grad: torch.Tensor, vectors: torch.Tensor, *rest: Any) -> torch.Tensor:
+    with torch.enable_grad():
+        v = vectors.detach().requires_grad_(True)
+        (of_vectors,) = torch.autograd.grad(reference_pair(v, *rest), v, grad)
+    return of_vectors
+
+
+def _copy(x: torch.Tensor) -> torch.Tensor:
+    return x.clone()
+
+
+_LIBRARIES: list[Any] = []
+
+
+def _fakes() -> None:
+    """Shapes of the results, for tracing."""
+
+    def convolve(
+        x: Any, vectors: Any, index: Any, table: Any, r_max: float, plan: list[int]
+    ) -> Any:
+        return x.new_empty(x.shape[0], Plan.read(plan).width())
+
+    def convolve_backward(
+        grad: Any,
+        x: Any,
+        vectors: Any,
+        index: Any,
+        table: Any,
+        r_max: float,
+        plan: Any,
+        need_x: bool,
+    ) -> Any:
+        return (torch.empty_like(x) if need_x else x.new_empty(0)), torch.empty_like(vectors)
+
+    def pair_energy(vectors: Any, index: Any, types: Any, *rest: Any) -> Any:
+        return vectors.new_empty(types.shape[0], 1)
+
+    def pair_energy_backward(grad: Any, vectors: Any, *rest: Any) -> Any:
+        return torch.empty_like(vectors)
+
+    fakes: dict[str, Callable[..., Any]] = {
+        "convolve": convolve,
+        "convolve_backward": convolve_backward,
+        "pair_energy": pair_energy,
+        "pair_energy_backward": pair_energy_backward,
+        "exchange": torch.empty_like,
+        "exchange_backward": torch.empty_like,
+    }
+    for name, fake in fakes.items():
+        torch.library.register_fake(f"cgpot::{name}", fake)
+
+
+def _derivatives() -> None:
+    def keep(ctx: Any, inputs: Any, output: Any) -> None:
+        x, vectors, index, table, r_max, plan = inputs
+        ctx.save_for_backward(x, vectors, index, table)
+        ctx.r_max, ctx.plan = r_max, plan
+
+    def convolve(ctx: Any, grad: torch.Tensor) -> Any:
+        x, vectors, index, table = ctx.saved_tensors
+        need_x = ctx.needs_input_grad[0]
+        of_x, of_vectors = torch.ops.cgpot.convolve_backward(
+            grad, x, vectors, index, table, ctx.r_max, ctx.plan, need_x
+        )
+        return (of_x if need_x else None), of_vectors, None, None, None, None
+
+    torch.library.register_autograd("cgpot::convolve", convolve, setup_context=keep)
+
+    def keep_pair(ctx: Any, inputs: Any, output: Any) -> None:
+        *tensors, ctx.r_max = inputs
+        ctx.save_for_backward(*tensors)
+
+    def pair_energy(ctx: Any, grad: torch.Tensor) -> Any:
+        of_vectors = torch.ops.cgpot.pair_energy_backward(grad, *ctx.saved_tensors, ctx.r_max)
+        return of_vectors, None, None, None, None, None
+
+    torch.library.register_autograd("cgpot::pair_energy", pair_energy, setup_context=keep_pair)
+
+    def exchange(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        return torch.ops.cgpot.exchange_backward(grad)
+
+    torch.library.register_autograd("cgpot::exchange", exchange)
+
+
+@cache
+def load(library: Path | None = None) -> bool:
+    """Make the operators known to torch in this process; returns whether they are native.
+
+    Args:
+        library: `cgpotops.so` beside the built plugin; None registers plain torch code.
+    """
+    native = library is not None
+    if library is not None:
+        torch.ops.load_library(str(library))
+    else:
+        definition = torch.library.Library("cgpot", "DEF")
+        for name, schema in SCHEMAS.items():
+            definition.define(name + schema)
+        definition.impl("convolve", _plain, "CompositeExplicitAutograd")
+        definition.impl("convolve_backward", _plain_backward, "CompositeExplicitAutograd")
+        definition.impl("pair_energy", reference_pair, "CompositeExplicitAutograd")
+        definition.impl("pair_energy_backward", _plain_pair_backward, "CompositeExplicitAutograd")
+        definition.impl("exchange", _copy, "CompositeExplicitAutograd")
+        definition.impl("exchange_backward", _copy, "CompositeExplicitAutograd")
+        _LIBRARIES.append(definition)
+    _fakes()
+    _derivatives()
+    return native

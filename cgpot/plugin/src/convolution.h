@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The message-passing step of an equivariant network,
+//
+//   out_i[p] = sum_j R_p(r_ij) * ( x_j (x) Y(r_ij) )[p],
+//
+// over the edges of each centre and the paths p of a tensor product (channel by channel, "uvu" in
+// e3nn), with the radial functions R_p as cubic B-splines, and its derivative. With l = 0 alone it
+// is the continuous-filter convolution of SchNet. Nothing as long as the edges times the features
+// is stored. No LAMMPS and no torch types here.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace cgpot {
+
+// Features come in groups of `lanes` channels, the last group of an irrep filled with zeros.
+constexpr int lanes = 8;
+
+struct Path {
+  int l1, l2, l3;    // of the neighbour's features, of the edge, of the result; 2 at most
+  int groups;        // channels / lanes, rounded up
+  int in;            // first group of the input irrep: groups for m = 0, then for m = 1, ...
+  int out;           // first group of the result, in the same order
+  int weight;        // first group of the path in a row of the table
+};
+
+struct Plan {
+  int in_groups = 0;        // of a node
+  int out_groups = 0;
+  int weight_groups = 0;    // of a row of the table
+  int l_max = 0;            // of the edges
+  std::vector<Path> paths;
+
+  // Whether kernels for all paths exist.
+  bool supported() const;
+};
+
+// Edges sorted by centre.
+struct Star {
+  const std::int64_t *offsets = nullptr;      // (nodes + 1) first edge of each centre
+  const std::int64_t *neighbors = nullptr;    // (edges)
+  const double *vectors = nullptr;            // (edges, 3) x_neighbour - x_centre
+};
+
+// Uniform cubic B-splines on [0, r_max]: rows (intervals + 3, weight_groups * lanes) of
+// coefficients; the functions are zero beyond r_max.
+template <typename T> struct RadialTable {
+  const T *rows = nullptr;
+  int intervals = 0;
+  double r_max = 0.0;
+};
+
+// The kernels for one instruction set, for the centres from `begin` to `end`.
+template <typename T> struct Kernels {
+  // x: (nodes, in_groups * lanes), out: (nodes, out_groups * lanes), every row of the range written
+  void (*forward)(const Plan &, const Star &, const RadialTable<T> &, const T *x, T *out,
+                  std::int64_t begin, std::int64_t end);
+  // grad_out: as `out`; grad_x (as x, or null): added to; grad_vectors: (edges, 3), written
+  void (*backward)(const Plan &, const Star &, const RadialTable<T> &, const T *x,
+                   const T *grad_out, T *grad_x, double *grad_vectors, std::int64_t begin,
+                   std::int64_t end);
+};
+
+// Pair potentials as uniform cubic B-splines on [0, r_max], zero beyond.
+struct PairTable {
+  const double *coefficients;    // (pairs of types, intervals + 3)
+  const std::int64_t *rows;      // (kinds, kinds) pair of two types
+  const std::int64_t *types;     // (nodes)
+  std::int64_t kinds;
+  int intervals;
+  double r_max;
+};
+
+struct PairKernels {
+  // adds u(r)/2 of each edge to the energy of its centre
+  void (*forward)(const PairTable &, const double *vectors, const std::int64_t *centers,
+                  const std::int64_t *neighbors, std::int64_t count, double *energy);
+  // grad: (nodes), grad_vectors: (count, 3), written
+  void (*backward)(const PairTable &, const double *vectors, const std::int64_t *centers,
+                   const std::int64_t *neighbors, std::int64_t count, const double *grad,
+                   double *grad_vectors);
+};
+
+const PairKernels &pair_kernels();
+
+// The fastest kernels that this processor can run; `name` (if given) tells which.
+template <typename T> const Kernels<T> &kernels(const char **name = nullptr);
+
+}    // namespace cgpot

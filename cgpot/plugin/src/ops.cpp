@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The operators of compiled models, for torch: cgpot::convolve, cgpot::exchange and their
+// derivatives. cgpot/deploy/operators.py says what they take and gives their autograd formulas.
+#include "convolution.h"
+#include "exchange.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <torch/library.h>
+
+namespace cgpot {
+
+namespace {
+
+thread_local Exchanger *current = nullptr;
+
+struct Irrep {
+  int l, channels, groups;
+  int offset;    // in e3nn's row: channels x (2l + 1), m fastest
+  int start;     // first group in the packed row: (2l + 1) x groups
+};
+
+int padded_groups(int channels)
+{
+  return (channels + lanes - 1) / lanes;
+}
+
+// Rows as e3nn has them <-> rows in groups of lanes.
+struct Layout {
+  std::vector<Irrep> irreps;
+  int width = 0;     // of e3nn's row
+  int groups = 0;    // of the packed row
+  bool same = true;
+
+  int add(int l, int channels)
+  {
+    const int n = padded_groups(channels);
+    irreps.push_back({l, channels, n, width, groups});
+    width += channels * (2 * l + 1);
+    groups += n * (2 * l + 1);
+    same = same && (l == 0 || channels == 1) && channels % lanes == 0;
+    return static_cast<int>(irreps.size()) - 1;
+  }
+
+  template <typename T> void pack(const T *from, T *to) const
+  {
+    for (const Irrep &p : irreps) {
+      const int m_count = 2 * p.l + 1, length = p.groups * lanes;
+      for (int m = 0; m < m_count; ++m) {
+        T *row = to + (static_cast<std::size_t>(p.start) + static_cast<std::size_t>(m * p.groups)) * lanes;
+        const T *source = from + p.offset + m;
+        for (int u = 0; u < p.channels; ++u) row[u] = source[u * m_count];
+        for (int u = p.channels; u < length; ++u) row[u] = T(0);
+      }
+    }
+  }
+
+  template <typename T> void unpack(const T *from, T *to) const
+  {
+    for (const Irrep &p : irreps) {
+      const int m_count = 2 * p.l + 1;
+      for (int m = 0; m < m_count; ++m) {
+        const T *row = from + (static_cast<std::size_t>(p.start) + static_cast<std::size_t>(m * p.groups)) * lanes;
+        T *target = to + p.offset + m;
+        for (int u = 0; u < p.channels; ++u) target[u * m_count] = row[u];
+      }
+    }
+  }
+};
+
+// plan: l_max of the edges, number of irreps of x, then (l, channels) of each, then (input, l of the
+// edge, l of the result) of each path. Results and table rows stand in the order of the paths.
+struct Step {
+  Plan plan;
+  Layout in, out;
+
+  explicit Step(at::IntArrayRef code)
+  {
+    TORCH_CHECK(code.size() >= 2, "cgpot::convolve: the plan is too short");
+    plan.l_max = static_cast<int>(code[0]);
+    const auto count = static_cast<std::size_t>(code[1]);
+    TORCH_CHECK(code.size() >= 2 + 2 * count && (code.size() - 2 - 2 * count) % 3 == 0,
+                "cgpot::convolve: the plan has a wrong length");
+    for (std::size_t k = 0; k < count; ++k)
+      in.add(static_cast<int>(code[2 + 2 * k]), static_cast<int>(code[3 + 2 * k]));
+    for (std::size_t k = 2 + 2 * count; k < code.size(); k += 3) {
+      TORCH_CHECK(code[k] >= 0 && code[k] < static_cast<std::int64_t>(count),
+                  "cgpot::convolve: a path takes an input that is not there");
+      const Irrep &source = in.irreps[static_cast<std::size_t>(code[k])];
+      const int l3 = static_cast<int>(code[k + 2]);
+      const Irrep &result = out.irreps[static_cast<std::size_t>(out.add(l3, source.channels))];
+      plan.paths.push_back({source.l, static_cast<int>(code[k + 1]), l3, source.groups,
+                            source.start, result.start, plan.weight_groups});
+      plan.weight_groups += source.groups;
+    }
+    plan.in_groups = in.groups;
+    plan.out_groups = out.groups;
+    TORCH_CHECK(plan.supported(), "cgpot::convolve: a path beyond l = 2");
+  }
+};
+
+// Edges by centre: offsets, and the neighbours and vectors in that order.
+struct Sorted {
+  std::vector<std::int64_t> offsets, neighbors, order;    // order: empty if sorted already
+  std::vector<double> vectors;
+  Star star;
+
+  Sorted(const at::Tensor &index, const at::Tensor &edge_vectors, std::int64_t nodes)
+  {
+    const std::int64_t count = index.size(1);
+    const auto *centers = index.const_data_ptr<std::int64_t>();
+    const auto *others = centers + count;
+    offsets.assign(static_cast<std::size_t>(nodes) + 1, 0);
+    bool sorted = true;
+    std::int64_t lowest = 0, highest = -1;
+    for (std::int64_t e = 0; e < count; ++e) {
+      lowest = std::min({lowest, centers[e], others[e]});
+      highest = std::max({highest, centers[e], others[e]});
+      if (e > 0 && centers[e] < centers[e - 1]) sorted = false;
+    }
+    TORCH_CHECK(lowest >= 0 && highest < nodes, "cgpot::convolve: an edge ends at no node");
+    for (std::int64_t e = 0; e < count; ++e) ++offsets[static_cast<std::size_t>(centers[e]) + 1];
+    for (std::size_t i = 1; i < offsets.size(); ++i) offsets[i] += offsets[i - 1];
+    star = {offsets.data(), others, edge_vectors.const_data_ptr<double>()};
+    if (sorted) return;
+    order.resize(static_cast<std::size_t>(count));
+    std::vector<std::int64_t> next(offsets.begin(), offsets.end() - 1);
+    for (std::int64_t e = 0; e < count; ++e)
+      order[static_cast<std::size_t>(next[static_cast<std::size_t>(centers[e])]++)] = e;
+    neighbors.resize(order.size());
+    vectors.resize(3 * order.size());
+    for (std::size_t k = 0; k < order.size(); ++k) {
+      const auto e = static_cast<std::size_t>(order[k]);
+      neighbors[k] = others[e];
+      for (std::size_t d = 0; d < 3; ++d) vectors[3 * k + d] = star.vectors[3 * e + d];
+    }
+    star = {offsets.data(), neighbors.data(), vectors.data()};
+  }
+};
+
+template <typename T> class Packed {
+ public:
+  // Rows of `from` in groups of lanes; the same memory where the layouts agree.
+  Packed(const Layout &layout, const at::Tensor &from)
+  {
+    const std::int64_t nodes = from.size(0);
+    const T *source = from.const_data_ptr<T>();
+    if (layout.same) {
+      data_ = source;
+      return;
+    }
+    const std::size_t width = static_cast<std::size_t>(layout.groups) * lanes;
+    own_.resize(static_cast<std::size_t>(nodes) * width);
+    at::parallel_for(0, nodes, grain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i)
+        layout.pack(source + i * layout.width, own_.data() + static_cast<std::size_t>(i) * width);
+    });
+    data_ = own_.data();
+  }
+  const T *data() const { return data_; }
+  static constexpr std::int64_t grain = 256;
+
+ private:
+  std::vector<T> own_;
+  const T *data_ = nullptr;
+};
+
+template <typename T>
+at::Tensor unpacked(const Layout &layout, std::int64_t nodes, const std::vector<T> &packed,
+                    const at::TensorOptions &options)
+{
+  at::Tensor out = at::empty({nodes, layout.width}, options);
+  T *target = out.mutable_data_ptr<T>();
+  const std::size_t width = static_cast<std::size_t>(layout.groups) * lanes;
+  at::parallel_for(0, nodes, Packed<T>::grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      layout.unpack(packed.data() + static_cast<std::size_t>(i) * width, target + i * layout.width);
+  });
+  return out;
+}
+
+constexpr std::int64_t centers_per_task = 64;
+
+void check(const at::Tensor &x, const at::Tensor &vectors, const at::Tensor &index,
+           const at::Tensor &table, const Step &step)
+{
+  TORCH_CHECK(x.dim() == 2 && x.size(1) == step.in.width, "cgpot::convolve: x has ", x.sizes(),
+              ", expected (nodes, ", step.in.width, ")");
+  TORCH_CHECK(index.dim() == 2 && index.size(0) == 2 && index.scalar_type() == at::kLong,
+              "cgpot::convolve: the edge index must be (2, edges), int64");
+  TORCH_CHECK(vectors.dim() == 2 && vectors.size(0) == index.size(1) && vectors.size(1) == 3,
+              "cgpot::convolve: expected a vector for each edge");
+  TORCH_CHECK(table.dim() == 2 && table.size(0) >= 4 &&
+                  table.size(1) == step.plan.weight_groups * lanes &&
+                  table.scalar_type() == x.scalar_type(),
+              "cgpot::convolve: the table has ", table.sizes(), ", expected (intervals + 3, ",
+              step.plan.weight_groups * lanes, ") of the precision of x");
+}
+
+template <typename T>
+at::Tensor convolve_typed(const at::Tensor &x, const at::Tensor &vectors, const at::Tensor &index,
+                          const at::Tensor &table, double r_max, const Step &step)
+{
+  const std::int64_t nodes = x.size(0);
+  const Sorted sorted(index, vectors, nodes);
+  const Packed<T> packed(step.in, x);
+  const RadialTable<T> radial{table.const_data_ptr<T>(), static_cast<int>(table.size(0)) - 3, r_max};
+  const auto run = [&](T *out) {
+    at::parallel_for(0, nodes, centers_per_task, [&](std::int64_t begin, std::int64_t end) {
+      kernels<T>().forward(step.plan, sorted.star, radial, packed.data(), out, begin, end);
+    });
+  };
+  if (step.out.same) {
+    at::Tensor out = at::empty({nodes, step.out.width}, x.options());
+    run(out.mutable_data_ptr<T>());
+    return out;
+  }
+  std::vector<T> rows(static_cast<std::size_t>(nodes) * static_cast<std::size_t>(step.out.groups) * lanes);
+  run(rows.data());
+  return unpacked(step.out, nodes, rows, x.options());
+}
+
+template <typename T>
+std::tuple<at::Tensor, at::Tensor> backward_typed(const at::Tensor &grad, const at::Tensor &x,
+                                                  const at::Tensor &vectors,
+                                                  const at::Tensor &index, const at::Tensor &table,
+                                                  double r_max, const Step &step, bool need_x)
+{
+  const std::int64_t nodes = x.size(0), edges = index.size(1);
+  const Sorted sorted(index, vectors, nodes);
+  const Packed<T> packed(step.in, x), packed_grad(step.out, grad);
+  const RadialTable<T> radial{table.const_data_ptr<T>(), static_cast<int>(table.size(0)) - 3, r_max};
+  at::Tensor of_vectors = at::empty({edges, 3}, vectors.options());
+  double *target = of_vectors.mutable_data_ptr<double>();
+  std::vector<double> in_order(sorted.order.empty() ? 0 : 3 * static_cast<std::size_t>(edges));
+  double *vectors_out = sorted.order.empty() ? target : in_order.data();
+
+  // threads share the neighbours: each adds to rows of its own
+  const std::size_t length =
+      need_x ? static_cast<std::size_t>(nodes) * static_cast<std::size_t>(step.in.groups) * lanes : 0;
+  const auto threads = static_cast<std::size_t>(
+      std::max<std::int64_t>(1, std::min<std::int64_t>(at::get_num_threads(), nodes / centers_per_task)));
+  std::vector<std::vector<T>> rows(threads);
+  rows[0].assign(length, T(0));
+  at::parallel_for(0, static_cast<std::int64_t>(threads), 1, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t t = first; t < last; ++t) {
+      auto &own = rows[static_cast<std::size_t>(t)];
+      if (t > 0) own.assign(length, T(0));
+      const auto count = static_cast<std::int64_t>(threads);
+      kernels<T>().backward(step.plan, sorted.star, radial, packed.data(), packed_grad.data(),
+                            need_x ? own.data() : nullptr, vectors_out, nodes * t / count,
+                            nodes * (t + 1) / count);
+    }
+  });
+  for (std::size_t t = 1; t < threads; ++t)
+    for (std::size_t k = 0; k < length; ++k) rows[0][k] += rows[t][k];
+  for (std::size_t k = 0; k < sorted.order.size(); ++k)
+    std::memcpy(target + 3 * sorted.order[k], &in_order[3 * k], 3 * sizeof(double));
+  at::Tensor of_x = need_x ? unpacked(step.in, nodes, rows[0], x.options())
+                           : at::zeros({0}, x.options());
+  return {of_x, of_vectors};
+}
+
+at::Tensor convolve(const at::Tensor &x, const at::Tensor &vectors, const at::Tensor &index,
+                    const at::Tensor &table, double r_max, at::IntArrayRef code)
+{
+  const Step step(code);
+  check(x, vectors, index, table, step);
+  const at::Tensor a = x.contiguous(), v = vectors.to(at::kDouble).contiguous(),
+                   e = index.contiguous(), t = table.contiguous();
+  if (a.scalar_type() == at::kFloat) return convolve_typed<float>(a, v, e, t, r_max, step);
+  TORCH_CHECK(a.scalar_type() == at::kDouble, "cgpot::convolve: expected float32 or float64");
+  return convolve_typed<double>(a, v, e, t, r_max, step);
+}
+
+std::tuple<at::Tensor, at::Tensor> convolve_backward(const at::Tensor &grad, const at::Tensor &x,
+                                                     const at::Tensor &vectors,
+                                                     const at::Tensor &index,
+                                                     const at::Tensor &table, double r_max,
+                                                     at::IntArrayRef code, bool need_x)
+{
+  const Step step(code);
+  check(x, vectors, index, table, step);
+  TORCH_CHECK(grad.dim() == 2 && grad.size(0) == x.size(0) && grad.size(1) == step.out.width,
+              "cgpot::convolve_backward: the gradient has another shape than the result");
+  const at::Tensor g = grad.contiguous(), a = x.contiguous(),
+                   v = vectors.to(at::kDouble).contiguous(), e = index.contiguous(),
+                   t = table.contiguous();
+  auto result = a.scalar_type() == at::kFloat
+      ? backward_typed<float>(g, a, v, e, t, r_max, step, need_x)
+      : backward_typed<double>(g, a, v, e, t, r_max, step, need_x);
+  std::get<1>(result) = std::get<1>(result).to(vectors.scalar_type());
+  return result;
+}
+
+PairTable pair_table(const at::Tensor &coefficients, const at::Tensor &rows, const at::Tensor &types,
+                     double r_max)
+{
+  return {coefficients.const_data_ptr<double>(), rows.const_data_ptr<std::int64_t>(),
+          types.const_data_ptr<std::int64_t>(), rows.size(0),
+          static_cast<int>(coefficients.size(1)) - 3, r_max};
+}
+
+void check_pair(const at::Tensor &vectors, const at::Tensor &index, const at::Tensor &types,
+                const at::Tensor &coefficients, const at::Tensor &rows)
+{
+  TORCH_CHECK(index.dim() == 2 && index.size(0) == 2 && index.scalar_type() == at::kLong &&
+                  vectors.dim() == 2 && vectors.size(0) == index.size(1) && vectors.size(1) == 3 &&
+                  vectors.scalar_type() == at::kDouble,
+              "cgpot::pair_energy: expected an edge index (2, edges) and vectors (edges, 3), float64");
+  TORCH_CHECK(types.dim() == 1 && types.scalar_type() == at::kLong && coefficients.dim() == 2 &&
+                  coefficients.size(1) >= 4 && coefficients.scalar_type() == at::kDouble &&
+                  rows.dim() == 2 && rows.size(0) == rows.size(1) && rows.scalar_type() == at::kLong,
+              "cgpot::pair_energy: wrong shapes of types, coefficients or rows");
+}
+
+at::Tensor pair_energy(const at::Tensor &vectors, const at::Tensor &index, const at::Tensor &types,
+                       const at::Tensor &coefficients, const at::Tensor &rows, double r_max)
+{
+  check_pair(vectors, index, types, coefficients, rows);
+  const at::Tensor v = vectors.contiguous(), e = index.contiguous(), t = types.contiguous(),
+                   c = coefficients.contiguous(), r = rows.contiguous();
+  at::Tensor out = at::zeros({types.size(0), 1}, vectors.options());
+  const auto *centers = e.const_data_ptr<std::int64_t>();
+  const std::int64_t count = e.size(1);
+  pair_kernels().forward(pair_table(c, r, t, r_max), v.const_data_ptr<double>(), centers,
+                         centers + count, count, out.mutable_data_ptr<double>());
+  return out;
+}
+
+at::Tensor pair_energy_backward(const at::Tensor &grad, const at::Tensor &vectors,
+                                const at::Tensor &index, const at::Tensor &types,
+                                const at::Tensor &coefficients, const at::Tensor &rows,
+                                double r_max)
+{
+  check_pair(vectors, index, types, coefficients, rows);
+  const at::Tensor g = grad.to(at::kDouble).contiguous(), v = vectors.contiguous(),
+                   e = index.contiguous(), t = types.contiguous(), c = coefficients.contiguous(),
+                   r = rows.contiguous();
+  TORCH_CHECK(g.numel() == types.size(0), "cgpot::pair_energy_backward: expected (nodes, 1)");
+  at::Tensor out = at::empty({e.size(1), 3}, vectors.options());
+  double *target = out.mutable_data_ptr<double>();
+  const PairTable table = pair_table(c, r, t, r_max);
+  const double *d = v.const_data_ptr<double>(), *of = g.const_data_ptr<double>();
+  const auto *centers = e.const_data_ptr<std::int64_t>();
+  const std::int64_t count = e.size(1);
+  at::parallel_for(0, count, 4096, [&](std::int64_t begin, std::int64_t end) {
+    pair_kernels().backward(table, d + 3 * begin, centers + begin, centers + count + begin,
+                            end - begin, of, target + 3 * begin);
+  });
+  return out;
+}
+
+template <bool reverse> at::Tensor exchange(const at::Tensor &x)
+{
+  if (!current) return x.clone();    // an operator must not give back its argument
+  if (!x.is_cpu()) return exchange<reverse>(x.cpu()).to(x.device());
+  at::Tensor out = x.contiguous();
+  if (out.is_same(x)) out = x.clone();
+  TORCH_CHECK(out.dim() == 2, "cgpot::exchange: expected rows of nodes");
+  const std::int64_t nodes = out.size(0);
+  const int width = static_cast<int>(out.size(1));
+  const auto run = [&](auto *rows) {
+    if (reverse)
+      current->reverse(rows, nodes, width);
+    else
+      current->forward(rows, nodes, width);
+  };
+  if (out.scalar_type() == at::kFloat)
+    run(out.mutable_data_ptr<float>());
+  else
+    run(out.mutable_data_ptr<double>());
+  return out;
+}
+
+}    // namespace
+
+void set_exchanger(Exchanger *exchanger)
+{
+  current = exchanger;
+}
+
+}    // namespace cgpot
+
+TORCH_LIBRARY(cgpot, m)
+{
+  m.def("convolve(Tensor x, Tensor vectors, Tensor index, Tensor table, float r_max, int[] plan) "
+        "-> Tensor");
+  m.def("convolve_backward(Tensor grad, Tensor x, Tensor vectors, Tensor index, Tensor table, "
+        "float r_max, int[] plan, bool need_x) -> (Tensor, Tensor)");
+  m.def("pair_energy(Tensor vectors, Tensor index, Tensor types, Tensor coefficients, Tensor rows, "
+        "float r_max) -> Tensor");
+  m.def("pair_energy_backward(Tensor grad, Tensor vectors, Tensor index, Tensor types, "
+        "Tensor coefficients, Tensor rows, float r_max) -> Tensor");
+  m.def("exchange(Tensor x) -> Tensor");
+  m.def("exchange_backward(Tensor grad) -> Tensor");
+}
+
+TORCH_LIBRARY_IMPL(cgpot, CPU, m)
+{
+  m.impl("convolve", cgpot::convolve);
+  m.impl("convolve_backward", cgpot::convolve_backward);
+  m.impl("pair_energy", cgpot::pair_energy);
+  m.impl("pair_energy_backward", cgpot::pair_energy_backward);
+}
+
+TORCH_LIBRARY_IMPL(cgpot, CompositeExplicitAutograd, m)    // on any device
+{
+  m.impl("exchange", cgpot::exchange<false>);
+  m.impl("exchange_backward", cgpot::exchange<true>);
+}

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`pair_style cgpot` on several MPI ranks: the same numbers as on one, in all that users combine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from plugin_models import MASSES, Configuration, grid
+
+BOX = grid(np.diag([21.6, 20.8, 22.4]), (6, 6, 6), 11)
+TRICLINIC = grid(np.array([[20.0, 0, 0], [3.0, 20.4, 0], [-2.0, 4.0, 19.6]]), (6, 6, 6), 12)
+THERMO = "pe press pxx pyy pzz pxy pxz pyz"
+
+
+def write_data(path: Path, configuration: Configuration, *, extra: float = 0.0) -> None:
+    """A LAMMPS data file; `extra` Å of empty space above the beads."""
+    (a, _, _), (xy, b, _), (xz, yz, c) = configuration.cell
+    inverse = np.linalg.inv(configuration.cell)
+    wrapped = ((configuration.positions @ inverse) % 1.0) @ configuration.cell
+    lines = ["test", "", f"{len(wrapped)} atoms", "2 atom types", ""]
+    lines += [f"0 {a} xlo xhi", f"0 {b} ylo yhi", f"0 {c + extra} zlo zhi"]
+    if np.any([xy, xz, yz]):
+        lines.append(f"{xy} {xz} {yz} xy xz yz")
+    lines += ["", "Masses", "", *(f"{k + 1} {m}" for k, m in enumerate(MASSES)), "", "Atoms", ""]
+    for i, t, x in zip(configuration.ids, configuration.types, wrapped, strict=True):
+        lines.append(f"{i} {t + 1} {x[0]!r} {x[1]!r} {x[2]!r}".replace("np.float64", ""))
+    path.write_text("\n".join(lines).replace("(", "").replace(")", "") + "\n")
+
+
+@dataclass
+class Result:
+    """Forces, energies and virials of the atoms by id, the last thermo line, the log."""
+
+    atoms: np.ndarray
+    thermo: np.ndarray
+    log: str
+
+
+@dataclass
+class Runner:
+    """Runs a deck in folders below one."""
+
+    folder: Path
+    plugin: Path
+    count: int = 0
+
+    def text(self, ranks: int, deck: str) -> tuple[int, str, Path]:
+        from cgpot.core.native import lammps_environment, lammps_program
+        from cgpot.plugin.build import find_tool
+
+        self.count += 1
+        folder = self.folder / str(self.count)
+        folder.mkdir()
+        (folder / "in.deck").write_text(deck)
+        mpiexec = find_tool("mpiexec")
+        assert mpiexec is not None
+        done = subprocess.run(
+            [mpiexec, "-n", str(ranks), str(lammps_program()), "-in", "in.deck", "-nocite"],
+            cwd=folder,
+            env={**lammps_environment(str(self.plugin.parent)), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        return done.returncode, done.stdout + done.stderr, folder
+
+    def __call__(self, ranks: int, deck: str) -> Result:
+        status, output, folder = self.text(ranks, deck)
+        assert status == 0, output
+        lines = output.splitlines()
+        heads = [k for k, line in enumerate(lines) if line.split()[:2] == ["Step", "PotEng"]]
+        rows = []
+        for line in lines[heads[-1] + 1 :]:
+            if line.startswith("Loop"):
+                break
+            rows.append(line)
+        return Result(
+            np.loadtxt(folder / "atoms.dump", skiprows=9),
+            np.array(rows[-1].split(), float)[1:],
+            output,
+        )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Runner:
+    return Runner(tmp_path_factory.mktemp("ranks"), plugin)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("data")
+    files = {name: folder / f"{name}.data" for name in ("box", "triclinic", "slab")}
+    write_data(files["box"], BOX)
+    write_data(files["triclinic"], TRICLINIC)
+    write_data(files["slab"], BOX, extra=60.0)
+    return files
+
+
+def deck(
+    data: Path,
+    model: Path,
+    *,
+    ghosts: str = "auto",
+    boundary: str = "p p p",
+    before: str = "",
+    style: str | None = None,
+    body: str = "run 0",
+) -> str:
+    """A deck that ends with a dump of forces, per-atom energies and virials."""
+    styles = style or f"pair_style cgpot ghosts {ghosts}\npair_coeff * * {model} AAA BBB"
+    return f"""
+units metal
+atom_style atomic
+boundary {boundary}
+newton on
+atom_modify map yes
+{before}
+read_data {data}
+{styles}
+neighbor 1.0 bin
+compute w all stress/atom NULL virial
+compute e all pe/atom
+thermo_style custom step {THERMO}
+thermo_modify format float %.15g
+{body}
+run 0
+write_dump all custom atoms.dump id fx fy fz c_e c_w[*] modify sort id format float %.15g
+"""
+
+
+def same(found: Result, expected: Result, relative: float) -> None:
+    for a, b in ((found.thermo, expected.thermo), (found.atoms, expected.atoms)):
+        scale = np.abs(b).max(axis=0) if b.ndim == 2 else np.maximum(np.abs(b), np.abs(b[1]))
+        assert np.all(np.abs(a - b) <= relative * np.maximum(scale, 1e-12)), (a - b) / scale
+
+
+@pytest.fixture(scope="module")
+def reference(run: Runner, data: dict[str, Path], fast_model: Path) -> dict[str, Result]:
+    """One rank, ghosts as images of their owners."""
+    return {name: run(1, deck(data[name], fast_model)) for name in ("box", "triclinic")}
+
+
+@pytest.mark.parametrize("ghosts", ["exchange", "halo"])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+@pytest.mark.parametrize("name", ["box", "triclinic"])
+def test_ranks_agree(
+    run: Runner,
+    data: dict[str, Path],
+    reference: dict[str, Result],
+    fast_model: Path,
+    name: str,
+    ranks: int,
+    ghosts: str,
+) -> None:
+    found = run(ranks, deck(data[name], fast_model, ghosts=ghosts))
+    same(found, reference[name], 1e-10)
+    words = {"exchange": "features of ghosts are exchanged", "halo": "a halo of ghosts as deep"}
+    assert words[ghosts] in found.log
+
+
+def test_single_precision(run: Runner, data: dict[str, Path]) -> None:
+    from conftest import model
+
+    one = run(1, deck(data["box"], model("fast32")))
+    for ghosts in ("exchange", "halo"):
+        same(run(2, deck(data["box"], model("fast32"), ghosts=ghosts)), one, 1e-6)
+
+
+def test_plain_network(
+    run: Runner, data: dict[str, Path], float64_model: Path, reference: dict[str, Result]
+) -> None:
+    """Without tables: NequIP's own interaction blocks, with the exchange in its hook for ghosts."""
+    one = run(1, deck(data["box"], float64_model))
+    for ghosts in ("exchange", "halo"):
+        same(run(2, deck(data["box"], float64_model, ghosts=ghosts)), one, 1e-10)
+    same(one, reference["box"], 1e-8)
+
+
+def test_strictly_local_model(run: Runner, data: dict[str, Path], lj_model: Path) -> None:
+    one = run(1, deck(data["box"], lj_model))
+    two = run(2, deck(data["box"], lj_model))
+    assert "strictly local model" in two.log
+    same(two, one, 1e-10)
+
+
+def test_the_cheaper_way_is_taken(run: Runner, data: dict[str, Path], fast_model: Path) -> None:
+    found = run(2, deck(data["box"], fast_model))
+    assert "features of ghosts are exchanged between them (a halo is 4." in found.log
+
+
+DECOMPOSITIONS = {
+    "uneven": ("", "balance 1.0 x 0.3 y uniform z uniform"),
+    "tiled": ("comm_style tiled", "balance 1.0 rcb"),
+    "shift": ("", "balance 1.0 shift xyz 10 1.0"),
+    "layers": ("processors 1 1 *", ""),
+    "dynamic": ("comm_style tiled", "fix b all balance 5 1.0 rcb\nrun 0"),
+}
+
+
+@pytest.mark.parametrize("ghosts", ["exchange", "halo"])
+@pytest.mark.parametrize("name", list(DECOMPOSITIONS))
+def test_decompositions(
+    run: Runner,
+    data: dict[str, Path],
+    reference: dict[str, Result],
+    fast_model: Path,
+    name: str,
+    ghosts: str,
+) -> None:
+    before, after = DECOMPOSITIONS[name]
+    ranks = 2 if name == "uneven" else 4
+    text = deck(data["box"], fast_model, ghosts=ghosts, before=before, body=f"{after}\nrun 0")
+    same(run(ranks, text), reference["box"], 1e-10)
+
+
+@pytest.mark.parametrize("boundary", ["p p p", "p p f", "f f f", "s p p"])
+@pytest.mark.parametrize("ghosts", ["exchange", "halo"])
+def test_empty_subdomains_and_open_boundaries(
+    run: Runner, data: dict[str, Path], fast_model: Path, boundary: str, ghosts: str
+) -> None:
+    one = run(1, deck(data["slab"], fast_model, boundary=boundary))
+    text = deck(
+        data["slab"], fast_model, boundary=boundary, ghosts=ghosts, before="processors 1 1 4"
+    )
+    same(run(4, text), one, 1e-10)
+
+
+FEATURES = {
+    "nve": "velocity all create 200 7 loop all\nfix 1 all nve\nrun 20",
+    "npt": "velocity all create 200 7 loop all\nfix 1 all npt temp 200 200 0.1 iso 0 0 1\nrun 20",
+    "npt tri": "change_box all triclinic\nvelocity all create 200 7 loop all\n"
+    "fix 1 all npt temp 200 200 0.1 tri 0 0 1\nrun 20",
+    "deform": "fix 1 all nve\nfix 2 all deform 1 x erate 0.5 remap x\nrun 20",
+    "minimize": "minimize 0 0 5 50",
+    "replicate": "replicate 2 1 1\nrun 0",
+    "comm_modify": "comm_modify cutoff 12.0 vel yes\nrun 0",
+    "neigh_modify": "neigh_modify every 1 delay 5 check no\nvelocity all create 200 7 loop all\n"
+    "fix 1 all nve\nrun 20",
+    "delete_atoms": "group some id 1:40\ndelete_atoms group some compress no\nrun 0",
+    "group": "group some id 1:40\nvelocity some create 200 7 loop all\nfix 1 some nve\nrun 20",
+    "two runs": "fix 1 all nve\nrun 5\nrun 5",
+    "restart": "fix 1 all nve\nrun 5\nwrite_restart r.bin\nclear\nplugin list\nread_restart r.bin\n"
+    "STYLE\nfix 1 all nve\ncompute w all stress/atom NULL virial\ncompute e all pe/atom\n"
+    f"thermo_style custom step {THERMO}\nthermo_modify format float %.15g\nrun 5",
+    "rerun": "write_dump all custom t.dump id type x y z modify sort id format float %.15g\n"
+    "displace_atoms all random 0.1 0.1 0.1 5\nrerun t.dump dump x y z",
+}
+
+
+@pytest.mark.parametrize("name", list(FEATURES))
+def test_features_of_lammps(
+    run: Runner, data: dict[str, Path], fast_model: Path, name: str
+) -> None:
+    style = f"pair_style cgpot\npair_coeff * * {fast_model} AAA BBB"
+    body = FEATURES[name].replace("STYLE", style)
+    text = deck(data["box"], fast_model, body=body)
+    # trajectories of a few steps: rounding grows, but slowly
+    same(run(2, text), run(1, text), 1e-7)
+
+
+def test_overlay_with_another_style(
+    run: Runner, data: dict[str, Path], fast_model: Path, reference: dict[str, Result]
+) -> None:
+    style = f"""pair_style hybrid/overlay cgpot lj/cut 6.0
+pair_coeff * * cgpot {fast_model} AAA BBB
+pair_coeff * * lj/cut 0.001 3.0"""
+    one = run(1, deck(data["box"], fast_model, style=style))
+    same(run(3, deck(data["box"], fast_model, style=style)), one, 1e-10)
+    assert abs(one.thermo[0] - reference["box"].thermo[0]) > 1e-3
+
+
+def test_types_without_a_bead(run: Runner, data: dict[str, Path], fast_model: Path) -> None:
+    """Atoms of type 2 are not the model's: their ghosts have no rows to exchange."""
+    style = """pair_style hybrid/overlay cgpot ghosts {ghosts} lj/cut 6.0
+pair_coeff * * cgpot {model} AAA NULL
+pair_coeff * 2 lj/cut 0.001 3.0"""
+    text = {
+        ghosts: deck(data["box"], fast_model, style=style.format(ghosts=ghosts, model=fast_model))
+        for ghosts in ("auto", "exchange", "halo")
+    }
+    one = run(1, text["auto"])
+    for ghosts in ("exchange", "halo"):
+        same(run(4, text[ghosts]), one, 1e-10)
+
+
+def test_newton_off_is_refused(run: Runner, data: dict[str, Path], fast_model: Path) -> None:
+    text = deck(data["box"], fast_model).replace("newton on", "newton off")
+    status, output, _ = run.text(2, text)
+    assert status != 0
+    assert "pair_style cgpot on several MPI ranks needs `newton on`" in output
+
+
+def test_spread_is_refused(run: Runner, data: dict[str, Path], lj_members: list[Path]) -> None:
+    style = f"""pair_style cgpot spread 1
+pair_coeff * * {" ".join(map(str, lj_members))} AAA BBB"""
+    status, output, _ = run.text(2, deck(data["box"], lj_members[0], style=style))
+    assert status != 0
+    assert "`spread` runs on one MPI rank, found 2" in output
+
+
+def test_mean_of_an_ensemble(run: Runner, data: dict[str, Path], lj_members: list[Path]) -> None:
+    style = f"pair_style cgpot\npair_coeff * * {' '.join(map(str, lj_members))} AAA BBB"
+    text = deck(data["box"], lj_members[0], style=style)
+    same(run(2, text), run(1, text), 1e-10)
+
+
+assert os.environ.get("OMP_NUM_THREADS") == "1"  # set by conftest: ranks share the cores
