@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
 
         A distillation that was interrupted goes on with the same command.
         """
-        from cgpot.cli.train import _summary
+        from cgpot.cli.train import print_summary
         from cgpot.core.config import load_yaml_dict
         from cgpot.core.errors import ConfigError
         from cgpot.workflow.distill import distill
@@ -92,7 +92,7 @@ def register(app: typer.Typer) -> None:
             restart=restart,
             quiet=quiet,
         )
-        _summary(outcome.folder, outcome.result, outcome.skipped, outcome.resumed)
+        print_summary(outcome.folder, outcome.result, outcome.skipped, outcome.resumed)
         if deploy_to is not None:
             from cgpot.deploy.run import deploy
 

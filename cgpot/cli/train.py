@@ -32,10 +32,11 @@ def register(app: typer.Typer) -> None:
 
         settings = load_config(config, dataset)
         outcome = train(settings, output, restart=restart, quiet=quiet)
-        _summary(outcome.folder, outcome.result, outcome.skipped, outcome.resumed)
+        print_summary(outcome.folder, outcome.result, outcome.skipped, outcome.resumed)
 
 
-def _summary(folder: Path, result: dict[str, object], skipped: bool, resumed: bool) -> None:
+def print_summary(folder: Path, result: dict[str, object], skipped: bool, resumed: bool) -> None:
+    """Print what a training gave (`cgpot.training.outcome.Outcome`)."""
     from rich.console import Console
     from rich.table import Table
 
