@@ -23,7 +23,9 @@ from cgpot.lammps.aa_benzene import MASS_C, MASS_H, molecule
 from cgpot.lammps.backmap import benzene_box, place
 from cgpot.lammps.data import write_data
 from cgpot.lammps.engine import find_lammps
-from cgpot.workflow.active import average, candidates, mean_frame, select, spreads, thin
+from cgpot.workflow.active import candidates, select, spreads, thin
+from cgpot.workflow.atomistic_runs import AtomisticRuns
+from cgpot.workflow.averaging import average, mean_frame
 
 N, SPACING = 3, 5.4
 WEIGHTS = np.repeat([MASS_C, MASS_H], 6) / (6 * (MASS_C + MASS_H))
@@ -203,7 +205,9 @@ def test_mean_labels(held: tuple[CGFrame, Path], tmp_path: Path) -> None:
 
 
 def test_selection_of_a_run(run: Path, tmp_path: Path) -> None:
-    record = select([run], tmp_path / "out", count=2, mapping=tmp_path / "m.yaml")
+    record = select(
+        [run], tmp_path / "out", count=2, atomistic=AtomisticRuns(mapping=tmp_path / "m.yaml")
+    )
     assert [f["step"] for f in record["frames"]] == [10, 70]
     assert [f["force_spread_max"] for f in record["frames"]] == [0.9, 0.8]
     assert record["temperature_K"] == 310.0
@@ -212,7 +216,7 @@ def test_selection_of_a_run(run: Path, tmp_path: Path) -> None:
     assert "temperature index 310.0" in (tmp_path / "out" / "frame.1" / "in.deck").read_text()
     manifest = check_manifest(tmp_path / "out" / "selection.json", stage="selection")
     assert len(manifest["outputs"]) == 6
-    bare = select([run], tmp_path / "bare", count=3, atomistic=False)
+    bare = select([run], tmp_path / "bare", count=3)
     assert bare["commands"] == []
     assert not (tmp_path / "bare" / "frame.0").exists()
 
@@ -246,7 +250,7 @@ def test_errors_of_selecting(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"far.extxyz, frame 0: another system than in"):
         select([run, other], tmp_path / "out")
     with pytest.raises(InputError, match=r"sites with masses \[100.0\] amu; benzene has 78.114"):
-        select([other], tmp_path / "out", temperature=300.0)
+        select([other], tmp_path / "out", temperature=300.0, atomistic=AtomisticRuns())
     with pytest.raises(ConfigError, match="give the temperature of the atomistic runs in K"):
         select([other], tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -194,7 +194,7 @@ def test_errors(case: Path, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "ensemble.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match=r"the member member\.7 is missing"):
         read_ensemble(tmp_path)
-    with pytest.raises(InputError, match="an ensemble of mscg models: pair_style cgpot runs netw"):
+    with pytest.raises(InputError, match="an ensemble of mscg models without their mean; run"):
         deploy_ensemble(tmp_path, tmp_path / "d")
 
 
