@@ -12,6 +12,7 @@ from cgpot.core.errors import InputError, ManifestError, ToolError
 from cgpot.core.files import read_json, require_file, sha256_file, write_json
 from cgpot.core.manifest import check_manifest, manifest_path, package_versions, write_manifest
 from cgpot.core.progress import progress
+from cgpot.core.refined import refined_model
 from cgpot.core.versions import RESULT_FORMAT, check_checkpoint
 from cgpot.deploy.package import build_package, compile_package
 from cgpot.deploy.verify import verify
@@ -50,7 +51,7 @@ def deploy(
     """Make `<name>.nequip.zip`, `<name>.nequip.pt2` and `<name>.cgpot.json`.
 
     Args:
-        training: output folder of `cgpot train`.
+        training: output folder of `cgpot train`, or of `cgpot refine`.
         output: folder for the files.
         device: ``cpu`` or ``cuda``; the compiled file runs there only.
         name: stem of the files.
@@ -66,10 +67,10 @@ def deploy(
     """
     if device not in ("cpu", "cuda"):
         raise ToolError(f"unknown device {device!r}; expected 'cpu' or 'cuda'")
-    source = Path(training).resolve()
+    source = refined_model(Path(training).resolve())
     result = training_result(source)
     temperature = _temperature(result, temperature, source)
-    if result.get("kind") in ("uf3", "mscg"):
+    if result.get("kind") in ("uf3", "mscg", "pair"):
         from cgpot.deploy.tables import deploy_tables
 
         return Deployment(*deploy_tables(source, result, output, name))
@@ -170,6 +171,13 @@ def training_result(folder: Path) -> dict[str, Any]:
             file=folder,
         )
     result = read_json(path)
+    if isinstance(result, dict) and result.get("format") == "cgpot-refined-pair-1":
+        raise InputError(
+            "a refined pair potential of an earlier version; run the same 'cgpot refine' command "
+            "again: it writes the folder anew, and no iteration is run again",
+            file=path,
+            key="format",
+        )
     if not isinstance(result, dict) or result.get("format") != RESULT_FORMAT:
         raise InputError(f"expected format {RESULT_FORMAT!r}", file=path, key="format")
     check_manifest(path, stage="training")

@@ -83,6 +83,12 @@ def model_labels(
 
 def pair_labels(table: PairTable, frame: CGFrame) -> tuple[Array, Array]:
     """Forces (n, 3) and virial (3, 3) of a pair table on one frame."""
+    forces, virial, _ = pair_labels_and_energy(table, frame)
+    return forces, virial
+
+
+def pair_labels_and_energy(table: PairTable, frame: CGFrame) -> tuple[Array, Array, float]:
+    """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV of a pair table on a frame."""
     from matscipy.neighbours import neighbour_list
 
     i, j, distance, vector = neighbour_list(
@@ -95,6 +101,7 @@ def pair_labels(table: PairTable, frame: CGFrame) -> tuple[Array, Array]:
     types = frame.topology.types
     forces = np.zeros((frame.topology.n_sites, 3))
     virial = np.zeros((3, 3))
+    energy = 0.0
     index = pair_index(len(table.type_names))
     rows = index[types[i], types[j]]
     for row in np.unique(rows):
@@ -103,7 +110,8 @@ def pair_labels(table: PairTable, frame: CGFrame) -> tuple[Array, Array]:
         along = (table.force(distance[mask], a, b) / distance[mask])[:, None] * vector[mask]
         np.subtract.at(forces, i[mask], along)
         virial += 0.5 * np.einsum("ea,eb->ab", vector[mask], along)
-    return forces, virial
+        energy += 0.5 * float(table.energy(distance[mask], a, b).sum())
+    return forces, virial, energy
 
 
 def evaluate(

@@ -16,6 +16,7 @@ from cgpot.core.files import read_json, write_json
 from cgpot.core.frame import CGFrame
 from cgpot.core.manifest import package_versions, write_manifest
 from cgpot.core.progress import progress
+from cgpot.core.refined import refined_model
 from cgpot.core.splines import PairTable
 from cgpot.core.versions import check_checkpoint, read_result
 from cgpot.training import evaluate as ev
@@ -33,7 +34,7 @@ class Trained:
 
     Attributes:
         path: file or folder that was given.
-        kind: ``network``, ``mscg`` or ``uf3``.
+        kind: ``network``, ``mscg``, ``uf3`` or ``pair`` (of a refinement).
         type_names: bead types that it knows, in the order of their indices.
         labels: forces (n, 3) in eV/Å and virial W (3, 3) in eV of a frame.
         yardstick: pair fit of the same training frames, if there is one.
@@ -49,12 +50,12 @@ class Trained:
 
 
 def load_trained(path: str | Path) -> Trained:
-    """A training folder of `cgpot train`, one of `cgpot ensemble`, or a checkpoint file.
+    """A folder of `cgpot train`, `cgpot refine` or `cgpot ensemble`, or a checkpoint file.
 
     Raises:
         InputError: neither, unfinished, damaged, or of other versions.
     """
-    place = Path(path)
+    place = refined_model(path)
     if not place.exists():
         raise InputError(
             "no such file or folder; expected a folder of `cgpot train` or its model.ckpt",
@@ -69,10 +70,6 @@ def load_trained(path: str | Path) -> Trained:
     table = PairTable.read(place / "pair_fit.json") if (place / "pair_fit.json").is_file() else None
     if kind == "network":
         return _network(place / "model.ckpt", table, result, place)
-    if kind in ("uf3", "mscg"):
-        return Trained(
-            place, kind, tuple(result["bead_names"]), _linear(place, kind), table, result
-        )
     return Trained(place, kind, tuple(result["bead_names"]), _linear(place, kind), table, result)
 
 
@@ -82,6 +79,9 @@ def _linear(place: Path, kind: str) -> Labels:
     from cgpot.training.linear.mscg import MSCGPotential
     from cgpot.training.linear.uf3 import UF3Potential
 
+    if kind == "pair":
+        table = PairTable.read(place / "pair.json")
+        return lambda frame: ev.pair_labels(table, frame)
     potential: MSCGPotential | UF3Potential
     if kind == "mscg":
         potential = MSCGPotential.read(place / stage.POTENTIAL)
@@ -89,7 +89,7 @@ def _linear(place: Path, kind: str) -> Labels:
         potential = UF3Potential.read(place / uf3_stage.POTENTIAL)
     else:
         raise InputError(
-            f"expected a model of kind network, mscg or uf3, found {kind!r}",
+            f"expected a model of kind network, mscg, uf3 or pair, found {kind!r}",
             file=place / "result.json",
             key="kind",
         )

@@ -15,6 +15,7 @@ from cgpot.core.errors import InputError
 from cgpot.core.files import read_json, require_file, sha256_file
 from cgpot.core.frame import CGFrame
 from cgpot.core.manifest import check_manifest
+from cgpot.core.refined import refined_model
 
 Array = NDArray[np.float64]
 
@@ -23,7 +24,7 @@ class Teacher:
     """One trained model, or the mean of several.
 
     Args:
-        paths: training folders of networks or of UF3 models, or folders of ensembles.
+        paths: training folders, folders of refinements, or folders of ensembles.
 
     Raises:
         InputError: no such folder, unfinished, or bead types that differ between the members.
@@ -84,7 +85,7 @@ def members(path: str | Path) -> list[Path]:
     Raises:
         InputError: neither.
     """
-    folder = Path(path).resolve()
+    folder = refined_model(Path(path).resolve())
     if not folder.is_dir():
         raise InputError("expected a training folder or an ensemble as teacher", file=path)
     record = folder / "ensemble.json"
@@ -117,9 +118,19 @@ def _labels(
         from cgpot.training.linear.uf3 import UF3Potential
 
         return UF3Potential.read(folder / "uf3.json").labels
+    if kind == "mscg":
+        from cgpot.training.linear.mscg import MSCGPotential
+
+        return MSCGPotential.read(folder / "mscg.json").labels
+    if kind == "pair":
+        from cgpot.core.splines import PairTable
+        from cgpot.training.evaluate import pair_labels_and_energy
+
+        table = PairTable.read(folder / "pair.json")
+        return lambda frame: pair_labels_and_energy(table, frame)
     if kind != "network":
         raise InputError(
-            f"expected a network or a UF3 model as teacher, found {kind!r}",
+            f"expected a network, an MS-CG or UF3 model, or a refined pair table, found {kind!r}",
             file=folder / "result.json",
             key="kind",
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
 from cgpot.core.files import read_json, sha256_file
+from cgpot.core.refined import refined_model
 from cgpot.core.splines import PairTable, pair_index
 from cgpot.workflow.refine.basis import PairBasis
 from cgpot.workflow.refine.config import RefineConfig
@@ -56,13 +57,13 @@ def resolve(config: RefineConfig) -> Start:
     if config.start == "zero":
         intervals = max(4, round(config.zero.cutoff / config.zero.spacing))
         return Start("pair", None, config.zero.cutoff, intervals)
-    path = Path(config.start)
+    path = refined_model(config.start)
     if path.is_dir() and (path / "model.ckpt").is_file():
         return _network(path, config.temperature)
     if path.is_dir():
         result = path / "result.json"
         record = read_json(result) if result.is_file() else {}
-        if record.get("three_body") or record.get("kind") == "uf3":
+        if record.get("kind") == "uf3" or _more_than_pairs(record):
             raise InputError(
                 "the potential has more than pair terms and no network; expected a pair table, "
                 "a network, or 'zero'",
@@ -80,6 +81,13 @@ def resolve(config: RefineConfig) -> Start:
         path = found
     table = PairTable.read(path)
     return Start("pair", table.type_names, table.r_max, table.intervals, table)
+
+
+def _more_than_pairs(record: dict[str, Any]) -> bool:
+    """Whether a linear model has terms beside its pair table."""
+    commands = (record.get("lammps") or {}).get("commands") or []
+    plain = ("pair_style table ", "pair_coeff ", "special_bonds ")
+    return any(not command.startswith(plain) for command in commands)
 
 
 def _network(folder: Path, temperature: float) -> Start:
