@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
-from cgpot.core.files import read_json, write_json
+from cgpot.core.files import read_record, write_json
 from cgpot.core.frame import CGFrame
 from cgpot.core.progress import progress
 from cgpot.core.splines import PairTable
@@ -105,9 +105,7 @@ class UF3Potential:
         Raises:
             InputError: another format, a missing key, or coefficients of the wrong number.
         """
-        record = read_json(path)
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise InputError(f"expected a UF3 potential of format {FORMAT!r}", file=path)
+        record = read_record(path, FORMAT, "a UF3 potential")
         try:
             names = tuple(record["type_names"])
             pair = PairTable(
