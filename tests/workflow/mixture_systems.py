@@ -64,7 +64,7 @@ def labelled(frame: CGFrame) -> CGFrame:
     return frame
 
 
-def write_reference(folder: Path, length_ps: float = 240.0) -> Path:
+def write_reference(folder: Path, length_ps: float = 300.0) -> Path:
     """A data set of the mixture; LAMMPS runs ``lj/cut`` itself."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [f"pair_style lj/cut {CUTOFF}"]
@@ -99,7 +99,7 @@ def write_settings(path: Path, reference: Path, **changes: Any) -> Path:
         "reference": [str(reference)],
         "temperature": TEMPERATURE,
         "iterations": 4,
-        "zero": {"cutoff": CUTOFF, "spacing": 0.4},
+        "zero": {"cutoff": CUTOFF, "spacing": 0.4, "begin": "wall"},
         "md": {
             "length_ps": 40.0,
             "equilibration_ps": 2.0,

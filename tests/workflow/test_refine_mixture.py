@@ -79,9 +79,9 @@ def check_mixture(outcome: Outcome) -> None:
     before = PairTable.read(outcome.folder / "iter.000" / "potential.json")
     after = PairTable.read(outcome.folder / "model" / "pair.json")
     for row, name in enumerate(("A-A", "A-B", "B-B")):
-        assert last["pairs"][name]["rdf_error"] < 0.9 * first["pairs"][name]["rdf_error"]
-        assert last["pairs"][name]["rdf_error"] < 1.6 * last["pairs"][name]["rdf_error_noise"]
-        assert deviation(after, g, r, row) < deviation(before, g, r, row)
+        assert last["pairs"][name]["rdf_error"] < 0.8 * first["pairs"][name]["rdf_error"]
+        assert last["pairs"][name]["rdf_error"] < 1.8 * last["pairs"][name]["rdf_error_noise"]
+        assert deviation(after, g, r, row) < 0.8 * deviation(before, g, r, row)
     wanted = last["pressure_reference_bar"]
     assert abs(last["pressure_bar"] - wanted) < 0.4 * abs(first["pressure_bar"] - wanted)
 
@@ -91,7 +91,7 @@ def test_relative_entropy_of_a_mixture(entropy: Outcome) -> None:
 
 
 def test_inversion_of_a_mixture(reference: Path, tmp_path: Path) -> None:
-    check_mixture(refined(tmp_path, reference, "ibi", iterations=3))
+    check_mixture(refined(tmp_path, reference, "ibi"))
 
 
 def test_a_step_from_few_frames_is_no_longer_than_one_from_many() -> None:
