@@ -113,6 +113,15 @@ def read_record(path: str | Path, form: str, what: str) -> dict[str, Any]:
     return dict(record)
 
 
+def thermo_path(data_set: str | Path) -> Path:
+    """The table (``.thermo.csv``) that the mapping writes beside a data set."""
+    p = Path(data_set)
+    name = p.name
+    for suffix in (".xz", ".gz", ".extxyz", ".xyz"):
+        name = name.removesuffix(suffix)
+    return p.with_name(f"{name}.thermo.csv")
+
+
 def open_text(path: str | Path, mode: str = "r", kind: str | Path | None = None) -> IO[str]:
     """Open a text file, through xz or gzip when the name (or ``kind``) ends so."""
     name = str(kind if kind is not None else path)
