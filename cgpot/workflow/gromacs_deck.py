@@ -50,7 +50,7 @@ OURS = re.compile(
     r"|continuation|comm-.*|pull.*|annealing.*|title|energygrps|compressed-x-.*)"
 )
 """Keys of a user's .mdp that are about the course of a run, which is set here."""
-MISMATCH = "sites held, so the engine's pressure lacks the motion of the centres"
+MISMATCH = "sites held, the engine counts no motion of theirs in its pressure"
 SCRIPT = """\
 #!/bin/sh
 # {what}

@@ -240,3 +240,9 @@ def test_errors(benzene, tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match=r"small.gro: no coordinates of these 324 atoms can be re"):
         read_structure(tmp_path / "conf.gro", tmp_path / "map.yaml", [small])
+    from MDAnalysis.lib.formats.libmdaxdr import TRRFile
+
+    with TRRFile(str(tmp_path / "forces.trr"), "w") as stream:
+        stream.write(None, None, np.zeros((324, 3)), np.eye(3), 0, 0.0, 0.0, 324)
+    with pytest.raises(InputError, match=r"forces.trr: no frame with coordinates"):
+        read_structure(tmp_path / "conf.gro", tmp_path / "map.yaml", [tmp_path / "forces.trr"])

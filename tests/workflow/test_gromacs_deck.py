@@ -229,6 +229,37 @@ def test_a_free_run_of_gromacs(case: Path, tmp_path: Path) -> None:
     assert apart(frames[-1].positions, frame.positions, frame.cell).max() > 0.05
 
 
+def test_the_command(case: Path, tmp_path: Path) -> None:
+    """From a file of uncertain frames to folders for GROMACS."""
+    import json
+
+    import typer
+    from typer.testing import CliRunner
+
+    from cgpot.cli import select as select_command
+    from cgpot.core.extxyz import write_frames
+
+    write_frames(tmp_path / "one.extxyz", [benzenes()[0]])
+    lines = (tmp_path / "one.extxyz").read_text().splitlines(keepends=True)
+    lines[1] = lines[1].rstrip() + " force_spread_max=0.4\n"
+    (tmp_path / "far.extxyz").write_text("".join(lines))
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.callback()(lambda: None)
+    select_command.register(app)
+    words = ["select", tmp_path / "far.extxyz", "-o", tmp_path / "out", "-T", 300, "-q"]
+    words += ["--engine", "gromacs", "--structure", case / "conf.gro"]
+    words += ["--mapping", case / "map.yaml", "--topology", case / "topol.top"]
+    result = CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "1 of 1 configurations, force spread 0.4 to 0.4 eV/Å" in result.stdout
+    assert "conformations fit the sites within" in result.stdout
+    assert "  sh run.sh" in result.stdout
+    record = json.loads((tmp_path / "out" / "selection.json").read_text())
+    assert record["frames"][0]["folder"] == "frame.0"
+    assert record["frames"][0]["closest_atoms_A"] > 1.5
+    assert (tmp_path / "out" / "frame.0" / "run.sh").is_file()
+
+
 def test_errors(case: Path, tmp_path: Path) -> None:
     frame, _ = benzenes()
     with pytest.raises(ConfigError, match="key 'structure': runs in GROMACS need --structure and "):

@@ -218,6 +218,12 @@ def test_dumps_and_strides(trained: Path, tmp_path: Path) -> None:
         found = evaluate_spread([source], members, stride=2, quiet=True)
         assert [item.frame.source_frame for item in found] == [0, 200]
         np.testing.assert_allclose(found[0].spread, members.spread(frame), rtol=1e-6)
+    (tmp_path / "two.dump").write_text(text.replace("\n64 64 1 ", "\n64 64 2 "))
+    with pytest.raises(InputError, match=r"two.dump, frame 0: type 2; the models know \['A'\]"):
+        evaluate_spread([tmp_path / "two.dump"], members, quiet=True)
+    (tmp_path / "none.dump").write_text("")
+    with pytest.raises(InputError, match=r"none.dump: the trajectories hold no frame"):
+        evaluate_spread([tmp_path / "none.dump"], members, quiet=True)
 
 
 def test_the_same_members_keep_their_mean(trained: Path, tmp_path: Path) -> None:
@@ -254,6 +260,45 @@ def test_bonds_of_members_with_different_spans(tmp_path: Path) -> None:
     assert (tmp_path / "e" / "mean" / "model.bond").is_file()
 
 
+@pytest.mark.parametrize("trained", ["mscg"], indirect=True)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"r_max_A": 7.5}, r"the pair grid \(Å, intervals\) is \(7.5, 13\), that of member.0"),
+        ({"three_body": None}, r"the three-body form \(Å, Å, intervals\) is None"),
+    ],
+)
+def test_members_of_another_form(
+    tmp_path_factory: pytest.TempPathFactory, trained: Path, change: dict, message: str
+) -> None:
+    folder = tmp_path_factory.mktemp("form")
+    for k in range(2):
+        shutil.copytree(trained / f"member.{k}", folder / f"member.{k}")
+    file = folder / "member.1" / "mscg.json"
+    record = {**json.loads(file.read_text()), **change}
+    if "three_body" in change:
+        record["coefficients_eV"].pop("three")
+        record["jackknife_eV"] = []
+    file.write_text(json.dumps(record))
+    with pytest.raises(InputError, match=message):
+        mean_mscg([folder / "member.0", folder / "member.1"])
+
+
+def test_bonds_that_no_common_spline_describes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cgpot.workflow import linear_mean
+
+    monkeypatch.setattr(linear_mean, "RESAMPLED", 1e-9)
+    config = load_config(case(tmp_path, "bonds"))
+    with pytest.raises(InputError, match="the bond splines of the members have different spans"):
+        train_ensemble(config, tmp_path / "e", MEMBERS, bootstrap=True, quiet=True)
+    # the members stay, and are not fitted again
+    monkeypatch.undo()
+    done = train_ensemble(config, tmp_path / "e", MEMBERS, bootstrap=True, quiet=True)
+    assert done.content["mean"] == "mean"
+
+
 def test_errors(trained: Path, tmp_path: Path) -> None:
     kind = json.loads((trained / "ensemble.json").read_text())["kind"]
     config = load_config(trained.parent / "train.yaml")
@@ -277,6 +322,15 @@ def test_errors(trained: Path, tmp_path: Path) -> None:
         deploy_ensemble(tmp_path / "e", tmp_path / "d")
     with pytest.raises(InputError, match="1 model; a spread needs at least two"):
         load_members([trained / "member.0"])
+    shutil.copytree(trained / "member.0", tmp_path / "other" / "member.1")
+    for name in (f"{kind}.json", "result.json"):
+        file = tmp_path / "other" / "member.1" / name
+        file.write_text(file.read_text().replace('"A"', '"C"'))
+    (tmp_path / "other" / "member.1" / "result.json.manifest.json").unlink()
+    with pytest.raises(InputError, match=r"member\.1: the members know different beads: \['A'\]"):
+        load_members([trained / "member.0", tmp_path / "other" / "member.1"])
+    with pytest.raises(InputError, match=r"none: no such file or folder"):
+        load_members([tmp_path / "none"])
     frame = noisy(1, 60, molecule=2)[0]
     write_frames(tmp_path / "two.extxyz", [frame])
     with pytest.raises(InputError, match=r"two.extxyz, frame 0: bead types \['A', 'B'\]; the mod"):
