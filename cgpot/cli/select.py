@@ -97,8 +97,14 @@ def register(app: typer.Typer) -> None:
         from cgpot.workflow.averaging import average as average_runs
 
         if average:
-            count = average_runs(sources, output)
-            typer.echo(f"{output}: {count} frames with mean labels")
+            facts = average_runs(sources, output)
+            typer.echo(f"{output}: {len(facts)} frames with mean labels")
+            for fact in facts:
+                warning = "; too short: run it longer" if fact.too_short else ""
+                typer.echo(
+                    f"  {fact.file}: {fact.left_out} of {fact.frames} frames left out at the "
+                    f"start, {fact.samples:.1f} independent samples{warning}"
+                )
             return
         runs = AtomisticRuns(
             engine=engine.value, structure=structure, mapping=mapping,

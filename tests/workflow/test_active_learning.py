@@ -25,7 +25,7 @@ from cgpot.lammps.data import write_data
 from cgpot.lammps.engine import find_lammps
 from cgpot.workflow.active import candidates, select, spreads, thin
 from cgpot.workflow.atomistic_runs import AtomisticRuns
-from cgpot.workflow.averaging import average, mean_frame
+from cgpot.workflow.averaging import average, mean_frame, settled
 
 N, SPACING = 3, 5.4
 WEIGHTS = np.repeat([MASS_C, MASS_H], 6) / (6 * (MASS_C + MASS_H))
@@ -194,13 +194,49 @@ def test_mean_labels(held: tuple[CGFrame, Path], tmp_path: Path) -> None:
     result = command("--average", path, "-o", tmp_path / "labelled.extxyz")
     assert "1 frames with mean labels" in result.stdout
     (label,) = read_frames(tmp_path / "labelled.extxyz")
-    frames = list(read_frames(path))
+    (fact,) = check_manifest(tmp_path / "labelled.extxyz", stage="selection")["runs"]
+    assert f"{fact['left_out']} of 51 frames left out at the start" in result.stdout
+    frames = list(read_frames(path))[fact["left_out"] :]
     assert label.forces is not None
     assert label.virial is not None
     forces = np.stack([f.forces for f in frames if f.forces is not None])
     np.testing.assert_allclose(label.forces, forces.mean(axis=0), atol=1e-5)
     virials = np.stack([f.virial for f in frames if f.virial is not None])
     np.testing.assert_allclose(label.virial, virials.mean(axis=0), atol=1e-6)
+    assert label.weight == pytest.approx(fact["samples"])
+    assert 1.0 <= label.weight <= len(frames)
+
+
+def test_frames_before_equilibrium_are_left_out(tmp_path: Path) -> None:
+    """A decaying start is found, and correlated frames count as fewer samples."""
+    rng = np.random.default_rng(4)
+    trace = rng.normal(size=200)
+    trace[:40] += 12.0 * np.exp(-np.arange(40) / 12.0)
+    frames = [
+        replace(fluid(3), forces=rng.normal(size=(27, 3)), virial=np.eye(3) * w / 3.0)
+        for w in trace
+    ]
+    fact = settled(frames, "a/held.extxyz")
+    assert 15 <= fact.left_out <= 60
+    assert 0.5 * (200 - fact.left_out) < fact.samples <= 200 - fact.left_out
+    assert not fact.too_short
+    slow = [frames[50 + k // 10] for k in range(150)]
+    assert settled(slow, "b").samples < 40
+    short = settled(frames[:4], "c")
+    assert (short.left_out, short.samples) == (0, 4.0)
+    bare = [replace(f, virial=None) for f in frames]
+    assert settled(bare, "d").left_out < 60
+    assert settled(frames[:45], "e").too_short
+
+
+def test_mean_labels_of_a_short_run(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    frames = [replace(fluid(3), forces=rng.normal(size=(27, 3))) for _ in range(5)]
+    write_frames(tmp_path / "held.extxyz", frames)
+    average([tmp_path / "held.extxyz"], tmp_path / "labelled.extxyz")
+    (label,) = read_frames(tmp_path / "labelled.extxyz")
+    assert label.weight == 5.0
+    assert label.virial is None
     assert check_manifest(tmp_path / "labelled.extxyz", stage="selection")
 
 
