@@ -66,9 +66,9 @@ def register(app: typer.Typer) -> None:
         from cgpot.workflow.distill_md import MdPlan
 
         md = None
+        if temperature is None:
+            temperature = (load_yaml_dict(student).get("system") or {}).get("temperature")
         if deployed is not None or rounds:
-            if temperature is None:
-                temperature = (load_yaml_dict(student).get("system") or {}).get("temperature")
             if temperature is None:
                 raise ConfigError("give --temperature for the MD", file=student)
             md = MdPlan(
@@ -94,7 +94,7 @@ def register(app: typer.Typer) -> None:
         )
         print_summary(outcome.folder, outcome.result, outcome.skipped, outcome.resumed)
         if deploy_to is not None:
-            from cgpot.deploy.run import deploy
+            from cgpot.workflow.distill_md import deploy_student
 
-            done = deploy(output, deploy_to, quiet=quiet)
-            typer.echo(f"deployed: {done.sidecar}")
+            sidecar = deploy_student(output, deploy_to, temperature, quiet=quiet)
+            typer.echo(f"deployed: {sidecar}")

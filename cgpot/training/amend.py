@@ -32,6 +32,7 @@ def amend(
     *,
     source: Sequence[str | Path],
     facts: dict[str, Any],
+    temperature: float | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Make a training folder whose network has the table as its pair part.
@@ -43,6 +44,8 @@ def amend(
         frames: frames with forces on which the errors are evaluated again.
         source: files of these frames, for the manifest.
         facts: what the change is (plain data); kept as ``refined`` in result.json.
+        temperature: K; of a network that takes the temperature as an input, the constant that
+            is stored in the new one: what was changed holds there only.
         quiet: no progress bar.
 
     Returns:
@@ -74,6 +77,9 @@ def amend(
                 shutil.copyfile(old / name, folder / name)
         checkpoint = folder / "model.ckpt"
         ev.save_checkpoint_with_pair(old / "model.ckpt", checkpoint, table.coefficients)
+        if temperature is not None and result.get("temperature_input"):
+            ev.save_checkpoint_at_temperature(checkpoint, checkpoint, temperature)
+            result |= {"temperature": temperature, "temperature_input": None}
         table.write(Folder(folder).pair)
         _evaluate(folder, result, list(frames), quiet=quiet)
         result["refined"] = facts

@@ -205,7 +205,7 @@ def match_fluids(
             folder / f"md_match.{number}",
             plan,
             start,
-            deployed_student(training, folder / f"match.{number}"),
+            deployed_student(training, folder / f"match.{number}", plan.temperature),
             replace=replace,
             quiet=quiet,
         )

@@ -25,12 +25,14 @@ class Teacher:
 
     Args:
         paths: training folders, folders of refinements, or folders of ensembles.
+        temperature: K, for networks that take it as an input, of frames that carry none.
 
     Raises:
         InputError: no such folder, unfinished, or bead types that differ between the members.
     """
 
-    def __init__(self, paths: Sequence[str | Path]) -> None:
+    def __init__(self, paths: Sequence[str | Path], temperature: float | None = None) -> None:
+        self.temperature = temperature
         self.folders = [member for path in paths for member in members(path)]
         if not self.folders:
             raise InputError("no teacher was given")
@@ -42,6 +44,7 @@ class Teacher:
                 file=self.folders[-1],
             )
         self.type_names: tuple[str, ...] = names.pop()
+        self.thermal = any(result.get("temperature_input") for result in results)
         self._models = [
             _labels(folder, result) for folder, result in zip(self.folders, results, strict=True)
         ]
@@ -55,8 +58,17 @@ class Teacher:
         """The frame with the mean labels, and the rms spread of a force component, eV/Å.
 
         Raises:
-            InputError: other bead types than the teacher's.
+            InputError: other bead types than the teacher's, or no temperature where it is needed.
         """
+        if self.thermal and frame.temperature is None:
+            if self.temperature is None:
+                raise InputError(
+                    "the teacher takes the temperature as an input, but the frame carries none; "
+                    "give --temperature",
+                    frame=frame.source_frame,
+                    key="temperature",
+                )
+            frame = replace(frame, temperature=self.temperature)
         if frame.topology.type_names != self.type_names:
             raise InputError(
                 f"bead types {list(frame.topology.type_names)} differ from those of the teacher, "
@@ -142,9 +154,12 @@ def _labels(
 
     model = load_model(require_file(folder / "model.ckpt", "checkpoint"))
     cutoff = cutoff_of(model)
+    thermal = bool(result.get("temperature_input"))
 
     def network(frame: CGFrame) -> tuple[Array, Array, float]:
-        data = to_data(frame, *neighbours(frame, cutoff), forces=False, stress=False)
+        data = to_data(
+            frame, *neighbours(frame, cutoff), forces=False, stress=False, temperature=thermal
+        )
         out = model(AtomicDataDict.to_(data, torch.device("cpu")))
 
         def array(key: str) -> Array:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training_systems import NAME, fluid, settings, write_case
+from thermal_systems import COLD, HOT, THERMAL, exact, write_two
+from training_systems import NAME, fluid, settings
 
 from cgpot.core.config import validate
 from cgpot.core.errors import ConfigError, InputError
@@ -24,43 +25,6 @@ from cgpot.training.evaluate import load_model, model_labels, save_checkpoint_at
 from cgpot.training.run import Outcome, train
 from cgpot.training.states import resolve_temperature, temperatures
 from cgpot.training.temperature import stored_temperature, takes_temperature
-
-COLD, HOT = 4.0, 6.0
-
-
-def exact(count: int, seed: int, temperature: float) -> list[CGFrame]:
-    """Frames of the potential u(r) (T / 5 K)^2: half again as strong at one end as at the other."""
-    factor = (temperature / 5.0) ** 2
-    result = []
-    for frame in fluid(count, seed):
-        assert frame.forces is not None
-        assert frame.virial is not None
-        result.append(
-            replace(
-                frame,
-                forces=factor * frame.forces,
-                virial=factor * frame.virial,
-                temperature=temperature,
-            )
-        )
-    return result
-
-
-def write_two(folder: Path, **changes: Any) -> Path:
-    """A case with frames at both temperatures."""
-    path = write_case(folder, **changes)
-    for seed, (name, count) in enumerate((("train", 8), ("val", 2), ("test", 3))):
-        frames = exact(count, seed, COLD) + exact(count, 10 + seed, HOT)
-        write_frames(folder / f"{name}.extxyz", frames)
-    return path
-
-
-THERMAL: dict[str, Any] = {
-    "system": {"temperature": None, "temperature_input": True},
-    "model": {"dtype": "float64", "features": 8},
-    "prior": {"type": "none"},
-    "optimiser": {"epochs": 40, "learning_rate": 0.02, "ema_decay": 0.9},
-}
 
 
 @pytest.fixture(scope="module")

@@ -170,6 +170,7 @@ def _write_model(loop: Loop, coefficients: Array, change: Array, facts: dict[str
         frames,
         source=source,
         facts=facts,
+        temperature=loop.config.temperature,
         quiet=loop.quiet,
     )
     return output

@@ -158,7 +158,7 @@ def _measure(
         return {"state": FAILED, "message": str(err), **facts}
     words = ["md", "nvt", str(file), option, str(model), "--start", str(around.start)]
     if md.get("temperature") is None:
-        words += ["--temperature", str(point.train["system"]["temperature"])]
+        words += ["--temperature", str(point.temperature)]
     ended = run_stage(
         [*around.program, *words, "--quiet", "--output", str(output)],
         folder.log(STAGE),
