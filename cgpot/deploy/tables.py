@@ -72,6 +72,8 @@ def deploy_tables(
             for key in ("n_train", "force_rmse", "force_rmse_pair_fit", "pressure_residual_bar")
         },
     }
+    if "bonded" in result["lammps"]:
+        content["bonded"] = result["lammps"]["bonded"]
     if "refined" in result:
         content["refined"] = result["refined"]
     if _current(sidecar, content) and include.read_text(encoding="utf-8") == text:

@@ -13,6 +13,14 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from cgpot.core.config import StrictModel
+from cgpot.training.bonded_config import (
+    WORDS,
+    AngleSection,
+    BondSection,
+    DihedralSection,
+    Section,
+    check_bonded,
+)
 
 Auto = Literal["auto"]
 Weight = Annotated[float, Field(ge=0)]
@@ -267,19 +275,6 @@ class ThreeBodySection(StrictModel):
     intervals: int = Field(default=12, ge=2, description="of the spline f(theta) from 0 to 180°")
 
 
-class BondSection(StrictModel):
-    """Bond splines between sites of one molecule."""
-
-    types: list[tuple[str, str]] | None = Field(
-        default=None,
-        description="pairs of bead types that are bonded within a molecule; null: all its sites",
-    )
-    spacing: float = Field(default=0.05, gt=0, description="Å between the knots")
-    exclude: bool = Field(
-        default=True, description="bonded sites do not interact through the pair part"
-    )
-
-
 class MSCGConfig(LinearConfig):
     """MS-CG, linear force matching: Noid et al., J. Chem. Phys. 128, 244115 (2008)."""
 
@@ -287,6 +282,8 @@ class MSCGConfig(LinearConfig):
     spacing: PairSpacing = 0.2
     three_body: ThreeBodySection | None = Field(default=None, description="null: none")
     bonds: BondSection | None = Field(default=None, description="null: none")
+    angles: AngleSection | None = Field(default=None, description="null: none")
+    dihedrals: DihedralSection | None = Field(default=None, description="null: none")
     virial: VirialWeight = None
     match_mean_virial: MeanVirial = False
     smooth: Weight | Auto = Field(
@@ -295,6 +292,17 @@ class MSCGConfig(LinearConfig):
         "left-out blocks of frames best",
     )
     ridge: Ridge = 0.0
+
+    @property
+    def bonded(self) -> dict[int, Section]:
+        """Sections of the bonded terms that are asked for, by number of bonds they span."""
+        sections = {1: self.bonds, 2: self.angles, 3: self.dihedrals}
+        return {k: section for k, section in sections.items() if section is not None}
+
+    @property
+    def excluded(self) -> tuple[int, ...]:
+        """Distances along bonds (1 to 3) at which sites do not interact through the pair part."""
+        return tuple(k for k, section in self.bonded.items() if section.exclude)
 
     @property
     def needs_virial(self) -> bool:
@@ -307,10 +315,12 @@ class MSCGConfig(LinearConfig):
             raise ValueError(
                 f"three_body.cutoff {self.three_body.cutoff} Å exceeds cutoff {self.cutoff} Å"
             )
-        if self.three_body is not None and self.bonds is not None and self.bonds.exclude:
+        check_bonded(self.bonded)
+        if self.three_body is not None and self.excluded:
+            word = WORDS[self.excluded[0]]
             raise ValueError(
-                "three_body and bonds with exclude cannot be deployed together: LAMMPS leaves "
-                "excluded neighbours out of the three-body sum too; set bonds.exclude to false"
+                f"three_body and {word} with exclude cannot be deployed together: LAMMPS leaves "
+                f"excluded neighbours out of the three-body sum too; set {word}.exclude to false"
             )
         return self
 

@@ -9,6 +9,7 @@ of the ensemble has the files of a training, so that it is evaluated and deploye
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def mean_mscg(folders: Sequence[Path]) -> Any:
         [None if m.three is None else (m.three.cutoff, m.three.gamma, m.three.intervals)
          for m in members], "the three-body form (Å, Å, intervals)", folders,
     )  # fmt: skip
-    _agree([None if m.bonds is None else m.bonds.kinds for m in members], "the bonds", folders)
+    _agree([_terms(m) for m in members], "the list of bonded terms", folders)
     first = members[0]
     info: dict[str, Any] = {
         "mean_of": [folder.name for folder in folders],
@@ -91,17 +92,33 @@ def mean_mscg(folders: Sequence[Path]) -> Any:
     bonds = first.bonds
     if bonds is not None:
         bonds, parts["bond"], info["bond_resampling"] = _mean_bonds(members, folders)
-    exclude = bonds.is_bonded if bonds is not None and info["bonds_excluded"] else None
     from cgpot.training.linear.pair import PairBasis
 
     pair = PairBasis(
-        first.pair.type_names, first.pair.r_max, first.table().spacing, 1.0, exclude=exclude
+        first.pair.type_names,
+        first.pair.r_max,
+        first.table().spacing,
+        1.0,
+        exclude=first.bonded.exclusions(),
     )
-    order = [name for name in ("pair", "bond", "three") if name in parts]
-    c = np.concatenate([np.ravel(parts[name]) for name in order])
+    c = np.concatenate([np.ravel(parts[name]) for name in first.joint.parts])
     return MSCGPotential(
-        first.topology, pair, bonds, first.three, c, np.zeros((0, len(c))), info
+        first.topology, pair, bonds, first.three, c, np.zeros((0, len(c))), info,
+        first.angles, first.dihedrals, first.excluded,
     )  # fmt: skip
+
+
+def _terms(potential: Any) -> str:
+    """The bonded terms in words: kinds, numbers, splines but for the spans of bonds, exclusions."""
+    bonded = potential.bonded
+    words = []
+    for name, part in bonded.parts.items():
+        kinds = ", ".join(part.kind_name(k) for k in range(part.n_kinds))
+        knots = "" if name == "bond" else f" with {part.intervals} intervals"
+        digest = hashlib.sha256(part.sites.tobytes()).hexdigest()[:8]
+        words.append(f"{len(part.sites)} {name} terms {kinds}{knots} (sites {digest})")
+    excluded = [f"1-{k + 1}" for k in bonded.excluded]
+    return f"{'; '.join(words) or 'empty'}; excluded: {' '.join(excluded) or 'none'}"
 
 
 def _mean_bonds(members: Sequence[Any], folders: Sequence[Path]) -> tuple[Any, Array, float]:
@@ -116,9 +133,8 @@ def _mean_bonds(members: Sequence[Any], folders: Sequence[Path]) -> tuple[Any, A
     low, high = min(b.low for b in every), max(b.high for b in every)
     same = all((b.low, b.high, b.intervals) == (low, high, every[0].intervals) for b in every)
     step = (high - low) / every[0].intervals if same else 0.5 * min(b.step for b in every)
-    names = [b.split("-") for b in (every[0].kind_name(k) for k in range(len(every[0].kinds)))]
     basis = BondBasis(
-        members[0].topology, [(a, b) for a, b in names], (low, high), step, every[0].kt
+        members[0].topology, None, (low, high), step, every[0].kt, bonds=every[0].sites
     )
     springs = [[b.spring(k) for b in every] for k in range(len(basis.kinds))]
     basis.springs = [
@@ -170,10 +186,10 @@ def write_mean(ensemble: Path, folders: Sequence[Path], kind: str) -> Path:
         stale.unlink(missing_ok=True)
     written = [potential.write(folder / f"{kind}.json")]
     if kind == "mscg":
-        from cgpot.training.linear.lammps import write_tables
+        from cgpot.training.linear.lammps import lammps_record, write_tables
 
         files, commands = write_tables(folder, potential)
-        result["lammps"] = {"files": [f.name for f in files], "commands": commands}
+        result["lammps"] = lammps_record(files, commands, potential)
         written += files
     else:
         names = result["lammps"]["files"]  # the table, too, where the pair part is an overlay

@@ -14,11 +14,12 @@ from cgpot.core.frame import CGFrame
 from cgpot.training.config import TrainConfig
 from cgpot.training.folder import Folder
 from cgpot.training.linear.curves import write_curves
-from cgpot.training.linear.lammps import write_tables
+from cgpot.training.linear.lammps import lammps_record, write_tables
 from cgpot.training.linear.mscg import fit_mscg
 from cgpot.training.linear.training import LinearFit, train_with
 from cgpot.training.model_config import MSCGConfig
 from cgpot.training.outcome import Outcome
+from cgpot.training.weights import frame_weights
 
 POTENTIAL = "mscg.json"
 NOT_USED = ("prior", "loss", "optimiser")
@@ -45,7 +46,10 @@ def train_linear(
         raise ConfigError(f"expected a model of type 'mscg', found {model.type!r}", key="model")
 
     def fit(config: TrainConfig, folder: Folder, train: list[CGFrame]) -> LinearFit:
-        potential, yardstick = fit_mscg(model, train, config.temperature, quiet=quiet)
+        weights = frame_weights(train, config.data.state_weights)
+        potential, yardstick = fit_mscg(
+            model, train, config.temperature, weights=weights, quiet=quiet
+        )
         written = [
             potential.write(folder.path / POTENTIAL),
             potential.table().write(folder.pair),
@@ -58,7 +62,7 @@ def train_linear(
             yardstick,
             model.cutoff,
             [*written, *files],
-            {"files": [path.name for path in files], "commands": commands},
+            lammps_record(files, commands, potential),
             {"model": "mscg", "prior": None, "refit": None, "not_used": list(NOT_USED)},
         )
 

@@ -26,6 +26,7 @@ from cgpot.training.linear.equations import NormalEquations, Options, Penalties
 from cgpot.training.linear.pair import PairBasis
 from cgpot.training.linear.uf3_threebody import ThreeBody, ThreeBodyGrid
 from cgpot.training.model_config import UF3Config
+from cgpot.training.weights import frame_weights
 
 Array = NDArray[np.float64]
 FORMAT = "cgpot-uf3-1"
@@ -171,6 +172,7 @@ def fit_uf3(
     temperature: float,
     *,
     stress: bool,
+    weights: Sequence[float] | Array | None = None,
     quiet: bool = False,
 ) -> UF3Potential:
     """Fit UF3 to the forces, virials and energies of frames.
@@ -180,6 +182,7 @@ def fit_uf3(
         frames: with forces; virials and energies are used where all frames have them.
         temperature: K, for the repulsive wall where no pair was seen.
         stress: use the virials (weights of the section ``model``).
+        weights: of the frames (`cgpot.training.weights.frame_weights`); None: their own.
         quiet: no progress bar.
 
     Raises:
@@ -195,6 +198,7 @@ def fit_uf3(
         )
         parts["three"] = ThreeBody(names, grid)
     joint = Joint(parts)
+    weights = frame_weights(frames) if weights is None else weights
     equations = NormalEquations(joint.size)
     energies = model.energy != 0 and all(frame.energy is not None for frame in frames)
     stress = stress and all(frame.virial is not None for frame in frames)
@@ -206,6 +210,7 @@ def fit_uf3(
                 volume=frame.volume,
                 virial=frame.virial if stress else None,
                 energy=frame.energy if energies else None,
+                weight=float(weights[number]),
                 block=number * BLOCKS // len(frames),
             )
             advance(1)

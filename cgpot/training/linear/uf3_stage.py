@@ -21,6 +21,7 @@ from cgpot.training.model_config import UF3Config
 from cgpot.training.outcome import Outcome
 from cgpot.training.result import write_result
 from cgpot.training.subsets import load_subsets
+from cgpot.training.weights import frame_weights
 
 POTENTIAL = "uf3.json"
 FILES = ("model.uf3", "model.table")
@@ -47,12 +48,13 @@ def train_uf3(
 
     def fit(config: TrainConfig, folder: Folder, train: list[CGFrame]) -> LinearFit:
         temperature = config.temperature
-        potential = fit_uf3(model, train, temperature, stress=stress, quiet=quiet)
+        weights = frame_weights(train, config.data.state_weights)
+        potential = fit_uf3(model, train, temperature, stress=stress, weights=weights, quiet=quiet)
         # the yardstick is the plain pair fit: forces alone
         plain = UF3Config(
             cutoff=model.cutoff, spacing=model.spacing, three_body_cutoff=None, energy=0
         )
-        pair = fit_uf3(plain, train, temperature, stress=False, quiet=True).pair
+        pair = fit_uf3(plain, train, temperature, stress=False, weights=weights, quiet=True).pair
         files = [*_write_potential(folder, potential, model), pair.write(folder.yardstick)]
         overlay = model.overlay and potential.grid is not None
         lammps = {
