@@ -76,7 +76,12 @@ def register(app: typer.Typer) -> None:
             20.0, "--length-ps", min=1e-6, help="Length of each atomistic run, ps."
         ),
         equilibrate_ps: float = typer.Option(
-            5.0, min=0, help="Length of the run before it, with the sites held, ps."
+            10.0, min=0, help="Length of the run before it, with the sites held, ps."
+        ),
+        anneal: float = typer.Option(
+            2.0,
+            min=1,
+            help="With --structure: the equilibration begins at this many times the temperature.",
         ),
         timestep_fs: float = typer.Option(1.0, min=1e-3, help="Of the atomistic runs, fs."),
         seed: int = typer.Option(1, min=1, help="Orientations, velocities, baths."),
@@ -110,7 +115,8 @@ def register(app: typer.Typer) -> None:
             engine=engine.value, structure=structure, mapping=mapping,
             conformations=tuple(conformations), topology=topology, mdp=mdp,
             force_field=force_field, sampling=sampling.value, length_ps=length_ps,
-            equilibrate_ps=equilibrate_ps, timestep_fs=timestep_fs, seed=seed,
+            equilibrate_ps=equilibrate_ps, timestep_fs=timestep_fs, anneal=anneal,
+            seed=seed,
         )  # fmt: skip
         record = select(
             sources, output, count=frames, temperature=temperature,

@@ -42,6 +42,7 @@ class AtomisticRuns:
         sampling: ``held``: mean forces at the configuration; ``free``: a run from it.
         length_ps, equilibrate_ps: ps.
         timestep_fs: fs.
+        anneal: the equilibration begins at this many times the temperature (with a structure).
         seed: of orientations, velocities and baths.
     """
 
@@ -54,8 +55,9 @@ class AtomisticRuns:
     force_field: Path | None = None
     sampling: Sampling = "held"
     length_ps: float = 20.0
-    equilibrate_ps: float = 5.0
+    equilibrate_ps: float = 10.0
     timestep_fs: float = 1.0
+    anneal: float = 2.0
     seed: int = 1
 
     def check(self) -> None:
@@ -69,6 +71,8 @@ class AtomisticRuns:
             raise ConfigError(f"{self.engine!r}; expected lammps or gromacs", key="engine")
         if self.sampling not in ("held", "free"):
             raise ConfigError(f"{self.sampling!r}; expected held or free", key="sampling")
+        if not self.anneal >= 1.0:
+            raise ConfigError(f"{self.anneal:g}; expected at least 1", key="anneal")
         wanted: tuple[str, ...] = ()
         if self.engine == "gromacs":
             wanted = ("topology", "structure", "mapping")
@@ -162,6 +166,7 @@ def _engine(
             length_ps=runs.length_ps,
             equilibrate_ps=runs.equilibrate_ps,
             timestep_fs=runs.timestep_fs,
+            anneal=runs.anneal,
         )
         deck.check()
 
@@ -187,6 +192,7 @@ def _engine(
         length_ps=runs.length_ps,
         equilibrate_ps=runs.equilibrate_ps,
         timestep_fs=runs.timestep_fs,
+        anneal=runs.anneal,
     )
     settings.check()
 

@@ -10,17 +10,18 @@ virials of such a run are those that the mapping needs, and their mean is the me
 configuration.  With free sampling the sites are held while the atoms relax, and released in the
 last run.
 
+Molecules turn slowly while their neighbours stay: the equilibration begins at twice the
+temperature and cools down.  `gmx grompp` reads three constraints a site in a time that grows with
+their square, 13 s for 500 sites.
+
 The force field is the user's topology; cutoffs and the like come from the user's .mdp, or are
 those of the benzene reference (workflows/systems/benzene/gromacs/npt_hmr.mdp).
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import shutil
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ from cgpot.core.frame import Array
 from cgpot.core.units import NM
 from cgpot.workflow.backmap import Backmapped
 from cgpot.workflow.conformations import Structure
+from cgpot.workflow.gromacs_files import index_text, pull_text, read_mdp, top_masses, write_gro
 
 PHYSICS: dict[str, str] = {
     "cutoff-scheme": "Verlet",
@@ -89,6 +91,7 @@ class GromacsRun:
         length_ps, equilibrate_ps: lengths of the last run and the one before, ps.
         timestep_fs: fs.
         sample_ps: time between frames, ps.
+        anneal: the equilibration begins at this many times the temperature.
     """
 
     topology: Path
@@ -99,6 +102,7 @@ class GromacsRun:
     equilibrate_ps: float = 5.0
     timestep_fs: float = 1.0
     sample_ps: float = 0.1
+    anneal: float = 2.0
 
     def check(self) -> None:
         """Refuse files that are missing and times that do not fit.
@@ -147,131 +151,23 @@ class GromacsRun:
         return shlex.join(words)
 
 
-def read_mdp(path: str | Path) -> dict[str, str]:
-    """Settings of a .mdp by key (lower case, '-' for '_').
-
-    Raises:
-        InputError: missing, or a line that is no setting.
-    """
-    p = require_file(path, "GROMACS settings")
-    found = {}
-    for number, line in enumerate(p.read_text(encoding="utf-8").splitlines(), 1):
-        text = line.split(";")[0].strip()
-        if not text:
-            continue
-        key, equal, value = text.partition("=")
-        if not equal:
-            raise InputError(f"line {number} is {text[:40]!r}; expected 'key = value'", file=p)
-        found[key.strip().lower().replace("_", "-")] = value.strip()
-    return found
-
-
-def write_gro(path: str | Path, structure: Structure, placed: Backmapped, title: str) -> Path:
-    """Coordinates as a .gro with six decimals (nm): libraries write three, 0.005 Å off."""
-    x = placed.positions / NM
-    rows = [
-        f"{residue % 100000:5d}{name[:5]:<5}{atom[:5]:>5}{(k + 1) % 100000:5d}"
-        f"{x[k, 0]:11.6f}{x[k, 1]:11.6f}{x[k, 2]:11.6f}"
-        for k, (residue, name, atom) in enumerate(
-            zip(structure.residues, structure.residue_names, structure.names, strict=True)
-        )
-    ]
-    cell = placed.cell / NM
-    box = [cell[0, 0], cell[1, 1], cell[2, 2]]
-    if np.abs(cell - np.diag(box)).max() > 1e-9:
-        box += [0.0, 0.0, cell[1, 0], 0.0, cell[2, 0], cell[2, 1]]
-    last = " ".join(f"{value:.6f}" for value in box)
-    return write_text(path, "\n".join([title, str(len(x)), *rows, last]) + "\n")
-
-
-def _sites(structure: Structure) -> list[tuple[Array, Array]]:
-    """Atoms and position weights of each site, in order."""
-    found: list[tuple[Array, Array]] = [(np.zeros(0), np.zeros(0))] * (
-        structure.sites.topology.n_sites
-    )
-    for group in structure.sites.groups:
-        for row, site in enumerate(group.sites):
-            found[int(site)] = (group.atoms[row], group.position_weights)
-    return found
-
-
-def index_text(structure: Structure) -> str:
-    """Index groups: all atoms, and one for each site."""
-    lines = ["[ System ]"]
-    atoms = [str(k + 1) for k in range(structure.topology.n_atoms)]
-    lines += [" ".join(atoms[k : k + 15]) for k in range(0, len(atoms), 15)]
-    for number, (members, _) in enumerate(_sites(structure), 1):
-        lines += [f"[ site_{number} ]", " ".join(str(int(k) + 1) for k in members)]
-    return "\n".join(lines) + "\n"
-
-
-def top_masses(path: str | Path, n_atoms: int) -> Array | None:
-    """Masses (n_atoms,) of a topol.top, amu; None where an included file cannot be found.
-
-    Raises:
-        InputError: another number of atoms.
-    """
-    import MDAnalysis
-
-    program = shutil.which(os.environ.get("GMX", "gmx"))
-    share = Path(program or "/usr/bin/gmx").resolve().parents[1] / "share" / "gromacs" / "top"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            universe = MDAnalysis.Universe(
-                str(path),
-                topology_format="ITP",
-                include_dir=os.environ.get("GMXLIB", str(share)),
-                infer_system=True,
-                to_guess=(),
-            )
-        masses = np.asarray(universe.atoms.masses, dtype=np.float64)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return None
-    if not len(masses) or not (masses > 0.0).all():
-        return None
-    if len(masses) != n_atoms:
-        raise InputError(
-            f"{len(masses)} atoms, the structure has {n_atoms}; expected the topology of the "
-            "same system",
-            file=path,
-        )
-    return masses
-
-
-def pull_text(structure: Structure, positions: Array, masses: Array | None) -> str:
-    """Settings that hold every site at its position (n, 3), Å.
-
-    GROMACS takes centres of mass, with the masses (n_atoms,) of the run; the weights of a site
-    whose position weights are not its masses are divided by them.
-    """
-    sites = _sites(structure)
-    lines = ["pull = yes", "pull-nstxout = 0", "pull-nstfout = 0"]
-    lines += [f"pull-ngroups = {len(sites)}", f"pull-ncoords = {3 * len(sites)}"]
-    for number, (atoms, weights) in enumerate(sites, 1):
-        lines.append(f"pull-group{number}-name = site_{number}")
-        if masses is not None and len(atoms) > 1:
-            ratio = weights / masses[atoms]
-            if np.ptp(ratio) > 1e-4 * ratio.max():
-                words = " ".join(f"{value:.7g}" for value in ratio / ratio.max())
-                lines.append(f"pull-group{number}-weights = {words}")
-    for number, origin in enumerate(positions / NM, 1):
-        where = " ".join(f"{value:.7f}" for value in origin)
-        for axis, vector in enumerate(("1 0 0", "0 1 0", "0 0 1"), 1):
-            head = f"pull-coord{3 * (number - 1) + axis}"
-            lines += [
-                f"{head}-type = constraint",
-                f"{head}-geometry = direction",
-                f"{head}-groups = 0 {number}",
-                f"{head}-origin = {where}",
-                f"{head}-vec = {vector}",
-            ]
-    return "\n".join(lines) + "\n"
-
-
 def _mdp(what: str, settings: Mapping[str, object], pull: str) -> str:
     rows = [f"{key:<24} = {value}" for key, value in settings.items()]
     return "\n".join([f"; {what}", *rows]) + "\n" + pull
+
+
+def _annealing(run: GromacsRun, temperature: float) -> dict[str, object]:
+    """Hot for 0.4 of the equilibration, cooling for 0.3, at the temperature for the rest."""
+    if run.anneal == 1.0:
+        return {}
+    times = [share * run.equilibrate_ps for share in (0.0, 0.4, 0.7, 1.0)]
+    hot = run.anneal * temperature
+    return {
+        "annealing": "single",
+        "annealing-npoints": 4,
+        "annealing-time": " ".join(f"{t:g}" for t in times),
+        "annealing-temp": f"{hot:g} {hot:g} {temperature:g} {temperature:g}",
+    }
 
 
 def write_gromacs(
@@ -330,7 +226,8 @@ def write_gromacs(
             "equilibrate the atoms with the sites held",
             {
                 **physics, **md, **fast, "nsteps": run.steps(run.equilibrate_ps),
-                "ld-seed": seed, "gen-vel": "yes", "gen-temp": temperature, "gen-seed": seed,
+                **_annealing(run, temperature), "ld-seed": seed, "gen-vel": "yes",
+                "gen-temp": run.anneal * temperature, "gen-seed": seed,
             },
             hold,
         ),

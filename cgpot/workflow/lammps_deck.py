@@ -41,6 +41,7 @@ class LammpsRun:
         force_field: file with the user's commands.
         length_ps, equilibrate_ps: ps.
         timestep_fs: fs.
+        anneal: the equilibration begins at this many times the temperature.
     """
 
     data: Path
@@ -48,6 +49,7 @@ class LammpsRun:
     length_ps: float = 20.0
     equilibrate_ps: float = 5.0
     timestep_fs: float = 1.0
+    anneal: float = 2.0
 
     def check(self) -> None:
         """Refuse a data file or commands that the deck cannot use.
@@ -204,7 +206,7 @@ def write_lammps(
             "stiffness": STIFFNESS / factors["energy"], "timestep": run.timestep_fs * 1e-3 * time,
             "bath": BATH_PS * time, "equilibrate_steps": run.steps(run.equilibrate_ps),
             "steps": run.steps(run.length_ps), "sample_every": max(1, run.steps(SAMPLE_PS)),
-            "seed": seed,
+            "seed": seed, "anneal": run.anneal,
         },
     )  # fmt: skip
     texts = {

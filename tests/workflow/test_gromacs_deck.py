@@ -18,7 +18,8 @@ from cgpot.core.extxyz import read_frames
 from cgpot.workflow.atomistic_runs import AtomisticRuns, prepare
 from cgpot.workflow.backmap import backmap
 from cgpot.workflow.conformations import read_structure
-from cgpot.workflow.gromacs_deck import GromacsRun, pull_text, read_mdp, top_masses, write_gromacs
+from cgpot.workflow.gromacs_deck import GromacsRun, write_gromacs
+from cgpot.workflow.gromacs_files import pull_text, read_mdp, top_masses
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,8 @@ def test_the_files_of_a_frame(case: Path, tmp_path: Path) -> None:
     assert run["rvdw"] == "0.729"  # 0.45 of the small box
     origin = np.array([run[f"pull-coord{3 * k + 1}-origin"].split() for k in range(27)], float)
     np.testing.assert_allclose(10.0 * origin, frame.positions, atol=1e-6)
+    eq = read_mdp(tmp_path / "frame.0" / "eq.mdp")
+    assert (eq["annealing-temp"], eq["annealing-time"]) == ("600 600 300 300", "0 0.04 0.07 0.1")
     assert ready.commands[0] == "sh run.sh"
     assert "--topology run.tpr --trajectory run.trr --energy run.edr" in ready.commands[1]
     assert ready.commands[1] in (tmp_path / "frame.0" / "run.sh").read_text()
@@ -91,6 +94,14 @@ def test_free_sampling_holds_the_sites_while_atoms_relax(case: Path, tmp_path: P
     script = (folder / "run.sh").read_text()
     assert "free.extxyz" in script
     assert "--accept-pressure-mismatch" not in script
+
+
+def test_without_annealing(case: Path, tmp_path: Path) -> None:
+    eq = read_mdp(written(case, tmp_path / "f", anneal=1.0) / "eq.mdp")
+    assert "annealing" not in eq
+    assert eq["gen-temp"] == "300.0"
+    with pytest.raises(ConfigError, match=r"key 'anneal': 0.5; expected at least 1"):
+        written(case, tmp_path / "g", anneal=0.5)
 
 
 def test_the_users_settings_are_kept_but_for_the_course_of_the_run(
