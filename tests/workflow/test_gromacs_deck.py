@@ -227,6 +227,32 @@ def test_the_script_does_nothing_twice(ran: Path) -> None:
 
 
 @pytest.mark.gromacs
+def test_two_sites_of_a_molecule_are_held(case: Path, tmp_path: Path) -> None:
+    """Halves of the ring, whose masses in the topology are not the weights of the mapping."""
+    weights = "[12.011, 12.011, 12.011, 1.008, 1.008, 1.008]"
+    index = f"{{index: [0, 1, 2, 6, 7, 8], x-weight: {weights}, mass: 39.057}}"
+    (tmp_path / "two.yaml").write_text(
+        f"site-types:\n  A: {index}\n  B: {index}\nsystem:\n"
+        "  - {anchor: 0, repeat: all, offset: 12, sites: [[A, 0], [B, 3]]}\n"
+    )
+    structure = read_structure(case / "conf.gro", tmp_path / "two.yaml")
+    one = benzenes()[0]
+    atoms = backmap(read_structure(case / "conf.gro", case / "map.yaml"), one).positions
+    frame = mapped(structure, atoms, one.cell)
+    ready = prepare([frame], settings(case, mapping=tmp_path / "two.yaml"), 300.0)
+    ready.writers[0](tmp_path / "f")
+    done = subprocess.run(
+        ["sh", "run.sh"], cwd=tmp_path / "f", capture_output=True, text=True, timeout=300,
+        check=False, env={**os.environ, "MDRUN": "-nt 1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-3000:]
+    frames = list(read_frames(tmp_path / "f" / "held.extxyz"))
+    assert len(frames) == 3
+    for found in frames:
+        assert apart(found.positions, frame.positions, frame.cell).max() < 3e-4
+
+
+@pytest.mark.gromacs
 def test_a_free_run_of_gromacs(case: Path, tmp_path: Path) -> None:
     folder = written(case, tmp_path / "frame.0", sampling="free")
     done = subprocess.run(

@@ -106,6 +106,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     result = CliRunner().invoke(app, words, catch_exceptions=False, env={"COLUMNS": "120"})
     assert result.exit_code == 0
     assert "3 members, 3 test frames" in result.stdout
+    assert "the mean of the members is a model of its own" in result.stdout
     return folder / "e"
 
 
