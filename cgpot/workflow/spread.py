@@ -110,13 +110,17 @@ def load_members(paths: Sequence[str | Path]) -> Members:
 
 def _deployed(path: Path) -> list[Path]:
     """Compiled members of a deployed ensemble; none where the path is something else."""
+    from cgpot.deploy.ensemble import LINEAR_FORMAT
     from cgpot.lammps.models import ENSEMBLE_SUFFIX, model_files
 
-    if path.is_dir() and not sorted(path.glob(f"*{ENSEMBLE_SUFFIX}")):
-        return []
-    if path.is_file() and not path.name.endswith(ENSEMBLE_SUFFIX):
-        return []
-    return model_files(path) if path.exists() else []
+    files = sorted(path.glob(f"*{ENSEMBLE_SUFFIX}")) if path.is_dir() else [path]
+    files = [file for file in files if file.is_file() and file.name.endswith(ENSEMBLE_SUFFIX)]
+    for file in files:
+        if read_json(file).get("format") == LINEAR_FORMAT:
+            raise InputError(
+                "tables of linear models; expected the folder of 'cgpot ensemble' itself", file=file
+            )
+    return model_files(path) if files else []
 
 
 def _sidecar(model: Path) -> Path:

@@ -155,6 +155,8 @@ def test_the_deployed_mean_in_lammps(trained: Path, tmp_path: Path) -> None:
     assert done.content["members"] == [f"model.{k}.pair.lmp" for k in range(MEMBERS)]
     assert done.content["pair_file"] == "model.pair.lmp"
     assert deploy_ensemble(trained, tmp_path / "d", quiet=True).skipped
+    with pytest.raises(InputError, match=r"model.ensemble.json: tables of linear models; expected"):
+        load_members([tmp_path / "d"])
     *members, mean = potentials(trained)
     frame = noisy(1, 50)[0]
     for name, potential in (("model", mean), ("model.1", members[1])):
