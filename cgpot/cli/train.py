@@ -74,6 +74,11 @@ def print_summary(folder: Path, result: dict[str, object], skipped: bool, resume
             text = f"{floor['rmse']:.5f} ± {floor['rmse_error']:.5f} eV/Å"
             if isinstance(result["explainable"], float):
                 text += f", which leaves {100 * result['explainable']:.1f} % to explain"
+            free = result.get("noise_free")
+            if isinstance(free, dict):
+                from cgpot.cli.evaluate import noise_free_text
+
+                text += f"; force rmse without noise {noise_free_text(free)} eV/Å"
         console.print(
             f"of the label variance, {100 * explained:.1f} % explained; noise floor {text}"
         )

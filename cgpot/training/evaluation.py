@@ -21,6 +21,7 @@ from cgpot.core.splines import PairTable
 from cgpot.core.versions import check_checkpoint, read_result
 from cgpot.training import evaluate as ev
 from cgpot.training.dataset import load_frames
+from cgpot.training.noise import applicable_noise, floor_record
 
 Array = NDArray[np.float64]
 Labels = Callable[[CGFrame], tuple[Array, Array]]
@@ -146,6 +147,7 @@ def evaluate_model(
     data: Sequence[str | Path],
     output: str | Path,
     *,
+    noise: str | Path | None = None,
     threads: int = 1,
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -155,6 +157,8 @@ def evaluate_model(
         model: training folder or checkpoint.
         data: extxyz files of `cgpot map` or `cgpot dataset`, in order.
         output: folder to write.
+        noise: JSON of `cgpot noise`, the floor of the force error; default: ``noise.json``
+            beside the first data file, if it is there.
         threads: CPU threads of torch.
         quiet: no progress bar.
 
@@ -175,6 +179,7 @@ def evaluate_model(
         frames += load_frames(path, trained.type_names, False)
     if not frames:
         raise InputError("the data hold no frame", file=data[0] if data else None)
+    floor, noise_file = applicable_noise(noise, data[0], frames[0])
     with progress("evaluating", len(frames), quiet=quiet) as advance:
 
         def counted(frame: CGFrame) -> tuple[Array, Array]:
@@ -192,6 +197,8 @@ def evaluate_model(
         "n_frames": len(frames),
         "n_sites": sum(frame.topology.n_sites for frame in frames),
         **figures(frames, labels, arrays, errors),
+        **floor_record(labels["force"], arrays["force"], frames[0].topology.n_sites, floor),
+        "noise_file": None if noise_file is None else str(noise_file),
         "versions": package_versions(("cgpot", "torch", "nequip")),
     }
     if trained.yardstick is not None:
@@ -215,7 +222,11 @@ def evaluate_model(
     write_manifest(
         folder / "evaluation.json",
         stage=STAGE,
-        inputs={"model": source, "data": [Path(path) for path in data]},
+        inputs={
+            "model": source,
+            "data": [Path(path) for path in data],
+            **({} if noise_file is None else {"noise": noise_file}),
+        },
         outputs=[folder / "parity.npz", folder / "parity.png"],
     )
     return dict(read_json(folder / "evaluation.json"))
