@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError, InputError
-from cgpot.core.files import read_json, write_json
+from cgpot.core.files import read_record, write_json
 from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.core.progress import progress
 from cgpot.core.splines import PairTable
 from cgpot.core.units import KB
 from cgpot.training.linear.angles import AngleBasis
@@ -26,8 +25,10 @@ from cgpot.training.linear.basis import Basis, Joint
 from cgpot.training.linear.bonded import BondBasis
 from cgpot.training.linear.bonded_terms import BondedTerms, bonded_terms
 from cgpot.training.linear.dihedrals import DihedralBasis
-from cgpot.training.linear.equations import NormalEquations, Options, Penalties, Sums
+from cgpot.training.linear.equations import NormalEquations
 from cgpot.training.linear.pair import PairBasis
+from cgpot.training.linear.solver import Options, Penalties
+from cgpot.training.linear.sums import Sums
 from cgpot.training.linear.threebody import ThreeBodySW
 from cgpot.training.model_config import MSCGConfig
 from cgpot.training.pairfit import N_BLOCKS
@@ -92,10 +93,7 @@ class MSCGPotential:
 
     def labels(self, frame: CGFrame) -> tuple[Array, Array, float]:
         """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV on a frame."""
-        rows = self.joint.rows(frame, energy=True)
-        c = self.coefficients
-        assert rows.energy is not None
-        return (rows.forces @ c).reshape(-1, 3), rows.virial @ c, float(rows.energy @ c)
+        return self.joint.labels(self.coefficients, frame)
 
     def write(self, path: str | Path) -> Path:
         """Write as JSON."""
@@ -130,9 +128,7 @@ class MSCGPotential:
         Raises:
             InputError: another format, a missing key, or coefficients of the wrong number.
         """
-        record = read_json(path)
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise InputError(f"expected an MS-CG potential of format {FORMAT!r}", file=path)
+        record = read_record(path, FORMAT, "an MS-CG potential")
         try:
             names = tuple(record["type_names"])
             triple = record["three_body"]
@@ -226,18 +222,16 @@ def fit_mscg(
     joint = found.joint
     equations = NormalEquations(joint.size)
     energies = model.energy != 0 and all(frame.energy is not None for frame in frames)
-    with progress("ms-cg fit", len(frames), quiet=quiet) as advance:
-        for number, frame in enumerate(frames):
-            equations.add(
-                joint.rows(frame, energy=energies),
-                frame.forces,
-                volume=frame.volume,
-                virial=frame.virial,
-                energy=frame.energy if energies else None,
-                weight=float(weights[number]),
-                block=number * N_BLOCKS // len(frames),
-            )
-            advance(1)
+    equations.add_frames(
+        joint,
+        frames,
+        weights,
+        virials=True,
+        energies=energies,
+        blocks=N_BLOCKS,
+        title="ms-cg fit",
+        quiet=quiet,
+    )
     penalties = Penalties.of(joint)
     options = Options(
         virial_weight=0.0 if model.virial is None else model.virial,

@@ -7,7 +7,7 @@ labels of a network hold no noise, and energies say how the configurations compa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from cgpot.core.errors import InputError
 from cgpot.core.files import read_record, write_json
 from cgpot.core.frame import CGFrame
-from cgpot.core.progress import progress
 from cgpot.core.splines import PairTable
 from cgpot.core.uf3_files import pair_block, short_pair, triplet_block, write_uf3
 from cgpot.training.linear.basis import Basis, Joint
-from cgpot.training.linear.equations import NormalEquations, Options, Penalties
+from cgpot.training.linear.equations import NormalEquations
 from cgpot.training.linear.pair import PairBasis
+from cgpot.training.linear.solver import Options, Penalties
 from cgpot.training.linear.uf3_threebody import ThreeBody, ThreeBodyGrid
 from cgpot.training.model_config import UF3Config
 from cgpot.training.weights import frame_weights
@@ -73,9 +73,7 @@ class UF3Potential:
     def labels(self, frame: CGFrame) -> tuple[Array, Array, float]:
         """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV on a frame."""
         joint, c = self.basis()
-        rows = joint.rows(frame, energy=True)
-        assert rows.energy is not None
-        return (rows.forces @ c).reshape(-1, 3), rows.virial @ c, float(rows.energy @ c)
+        return joint.labels(c, frame)
 
     def write(self, path: str | Path) -> Path:
         """Write as JSON."""
@@ -202,21 +200,17 @@ def fit_uf3(
     equations = NormalEquations(joint.size)
     energies = model.energy != 0 and all(frame.energy is not None for frame in frames)
     stress = stress and all(frame.virial is not None for frame in frames)
-    with progress("uf3 fit", len(frames), quiet=quiet) as advance:
-        for number, frame in enumerate(frames):
-            equations.add(
-                joint.rows(frame, energy=energies),
-                frame.forces,
-                volume=frame.volume,
-                virial=frame.virial if stress else None,
-                energy=frame.energy if energies else None,
-                weight=float(weights[number]),
-                block=number * BLOCKS // len(frames),
-            )
-            advance(1)
-    penalties = Penalties(
-        joint.free(), joint.roughness(), joint.anchors(), list(joint.columns.values()), joint.names
+    equations.add_frames(
+        joint,
+        frames,
+        weights,
+        virials=stress,
+        energies=energies,
+        blocks=BLOCKS,
+        title="uf3 fit",
+        quiet=quiet,
     )
+    penalties = Penalties.of(joint)
     options = Options(
         virial_weight=model.virial if stress and model.virial is not None else 0.0,
         energy_weight=model.energy if energies else 0.0,
@@ -241,10 +235,3 @@ def fit_uf3(
     table = PairTable(names, pair.r_max, split["pair"].reshape(pair.pairs, pair.width), {})
     three = split["three"] if grid is not None else np.zeros(0)
     return UF3Potential(table, grid, three, info)
-
-
-def uf3_labels(potential: UF3Potential, frames: Sequence[CGFrame]) -> Iterator[tuple[Array, Array]]:
-    """Forces and virial of each frame."""
-    for frame in frames:
-        forces, virial, _ = potential.labels(frame)
-        yield forces, virial
