@@ -133,8 +133,9 @@ class NequIPConfig(EquivariantConfig):
     def _at_least_one(cls, layers: int) -> int:
         if layers < 1:
             raise ValueError(
-                "nequip builds no network without an interaction block: expected at least 1 "
-                "(a pair potential without a network is the model type mscg)"
+                "without an interaction block no bead knows of its neighbours: the network is a "
+                "constant for each bead type, and forces of zero leave nothing to train; expected "
+                "at least 1 (the prior alone, a pair potential, is the model type mscg)"
             )
         return layers
 
