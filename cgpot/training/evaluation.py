@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,15 @@ from cgpot.core.errors import InputError
 from cgpot.core.files import read_json, write_json
 from cgpot.core.frame import CGFrame
 from cgpot.core.manifest import package_versions, write_manifest
-from cgpot.core.progress import progress
 from cgpot.core.refined import refined_model
 from cgpot.core.splines import PairTable
 from cgpot.core.versions import check_checkpoint, read_result
 from cgpot.training import evaluate as ev
 from cgpot.training.dataset import load_frames
+from cgpot.training.held_out import HeldOut, Labels, network_labels
 from cgpot.training.noise import applicable_noise, floor_record
 
 Array = NDArray[np.float64]
-Labels = Callable[[CGFrame], tuple[Array, Array]]
 FORMAT = "cgpot-evaluation-1"
 STAGE = "evaluation"
 
@@ -119,27 +118,13 @@ def _ensemble(place: Path) -> Trained:
     return Trained(place, first.kind, first.type_names, labels, first.yardstick, record)
 
 
-def labeller(folder: str | Path) -> Labels:
-    """Forces and virial of a frame by the model of a training folder, whatever its kind.
-
-    Raises:
-        InputError: see `load_trained`.
-    """
-    return load_trained(folder).labels
-
-
 def _network(
     checkpoint: Path, table: PairTable | None, result: dict[str, Any], place: Path | None = None
 ) -> Trained:
     check_checkpoint(checkpoint)
     model = ev.load_model(checkpoint)
-
-    def labels(frame: CGFrame) -> tuple[Array, Array]:
-        _, forces, virial = next(iter(ev.model_labels(model, [frame])))
-        return forces, virial
-
     names = tuple(model.metadata["type_names"].split())
-    return Trained(place or checkpoint, "network", names, labels, table, result)
+    return Trained(place or checkpoint, "network", names, network_labels(model), table, result)
 
 
 def evaluate_model(
@@ -180,15 +165,8 @@ def evaluate_model(
     if not frames:
         raise InputError("the data hold no frame", file=data[0] if data else None)
     floor, noise_file = applicable_noise(noise, data[0], frames[0])
-    with progress("evaluating", len(frames), quiet=quiet) as advance:
-
-        def counted(frame: CGFrame) -> tuple[Array, Array]:
-            advance(1)
-            return trained.labels(frame)
-
-        errors, arrays = ev.evaluate(frames, counted)
-    labels = ev.label_arrays(frames)
-    parity = ev.parity_arrays(labels, arrays)
+    held_out = HeldOut.of(frames, trained.labels, trained.yardstick, quiet=quiet)
+    labels, arrays, parity = held_out.labels, held_out.arrays, held_out.parity
     record: dict[str, Any] = {
         "format": FORMAT,
         "model": str(trained.path),
@@ -196,20 +174,13 @@ def evaluate_model(
         "data": [str(path) for path in data],
         "n_frames": len(frames),
         "n_sites": sum(frame.topology.n_sites for frame in frames),
-        **figures(frames, labels, arrays, errors),
+        **figures(frames, labels, arrays, held_out.errors),
         **floor_record(labels["force"], arrays["force"], frames[0].topology.n_sites, floor),
         "noise_file": None if noise_file is None else str(noise_file),
         "versions": package_versions(("cgpot", "torch", "nequip")),
     }
-    if trained.yardstick is not None:
-        table = trained.yardstick
-        pair_errors, pair = ev.evaluate(frames, lambda frame: ev.pair_labels(table, frame))
-        parity |= {
-            "force_pair": pair["force"],
-            "stress_pair": pair["stress"],
-            "pressure_pair_bar": pair["pressure_bar"],
-        }
-        record["pair_fit"] = pair_errors
+    if held_out.pair_errors:
+        record["pair_fit"] = held_out.pair_errors
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     ev.save_parity(folder / "parity.npz", parity)

@@ -97,6 +97,11 @@ class HeldOut:
                 found["force_label_rms"] = float(np.sqrt(np.mean(self.labels["force"] ** 2)))
         return found
 
+    @property
+    def parity(self) -> dict[str, Array]:
+        """The arrays of parity.npz."""
+        return ev.parity_arrays(self.labels, self.arrays, self.pair_arrays)
+
     def save(self, path: Path) -> None:
         """Write parity.npz."""
-        ev.save_parity(path, ev.parity_arrays(self.labels, self.arrays, self.pair_arrays))
+        ev.save_parity(path, self.parity)

@@ -116,10 +116,11 @@ class Ensemble:
     @property
     def noise(self) -> float:
         """Squared error of a mean count over the variance of a single frame: 1 / n."""
-        return _noise(self.count_error, self.count_variance)
+        return relative_noise(self.count_error, self.count_variance)
 
 
-def _noise(error: Array, variance: Array) -> float:
+def relative_noise(error: Array, variance: Array) -> float:
+    """Squared errors over the variances of a single frame, both summed; 1 without variance."""
     total = float(variance.sum())
     return float((error**2).sum()) / total if total > 0 else 1.0
 
@@ -226,7 +227,7 @@ def ensemble(
             pressure_error2 += float(w[block] @ (pressure[block] - mean_pressure)) ** 2
         offset += n
     covariance = shrunk(
-        centred, w, _noise(np.sqrt(error2), variance), basis.independent(mean_counts)
+        centred, w, relative_noise(np.sqrt(error2), variance), basis.independent(mean_counts)
     )
     slope = w @ direct - beta * (w * (pressure - mean_pressure)) @ centred
     own = parts[-1] / max(float(parts[-1].sum()), 1e-300)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
-from cgpot.workflow.refine.ensemble import Ensemble, _noise
+from cgpot.workflow.refine.ensemble import Ensemble, relative_noise
 from cgpot.workflow.refine.target import Target
 
 Array = NDArray[np.float64]
@@ -41,7 +41,7 @@ def reference_noise(target: Target, cg: Ensemble) -> float:
     """Squared error of the reference's mean counts over the variance of a CG frame."""
     ideal = target.ideal
     error = target.blocks.std(axis=0, ddof=1) / math.sqrt(len(target.blocks)) * ideal
-    return _noise(error, cg.count_variance)
+    return relative_noise(error, cg.count_variance)
 
 
 def newton_step(
