@@ -199,20 +199,26 @@ def test_what_a_study_refuses(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_whole_refinement_of_a_thermal_network(thermal: Outcome, tmp_path: Path) -> None:
-    """Compiled at the temperature, run by LAMMPS, and the refined model deployed again."""
+    """Compiled at the temperature, run by LAMMPS, and amended."""
     from cgpot.workflow.refine.run import refine
 
     frames = [replace(frame, temperature=HOT) for frame in exact(40, 50, HOT)]
     write_frames(tmp_path / "reference.extxyz", frames)
     config = refinement(thermal.folder, HOT).model_copy(
-        update={"reference": [tmp_path / "reference.extxyz"], "iterations": 1, "deploy": True}
+        update={"reference": [tmp_path / "reference.extxyz"], "iterations": 1}
     )
-    md = config.md.model_copy(
-        update={"length_ps": 0.4, "equilibration_ps": 0.1, "timestep_fs": 1.0, "sample_ps": 0.01}
-    )
-    config = config.model_copy(update={"md": md.model_copy(update={"skin": 0.5, "minimize": True})})
+    short = {
+        "length_ps": 1.5,
+        "equilibration_ps": 0.5,
+        "timestep_fs": 1.0,
+        "sample_ps": 0.02,
+        "tdamp_ps": 0.02,
+        "skin": 0.5,
+        "minimize": True,
+    }
+    config = config.model_copy(update={"md": config.md.model_copy(update=short)})
     outcome = refine(config, tmp_path / "out", quiet=True)
-    for name in ("start", "deploy"):
-        content = read_json(outcome.folder / name / "model.cgpot.json")
-        assert content["temperature"] == HOT
+    assert read_json(outcome.folder / "start" / "model.cgpot.json")["temperature"] == HOT
+    result = read_json(outcome.folder / "model" / "result.json")
+    assert (result["temperature"], result["temperature_input"]) == (HOT, None)
     assert PairTable.read(outcome.folder / "model" / "pair.json").type_names == ("BEA",)
