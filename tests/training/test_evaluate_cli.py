@@ -99,7 +99,7 @@ def test_linear_models_repeat_the_figures_of_their_training(kind: str, tmp_path:
 def test_a_model_of_unknown_kind_is_refused(tmp_path: Path) -> None:
     text = '{"format": "cgpot-training-1", "kind": "pod", "bead_names": ["A"]}'
     (tmp_path / "result.json").write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match="network, mscg or uf3, found 'pod'"):
+    with pytest.raises(InputError, match="network, mscg, uf3 or pair, found 'pod'"):
         load_trained(tmp_path)
 
 
