@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import warnings
 from dataclasses import replace
 
 import chain_systems as chain
@@ -12,11 +14,14 @@ import pytest
 from linear_systems import check_derivatives, lammps_point
 
 from cgpot.core.errors import ConfigError, DataError
-from cgpot.core.extxyz import write_frames
+from cgpot.core.extxyz import read_frames, write_frames
 from cgpot.core.files import read_json
 from cgpot.core.frame import BeadTopology, CGFrame
+from cgpot.core.units import KJ_MOL
 from cgpot.deploy.run import deploy
 from cgpot.lammps.bonded import bonded_terms as lammps_terms
+from cgpot.lammps.config import MdConfig
+from cgpot.lammps.md import run_md
 from cgpot.training.config import load_config
 from cgpot.training.linear.angles import AngleBasis
 from cgpot.training.linear.connectivity import (
@@ -317,3 +322,133 @@ def test_bonds_in_words_are_pairs_of_the_chain():
     assert len(bond_sites(frame.topology, None)) == 27 * 6
     assert len(bond_sites(frame.topology, None, "chain")) == 27 * 3
     assert len(bond_sites(frame.topology, [("A", "A")], "chain")) == 27
+
+
+def test_md_of_the_deployed_chains(trained, frames, tmp_path):
+    """`cgpot md nvt` takes the deployed tables; the chains have the angles of the data."""
+    config = MdConfig(
+        start=trained / "train.extxyz",
+        pair_file=trained / "deployed" / "model.pair.lmp",
+        temperature=300.0,
+        length_ps=20.0,
+        timestep_fs=5.0,
+        dump_ps=0.5,
+    )
+    result = run_md("nvt", config, tmp_path / "nvt", quiet=True)
+    assert result["complete"] is True
+    assert result["bonded"] == {"bonds": 81, "angles": 54, "dihedrals": 27}
+    potential = MSCGPotential.read(trained / "out" / "mscg.json")
+    ran = list(read_frames(tmp_path / "nvt" / "traj.extxyz.xz"))[10:]
+    for part, spread in ((potential.bonds, 0.02), (potential.angles, 0.04)):
+        values = [np.concatenate([part.measure(f).value for f in x]) for x in (frames, ran)]
+        assert np.mean(values[0]) == pytest.approx(np.mean(values[1]), abs=spread)
+        assert np.std(values[0]) == pytest.approx(np.std(values[1]), rel=0.15)
+
+
+VOTCA_TOPOLOGY = """<topology base="sites.gro">
+  <molecules><clear/><define name="MOL" first="1" nbeads="4" nmols="27"/></molecules>
+</topology>
+"""
+VOTCA_MAP = """<cg_molecule>
+  <name>MOL</name><ident>MOL</ident>
+  <topology>
+    <cg_beads>
+      <cg_bead><name>A1</name><type>A</type><mapping>M</mapping><beads>1:MOL:A1</beads></cg_bead>
+      <cg_bead><name>B1</name><type>B</type><mapping>M</mapping><beads>1:MOL:B1</beads></cg_bead>
+      <cg_bead><name>A2</name><type>A</type><mapping>M</mapping><beads>1:MOL:A2</beads></cg_bead>
+      <cg_bead><name>A3</name><type>A</type><mapping>M</mapping><beads>1:MOL:A3</beads></cg_bead>
+    </cg_beads>
+    <cg_bonded>
+      <bond><name>ab</name><beads>A1 B1 B1 A2</beads></bond>
+      <bond><name>aa</name><beads>A2 A3</beads></bond>
+      <angle><name>aba</name><beads>A1 B1 A2</beads></angle>
+      <angle><name>baa</name><beads>B1 A2 A3</beads></angle>
+      <dihedral><name>torsion</name><beads>A1 B1 A2 A3</beads></dihedral>
+    </cg_bonded>
+  </topology>
+  <maps><map><name>M</name><weights>1</weights></map></maps>
+</cg_molecule>
+"""
+
+
+def votca_settings(parts):
+    """Options of csg_fmatch: bonded name or pair of types -> lowest, highest, step."""
+    text = ""
+    for name, (low, high, step) in parts.items():
+        tag, types = "bonded", ""
+        if isinstance(name, tuple):
+            tag, types = "non-bonded", f"<type1>{name[0]}</type1><type2>{name[1]}</type2>"
+            name = "-".join(name)
+        text += (
+            f"<{tag}><name>{name}</name>{types}<fmatch><min>{low}</min><max>{high}</max>"
+            f"<step>{step}</step><out_step>{step / 2}</out_step></fmatch></{tag}>"
+        )
+    return (
+        f"<cg>{text}<fmatch><frames_per_block>30</frames_per_block>"
+        "<constrainedLS>false</constrainedLS></fmatch></cg>"
+    )
+
+
+@pytest.mark.votca
+@pytest.mark.skipif(shutil.which("csg_fmatch") is None, reason="csg_fmatch is not on the PATH")
+def test_angles_and_dihedrals_are_those_of_votca(trained, frames, tmp_path):
+    """csg_fmatch on the same frames: nm, kJ/mol and radians; a force of an angle is -du/dtheta."""
+    mda = pytest.importorskip("MDAnalysis")
+    n = frames[0].topology.n_sites
+    universe = mda.Universe.empty(
+        n, n_residues=27, atom_resindex=np.repeat(np.arange(27), 4), trajectory=True, forces=True
+    )
+    universe.add_TopologyAttr("names", ["A1", "B1", "A2", "A3"] * 27)
+    universe.add_TopologyAttr("resnames", ["MOL"] * 27)
+    with warnings.catch_warnings(), mda.Writer(str(tmp_path / "sites.trr"), n_atoms=n) as writer:
+        warnings.simplefilter("ignore")
+        for number, frame in enumerate(frames):
+            universe.dimensions = [*np.diagonal(frame.cell), 90.0, 90.0, 90.0]
+            universe.atoms.positions = frame.positions
+            universe.atoms.forces = frame.forces / KJ_MOL
+            universe.trajectory.ts.time = float(number)
+            writer.write(universe.atoms)
+            if number == 0:
+                universe.atoms.write(str(tmp_path / "sites.gro"))
+    potential = MSCGPotential.read(trained / "out" / "mscg.json")
+    range_of = {}
+    for name, part in potential.bonded.parts.items():
+        q = np.concatenate([part.measure(f).value for f in frames])
+        kind = np.tile(part.kind, len(frames))
+        range_of[name] = [(q[kind == k].min(), q[kind == k].max()) for k in range(part.n_kinds)]
+    parts = {
+        "aa": (*(x / 10 for x in range_of["bond"][0]), 0.01),
+        "ab": (*(x / 10 for x in range_of["bond"][1]), 0.01),
+        "baa": (*range_of["angle"][0], 0.09),
+        "aba": (*range_of["angle"][1], 0.09),
+        "torsion": (-np.pi, np.pi, np.pi / 18),
+        ("A", "A"): (0.33, 0.9, 0.02),
+        ("A", "B"): (0.33, 0.9, 0.02),
+        ("B", "B"): (0.36, 0.9, 0.02),
+    }
+    (tmp_path / "topology.xml").write_text(VOTCA_TOPOLOGY)
+    (tmp_path / "map.xml").write_text(VOTCA_MAP)
+    (tmp_path / "fmatch.xml").write_text(votca_settings(parts))
+    done = subprocess.run(
+        [
+            *("csg_fmatch", "--top", "topology.xml", "--trj", "sites.trr"),
+            *("--cg", "map.xml", "--options", "fmatch.xml"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
+    # where the data lie thick: at the ends of its range VOTCA's spline sees next to nothing
+    for file, name, kind in (("baa", "angle", 0), ("aba", "angle", 1), ("torsion", "dihedral", 0)):
+        part = potential.bonded.parts[name]
+        q = np.concatenate([part.measure(f).value for f in frames])
+        low, high = np.quantile(q[np.tile(part.kind, len(frames)) == kind], [0.02, 0.98])
+        table = np.genfromtxt(tmp_path / f"{file}.force", usecols=(0, 1))
+        q, force = table[(table[:, 0] > low) & (table[:, 0] < high)].T
+        ours = -part.evaluate(potential.part(name), kind, q)[1]
+        difference = ours - force * KJ_MOL
+        assert len(q) > 8
+        assert np.sqrt(np.mean(difference**2)) < 0.05 * np.sqrt(np.mean(ours**2))
+        assert np.abs(difference).max() < 0.1 * np.abs(ours).max()
