@@ -75,7 +75,9 @@ stage() {{ # name, start, warnings to accept, more arguments of grompp
 stage em conf.gro 1
 stage eq em.gro 1
 stage run eq.gro {warnings} -t eq.cpt
-{command}
+if [ ! -f {output} ]; then
+  {command}
+fi
 """
 
 
@@ -246,6 +248,7 @@ def write_gromacs(
             what=f"Atomistic {'mean forces at' if run.held else 'run from'} a CG configuration.",
             topology=shlex.quote(str(run.topology.resolve())),
             warnings=1 if run.held else 0,
+            output=run.output,
             command=run.command(temperature),
         ),
     }  # fmt: skip
