@@ -160,11 +160,12 @@ def _mdp(what: str, settings: Mapping[str, object], pull: str) -> str:
 
 def _annealing(run: GromacsRun, temperature: float) -> dict[str, object]:
     """Hot for 0.4 of the equilibration, cooling for 0.3, at the temperature for the rest."""
-    if run.anneal == 1.0:
-        return {}
+    if run.anneal == 1.0 or run.equilibrate_ps == 0.0:
+        return {"gen-temp": temperature}
     times = [share * run.equilibrate_ps for share in (0.0, 0.4, 0.7, 1.0)]
     hot = run.anneal * temperature
     return {
+        "gen-temp": hot,
         "annealing": "single",
         "annealing-npoints": 4,
         "annealing-time": " ".join(f"{t:g}" for t in times),
@@ -229,7 +230,7 @@ def write_gromacs(
             {
                 **physics, **md, **fast, "nsteps": run.steps(run.equilibrate_ps),
                 **_annealing(run, temperature), "ld-seed": seed, "gen-vel": "yes",
-                "gen-temp": run.anneal * temperature, "gen-seed": seed,
+                "gen-seed": seed,
             },
             hold,
         ),

@@ -100,6 +100,8 @@ def test_without_annealing(case: Path, tmp_path: Path) -> None:
     eq = read_mdp(written(case, tmp_path / "f", anneal=1.0) / "eq.mdp")
     assert "annealing" not in eq
     assert eq["gen-temp"] == "300.0"
+    eq = read_mdp(written(case, tmp_path / "h", equilibrate_ps=0.0) / "eq.mdp")
+    assert (eq.get("annealing"), eq["gen-temp"], eq["nsteps"]) == (None, "300.0", "0")
     with pytest.raises(ConfigError, match=r"key 'anneal': 0.5; expected at least 1"):
         written(case, tmp_path / "g", anneal=0.5)
 
