@@ -13,7 +13,7 @@ import pytest
 from lammps_support import app, script
 from typer.testing import CliRunner
 
-from cgpot.core.errors import DataError, InputError, ManifestError
+from cgpot.core.errors import DataError, InputError, ManifestError, ToolError
 from cgpot.core.extxyz import read_frames, write_frames
 from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.manifest import check_manifest, write_manifest
@@ -290,3 +290,13 @@ def test_data_files_with_other_terms(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"the model has a dihedral of type A-B-B-A .* \[1, 2, 3"):
         check_own_terms(path, terms(frame))
     check_own_terms(write_data(tmp_path / "plain.data", frame), terms(frame))
+
+
+def test_styles_that_lammps_lacks(tmp_path: Path, deployed: Path) -> None:
+    deployed.write_text(INCLUDE.replace("dihedral_style harmonic", "dihedral_style unknown"))
+    write_manifest(tmp_path / "model.cgpot.json", stage="deploy", inputs={}, outputs=[deployed])
+    config = MdConfig(
+        start=tmp_path / "start.extxyz", pair_file=deployed, temperature=300, length_ps=0.4
+    )
+    with pytest.raises(ToolError, match="Unrecognized dihedral style 'unknown'"):
+        run_md("nvt", config, tmp_path / "out", quiet=True)

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from linear_systems import check_derivatives, lammps_point
 
-from cgpot.core.errors import ConfigError, DataError
+from cgpot.core.errors import ConfigError, DataError, InputError
 from cgpot.core.extxyz import read_frames, write_frames
-from cgpot.core.files import read_json
+from cgpot.core.files import read_json, write_json
 from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.units import KJ_MOL
 from cgpot.deploy.run import deploy
@@ -36,6 +36,7 @@ from cgpot.training.linear.lammps import write_tables
 from cgpot.training.linear.mscg import MSCGPotential, fit_mscg
 from cgpot.training.linear.neighbours import half_list
 from cgpot.training.run import train
+from cgpot.workflow.linear_mean import mean_mscg
 
 
 @pytest.fixture(scope="module")
@@ -452,3 +453,64 @@ def test_angles_and_dihedrals_are_those_of_votca(trained, frames, tmp_path):
         assert len(q) > 8
         assert np.sqrt(np.mean(difference**2)) < 0.05 * np.sqrt(np.mean(ours**2))
         assert np.abs(difference).max() < 0.1 * np.abs(ours).max()
+
+
+def test_explicit_angles_need_no_bonds(frames, tmp_path):
+    config = chain.model(
+        spacing=0.5,
+        bonds=None,
+        dihedrals=None,
+        angles={"between": [[0, 1, 2], [1, 2, 3]], "exclude": False},
+    )
+    potential, _ = fit_mscg(config, frames[:20], 300.0, quiet=True)
+    _, commands = write_tables(tmp_path, potential)
+    assert "special_bonds lj/coul 1.0 1.0 1.0" in commands
+    include = tmp_path / "pair.lmp"
+    include.write_text("\n".join([f"variable pair_folder index {tmp_path}", *commands]) + "\n")
+    _, forces, _ = lammps_point(tmp_path, frames[2], include, potential.bonded)
+    ours = potential.labels(frames[2])[0]
+    np.testing.assert_allclose(forces, ours, atol=1e-4 * np.abs(ours).max())
+
+
+def test_potentials_are_read_as_written(trained, frames, tmp_path):
+    path = trained / "out" / "mscg.json"
+    potential = MSCGPotential.read(path)
+    potential.labels(frames[0])  # frames seen after the fit leave no trace
+    again = MSCGPotential.read(potential.write(tmp_path / "mscg.json"))
+    assert (tmp_path / "mscg.json").read_text() == path.read_text()
+    np.testing.assert_array_equal(again.labels(frames[1])[0], potential.labels(frames[1])[0])
+
+
+def test_potentials_written_before_there_were_angles(frames, tmp_path):
+    config = chain.model(spacing=0.5, bonds={"types": [["A", "B"]]}, angles=None, dihedrals=None)
+    potential, _ = fit_mscg(config, frames[:20], 300.0, quiet=True)
+    record = read_json(potential.write(tmp_path / "mscg.json"))
+    sites = record.pop("sites")
+    for key in ("excluded", "angles", "dihedrals"):
+        record.pop(key)
+    del record["bonds"]["terms"]
+    record["bonds"] |= {
+        "types": [["A", "B"]],
+        "exclude": True,
+        "site_types": sites["types"],
+        "site_molecules": sites["molecules"],
+    }
+    old = MSCGPotential.read(write_json(tmp_path / "old.json", record))
+    np.testing.assert_array_equal(old.labels(frames[3])[0], potential.labels(frames[3])[0])
+    assert old.excluded == (1,)
+
+
+def test_the_mean_of_members_is_that_of_their_potentials(trained, frames, tmp_path):
+    potential = MSCGPotential.read(trained / "out" / "mscg.json")
+    folders = [tmp_path / f"member.{k}" for k in range(2)]
+    for k, folder in enumerate(folders):
+        folder.mkdir()
+        c = potential.coefficients * (1.0 + k)
+        replace(potential, coefficients=c).write(folder / "mscg.json")
+    mean = mean_mscg(folders).labels(frames[0])
+    expected = potential.labels(frames[0])
+    np.testing.assert_allclose(mean[0], 1.5 * expected[0], atol=1e-10)
+    np.testing.assert_allclose(mean[1], 1.5 * expected[1], atol=1e-9)
+    replace(potential, excluded=(1,)).write(folders[1] / "mscg.json")
+    with pytest.raises(InputError, match=r"list of bonded terms is .*excluded: 1-2, that of mem"):
+        mean_mscg(folders)

@@ -85,6 +85,10 @@ class AngleBasis(TermBasis):
         mean = float(total / count)
         return self.kt / max(float(square / count) - mean**2, LEAST_VARIANCE), mean
 
+    def freeze(self) -> None:
+        """Keep the wells."""
+        self.wells = [self.well(kind) for kind in range(self.n_kinds)]
+
     def target(self, kind: int, q: Array) -> Array:
         """Slope of the well in the cosine."""
         stiffness, mean = self.well(kind)

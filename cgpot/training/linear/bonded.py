@@ -157,6 +157,10 @@ class BondBasis(TermBasis):
         variance = max(float(square / count - mean**2), 1e-6)
         return self.kt / variance, float(mean)
 
+    def freeze(self) -> None:
+        """Keep the springs."""
+        self.springs = [self.spring(kind) for kind in range(self.n_kinds)]
+
     def wall_weight(self, kind: int) -> float:
         """Weight of an anchored interval."""
         return WALL_WEIGHT

@@ -233,6 +233,8 @@ def fit_mscg(
         quiet=quiet,
     )
     penalties = Penalties.of(joint)
+    for part in bonded.parts.values():
+        part.freeze()
     options = Options(
         virial_weight=0.0 if model.virial is None else model.virial,
         energy_weight=model.energy if energies else 0.0,

@@ -136,6 +136,9 @@ class TermBasis(ABC):
     def seen(self, measured: Measured) -> None:  # noqa: B027
         """Note the coordinates of a frame, beyond the histogram; for the anchors."""
 
+    def freeze(self) -> None:  # noqa: B027
+        """Keep what the anchors know of the frames of the fit, whatever is seen later."""
+
     def rows(self, frame: CGFrame, *, energy: bool = False) -> Rows:
         """Rows of one frame; its coordinates enter the histogram behind the anchors.
 
