@@ -6,8 +6,9 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from cgpot.core.checkpoints import save_at_temperature
 from cgpot.core.errors import InputError, ManifestError, ToolError
 from cgpot.core.files import read_json, require_file, sha256_file, write_json
 from cgpot.core.manifest import check_manifest, manifest_path, package_versions, write_manifest
@@ -19,9 +20,6 @@ from cgpot.deploy.verify import verify
 
 STAGE = "deploy"
 FORMAT = "cgpot-model-1"
-Device = Literal["cpu", "cuda"]
-BAKED = "baked_temperature"
-"""Buffer of `cgpot.training.temperature.TemperatureReadout`."""
 
 
 @dataclass
@@ -94,7 +92,7 @@ def deploy(
     ):
         model = checkpoint
         if thermal:
-            model = _at_temperature(checkpoint, Path(scratch) / "model.ckpt", temperature)
+            model = save_at_temperature(checkpoint, Path(scratch) / "model.ckpt", temperature)
         build_package(model, example, package)
         advance(1)
         compile_package(package, compiled, device)
@@ -137,21 +135,6 @@ def _temperature(result: dict[str, Any], wanted: float | None, source: Path) -> 
             key="temperature",
         )
     return wanted
-
-
-def _at_temperature(checkpoint: Path, target: Path, temperature: float) -> Path:
-    """A copy of a checkpoint that holds its temperature as a constant."""
-    import torch
-
-    record = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    state = record["state_dict"]
-    keys = [key for key in state if key.rpartition(".")[2] == BAKED]
-    if not keys:
-        raise InputError("the model has no temperature input", file=checkpoint)
-    for key in keys:
-        state[key] = torch.full_like(state[key], temperature)
-    torch.save(record, target)
-    return target
 
 
 def training_result(folder: Path) -> dict[str, Any]:

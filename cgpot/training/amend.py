@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cgpot.core.checkpoints import save_at_temperature
 from cgpot.core.errors import InputError
 from cgpot.core.files import atomic_path, read_json, write_json
 from cgpot.core.frame import CGFrame
@@ -78,7 +79,7 @@ def amend(
         checkpoint = folder / "model.ckpt"
         ev.save_checkpoint_with_pair(old / "model.ckpt", checkpoint, table.coefficients)
         if temperature is not None and result.get("temperature_input"):
-            ev.save_checkpoint_at_temperature(checkpoint, checkpoint, temperature)
+            save_at_temperature(checkpoint, checkpoint, temperature)
             result |= {"temperature": temperature, "temperature_input": None}
         table.write(Folder(folder).pair)
         _evaluate(folder, result, list(frames), quiet=quiet)

@@ -21,7 +21,6 @@ from cgpot.core.units import EV_PER_A3_IN_BAR
 from cgpot.training.dataset import neighbours, to_data
 from cgpot.training.metrics import mean_with_error
 from cgpot.training.temperature import (
-    store_temperature,
     stored_temperature,
     takes_temperature,
 )
@@ -205,26 +204,6 @@ def save_checkpoint_with_pair(source: str | Path, target: str | Path, coefficien
     if not np.isfinite(coefficients).all():
         raise InputError("the new coefficients hold NaN or infinity", file=source)
     state[key] = torch.as_tensor(np.asarray(coefficients), dtype=old.dtype)
-    with atomic_path(target) as temporary:
-        torch.save(record, temporary)
-    return Path(target)
-
-
-def save_checkpoint_at_temperature(
-    source: str | Path, target: str | Path, temperature: float
-) -> Path:
-    """Write a copy of a checkpoint whose model holds its temperature (K) as a constant.
-
-    Raises:
-        InputError: the model takes no temperature.
-    """
-    record = _read(source)
-    if not store_temperature(record["state_dict"], temperature):
-        raise InputError(
-            "the model was trained without system.temperature_input; its temperature cannot be "
-            "chosen",
-            file=source,
-        )
     with atomic_path(target) as temporary:
         torch.save(record, temporary)
     return Path(target)
