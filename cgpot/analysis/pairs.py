@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
 from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.core.structure import first_peak, freud_box, half_box
+from cgpot.core.structure import first_peak, freud_box, half_box, rough_peak
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -77,32 +77,6 @@ def pair_labels(topology: BeadTopology) -> list[str]:
     return [f"{a}-{b}" for k, a in enumerate(names) for b in names[k:]]
 
 
-def smooth_peak(
-    r: Array, g: Array, width: float = 0.6, near: float | None = None
-) -> tuple[float, float]:
-    """Position and height of the first peak: a quartic through the bins within ``width`` Å.
-
-    `cgpot.core.structure.first_peak` finds the place; the quartic follows an unsymmetric peak
-    over a range wide enough that the height does not hang on which bin is the highest.
-    ``near`` gives the place instead (for resampled g(r), so that all use the same bins).
-
-    Raises:
-        DataError: g(r) is zero everywhere.
-    """
-    position, height = first_peak(r, g)
-    centre = position if near is None else near
-    inside = np.abs(r - centre) <= width
-    if inside.sum() < 8:
-        return position, height
-    polynomial = np.polynomial.Polynomial.fit(r[inside], g[inside], 4)
-    x = np.linspace(centre - 0.6 * width, centre + 0.6 * width, 1201)
-    y = polynomial(x)
-    k = int(np.argmax(y))
-    if k in (0, len(x) - 1):
-        return position, height
-    return float(x[k]), float(y[k])
-
-
 @dataclass(frozen=True)
 class PairRDF:
     """g(r) of one pair of bead types.
@@ -134,13 +108,11 @@ class PairRDF:
 
     def peak(self) -> dict[str, float]:
         """Position and height of the first peak with jackknife errors over the blocks."""
-        position, height = smooth_peak(self.r, self.g)
+        position, height = first_peak(self.r, self.g)
         m = len(self.blocks)
         total = self.blocks.sum(axis=0)
-        near, _ = first_peak(self.r, self.g)
-        left = np.array(
-            [smooth_peak(self.r, (total - b) / (m - 1), near=near) for b in self.blocks]
-        )
+        near, _ = rough_peak(self.r, self.g)
+        left = np.array([first_peak(self.r, (total - b) / (m - 1), near=near) for b in self.blocks])
         spread = np.sqrt((m - 1) / m * ((left - left.mean(axis=0)) ** 2).sum(axis=0))
         return {
             "position": position,
@@ -151,7 +123,7 @@ class PairRDF:
 
     def first_minimum(self) -> float | None:
         """Radius of the first minimum behind the first peak, Å; None when there is none."""
-        position, height = first_peak(self.r, self.g)
+        position, height = rough_peak(self.r, self.g)
         size = max(1, round(0.3 / self.width))
         smooth = np.convolve(self.g, np.ones(size) / size, mode="same")
         inside = (self.r > position) & (self.r < min(1.9 * position, self.r[-1] - 0.3))

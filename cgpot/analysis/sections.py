@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cgpot.analysis.collect import Collected, angles_summary, collect, diffusion_summary
 from cgpot.analysis.compare import compare_rdf, halves_error
-from cgpot.analysis.pairs import PairRDF, smooth_peak
+from cgpot.analysis.pairs import PairRDF
 from cgpot.analysis.run import RunFolder
 from cgpot.analysis.series import (
     compressibility,
@@ -27,6 +27,7 @@ from cgpot.core.errors import DataError
 from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.progress import progress
 from cgpot.core.statistics import MIN_SAMPLES
+from cgpot.core.structure import first_peak
 
 Array = NDArray[np.float64]
 
@@ -134,7 +135,7 @@ def _structure(section: dict[str, Any], data: Collected, context: Context) -> No
             "halves": rdf.halves.tolist(),
             "halves_error": halves_error(rdf),
             "peak": rdf.peak(),
-            "halves_peak_height": [smooth_peak(rdf.r, half)[1] for half in rdf.halves],
+            "halves_peak_height": [first_peak(rdf.r, half)[1] for half in rdf.halves],
             "coordination": None if radius is None else rdf.neighbours(radius),
             "n_frames": rdf.n_frames,
         }

@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
     @app.command("deploy")
     def deploy_command(
         training: Path = typer.Argument(
-            ..., help="Output folder of 'cgpot train' or 'cgpot ensemble'."
+            ..., help="Output folder of 'cgpot train', 'cgpot refine' or 'cgpot ensemble'."
         ),
         output: Path = typer.Option(..., "-o", "--output", help="Folder for the files."),
         device: str = typer.Option("cpu", "--device", help="cpu or cuda."),

@@ -59,16 +59,16 @@ def register(app: typer.Typer) -> None:
 
         A distillation that was interrupted goes on with the same command.
         """
-        from cgpot.cli.train import _summary
+        from cgpot.cli.train import print_summary
         from cgpot.core.config import load_yaml_dict
         from cgpot.core.errors import ConfigError
         from cgpot.workflow.distill import distill
         from cgpot.workflow.distill_md import MdPlan
 
         md = None
+        if temperature is None:
+            temperature = (load_yaml_dict(student).get("system") or {}).get("temperature")
         if deployed is not None or rounds:
-            if temperature is None:
-                temperature = (load_yaml_dict(student).get("system") or {}).get("temperature")
             if temperature is None:
                 raise ConfigError("give --temperature for the MD", file=student)
             md = MdPlan(
@@ -92,9 +92,9 @@ def register(app: typer.Typer) -> None:
             restart=restart,
             quiet=quiet,
         )
-        _summary(outcome.folder, outcome.result, outcome.skipped, outcome.resumed)
+        print_summary(outcome.folder, outcome.result, outcome.skipped, outcome.resumed)
         if deploy_to is not None:
-            from cgpot.deploy.run import deploy
+            from cgpot.workflow.distill_md import deploy_student
 
-            done = deploy(output, deploy_to, quiet=quiet)
-            typer.echo(f"deployed: {done.sidecar}")
+            sidecar = deploy_student(output, deploy_to, temperature, quiet=quiet)
+            typer.echo(f"deployed: {sidecar}")

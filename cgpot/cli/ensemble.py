@@ -30,6 +30,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Train models that differ by seed (and sample), to know where they can be trusted.
 
+        Linear models (mscg, uf3) differ by their samples alone: they need --bootstrap.
+
         Deploy the folder with 'cgpot deploy' and run the ensemble with 'cgpot md --model FOLDER'.
         An interrupted call goes on with the same command.
         """
@@ -72,6 +74,8 @@ def _summary(content: dict[str, Any], file: Path, skipped: bool) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
+    if content.get("mean"):
+        console.print(f"the mean of the members is a model of its own: {file.parent / 'mean'}")
 
 
 def _number(value: float | None) -> str:

@@ -19,6 +19,9 @@ def register(app: typer.Typer) -> None:
         ),
         data: list[Path] = typer.Argument(..., help="extxyz files of 'cgpot map' or 'dataset'."),
         output: Path = typer.Option(..., "-o", "--output", help="Folder for all files."),
+        noise: Path | None = typer.Option(
+            None, "--noise", help="JSON of 'cgpot noise'; default: noise.json beside the data."
+        ),
         threads: int = typer.Option(1, "--threads", min=1, help="CPU threads."),
         quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress bars."),
     ) -> None:
@@ -28,8 +31,15 @@ def register(app: typer.Typer) -> None:
         """
         from cgpot.training.evaluation import evaluate_model
 
-        result = evaluate_model(model, data, output, threads=threads, quiet=quiet)
+        result = evaluate_model(model, data, output, noise=noise, threads=threads, quiet=quiet)
         _summary(output, result)
+
+
+def noise_free_text(free: dict[str, Any]) -> str:
+    """What is left of a force error above the floor, in words."""
+    if free["within_error_of_zero"]:
+        return f"0 within its error (< {free['rmse_error']:.5f})"
+    return f"{free['rmse']:.5f} ± {free['rmse_error']:.5f}"
 
 
 def _summary(folder: Path, result: dict[str, Any]) -> None:
@@ -61,6 +71,12 @@ def _summary(folder: Path, result: dict[str, Any]) -> None:
         residual(pair.get("pressure_residual_bar")),
         "0",
     )
+    floor, free = result.get("noise_floor"), result.get("noise_free")
+    if floor:
+        text = f"{floor['rmse']:.5f} ± {floor['rmse_error']:.5f}"
+        table.add_row("  noise floor of the labels, eV/Å", text, "", "")
+    if free:
+        table.add_row("  force rmse without noise, eV/Å", noise_free_text(free), "", "")
     console = Console()
     console.print(table)
     console.print(f"{result['n_frames']} frames; {folder / 'parity.png'}")

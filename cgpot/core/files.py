@@ -93,6 +93,35 @@ def read_json(path: str | Path) -> Any:
         raise InputError(f"not valid JSON: {err}", file=p) from err
 
 
+def read_record(path: str | Path, form: str, what: str) -> dict[str, Any]:
+    """Read a JSON object that states its format.
+
+    Args:
+        path: the file.
+        form: expected value of the key ``format``.
+        what: what the file holds, for the message.
+
+    Raises:
+        InputError: missing, empty, not JSON, or of another format.
+    """
+    record = read_json(path)
+    found = record.get("format") if isinstance(record, dict) else None
+    if found != form:
+        raise InputError(
+            f"expected {what} of format {form!r}, found {found!r}", file=path, key="format"
+        )
+    return dict(record)
+
+
+def thermo_path(data_set: str | Path) -> Path:
+    """The table (``.thermo.csv``) that the mapping writes beside a data set."""
+    p = Path(data_set)
+    name = p.name
+    for suffix in (".xz", ".gz", ".extxyz", ".xyz"):
+        name = name.removesuffix(suffix)
+    return p.with_name(f"{name}.thermo.csv")
+
+
 def open_text(path: str | Path, mode: str = "r", kind: str | Path | None = None) -> IO[str]:
     """Open a text file, through xz or gzip when the name (or ``kind``) ends so."""
     name = str(kind if kind is not None else path)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
-from cgpot.core.files import read_json, write_json
+from cgpot.core.files import read_record, write_json
 
 Array = NDArray[np.float64]
 FORMAT = "cgpot-pair-1"
@@ -136,9 +136,7 @@ class PairTable:
         Raises:
             InputError: another format, a missing key, or coefficients of the wrong length.
         """
-        record = read_json(path)
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise InputError(f"expected a pair table of format {FORMAT!r}", file=path, key="format")
+        record = read_record(path, FORMAT, "a pair table")
         for key in ("type_names", "r_max_A", "spacing_A", "pairs"):
             if key not in record:
                 raise InputError("the key is missing", file=path, key=key)

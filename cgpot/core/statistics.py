@@ -111,8 +111,3 @@ def block_mean(samples: ArrayLike, n_blocks: int) -> tuple[NDArray[Any], NDArray
         raise DataError(f"expected at least 2 blocks and as many samples, found {len(x)} samples")
     means = np.stack([part.mean(axis=0) for part in np.array_split(x, n_blocks)])
     return x.mean(axis=0), means.std(axis=0, ddof=1) / math.sqrt(n_blocks)
-
-
-def differ(a: Estimate, b: Estimate, sigmas: float = 3.0) -> bool:
-    """Whether two means differ by more than ``sigmas`` combined standard errors."""
-    return abs(a.mean - b.mean) > sigmas * math.hypot(a.error, b.error)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
 from cgpot.core.frame import CGFrame
+from cgpot.core.statistics import block_mean
 
 Array = NDArray[np.float64]
 RDF_BLOCKS = 10
@@ -36,7 +37,7 @@ class RDF:
 
     @property
     def peak(self) -> tuple[float, float]:
-        """Position (Å) and height of the first peak, by a parabola through the top bins."""
+        """Position (Å) and height of the first peak (`first_peak`)."""
         return first_peak(self.r, self.g)
 
 
@@ -119,13 +120,11 @@ class RDFAccumulator:
             raise DataError(f"expected at least 2 frames for g(r), found {n}")
         edges = np.linspace(0.0, self.r_max, self.bins + 1)
         samples = np.stack(self._samples)
-        blocks = np.stack(
-            [part.mean(axis=0) for part in np.array_split(samples, min(RDF_BLOCKS, n))]
-        )
+        mean, error = block_mean(samples, min(RDF_BLOCKS, n))
         return RDF(
             r=0.5 * (edges[1:] + edges[:-1]),
-            g=samples.mean(axis=0),
-            error=blocks.std(axis=0, ddof=1) / np.sqrt(len(blocks)),
+            g=mean,
+            error=error,
             halves=np.stack([samples[: n // 2].mean(axis=0), samples[n // 2 :].mean(axis=0)]),
             n_frames=n,
         )
@@ -142,14 +141,40 @@ def rdf_error(g: Array, reference: Array) -> float:
     return float(np.abs(g - reference).sum() / reference.sum())
 
 
-def first_peak(r: Array, g: Array, width: float = 0.35) -> tuple[float, float]:
-    """Position and height of the first peak of g(r).
+def first_peak(
+    r: Array, g: Array, width: float = 0.6, near: float | None = None
+) -> tuple[float, float]:
+    """Position and height of the first peak: a quartic through the bins within ``width`` Å.
+
+    `rough_peak` finds the place; the quartic follows an unsymmetric peak over a range wide
+    enough that the height does not hang on which bin is the highest.  ``near`` gives the place
+    instead (for resampled g(r), so that all use the same bins).
+
+    Raises:
+        DataError: g(r) is zero everywhere.
+    """
+    position, height = rough_peak(r, g)
+    centre = position if near is None else near
+    inside = np.abs(r - centre) <= width
+    if inside.sum() < 8:
+        return position, height
+    polynomial = np.polynomial.Polynomial.fit(r[inside], g[inside], 4)
+    x = np.linspace(centre - 0.6 * width, centre + 0.6 * width, 1201)
+    y = polynomial(x)
+    k = int(np.argmax(y))
+    if k in (0, len(x) - 1):
+        return position, height
+    return float(x[k]), float(y[k])
+
+
+def rough_peak(r: Array, g: Array, width: float = 0.35) -> tuple[float, float]:
+    """Position and height of the highest peak of g(r), where it has few bins or noisy ones.
 
     A parabola is fitted by least squares within ``width`` Å of the highest bin, so that the
     height is not the largest of many noisy bins.
 
     Raises:
-        DataError: g(r) is empty.
+        DataError: g(r) is zero everywhere.
     """
     if not np.any(g > 0):
         raise DataError("g(r) is zero everywhere")

@@ -8,8 +8,6 @@ SI defines them); the tests compare them with ``scipy.constants``.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -44,11 +42,6 @@ ATM_IN_BAR = 1.01325
 NM = 10.0
 """1 nm in Å."""
 
-EnergyUnit = Literal["eV", "kJ/mol", "kcal/mol"]
-LammpsUnits = Literal["metal", "real"]
-
-_ENERGY: dict[str, float] = {"eV": 1.0, "kJ/mol": KJ_MOL, "kcal/mol": KCAL_MOL}
-
 LAMMPS_STYLES: dict[str, dict[str, float]] = {
     "metal": {"energy": 1.0, "length": 1.0, "force": 1.0, "pressure": 1.0, "time": 1.0},
     "real": {
@@ -60,17 +53,6 @@ LAMMPS_STYLES: dict[str, dict[str, float]] = {
     },
 }
 """Factors from a LAMMPS unit style to the project's units (multiply)."""
-
-
-def energy_factor(unit: str) -> float:
-    """Factor that turns ``unit`` into eV.
-
-    Raises:
-        UnitError: the unit is not one of eV, kJ/mol, kcal/mol.
-    """
-    if unit not in _ENERGY:
-        raise UnitError(f"unknown energy unit {unit!r}; expected one of {sorted(_ENERGY)}")
-    return _ENERGY[unit]
 
 
 def lammps_factors(style: str) -> dict[str, float]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from cgpot.core.errors import ConfigError, DataError, InputError
 from cgpot.core.extxyz import ExtxyzWriter, read_frames
-from cgpot.core.files import atomic_path, write_json
+from cgpot.core.files import atomic_path, thermo_path, write_json
 from cgpot.core.frame import BeadTopology, state_name
 from cgpot.core.manifest import check_manifest, write_manifest
 from cgpot.core.progress import progress
@@ -23,7 +23,6 @@ from cgpot.dataset.report import (
     build_report,
     read_engine_pressure,
     state_report,
-    thermo_path,
 )
 from cgpot.dataset.split import SUBSETS, UNUSED, FrameIndex, SplitPlan, assign, scan
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
+from cgpot.core.files import thermo_path
 from cgpot.core.frame import BeadTopology
 from cgpot.core.statistics import MIN_SAMPLES, Estimate, estimate
 from cgpot.core.structure import RDF, rdf_error
@@ -27,15 +28,6 @@ from cgpot.core.units import EV_PER_A3_IN_BAR
 from cgpot.dataset.labels import LabelStatistics, combined
 
 FORMAT = "cgpot-dataset-report-1"
-
-
-def thermo_path(data_set: str | Path) -> Path:
-    """The table that ``cgpot map`` writes beside a data set."""
-    p = Path(data_set)
-    name = p.name
-    for suffix in (".xz", ".gz", ".extxyz", ".xyz"):
-        name = name.removesuffix(suffix)
-    return p.with_name(f"{name}.thermo.csv")
 
 
 def read_engine_pressure(data_set: str | Path) -> dict[int, float]:

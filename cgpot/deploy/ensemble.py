@@ -12,6 +12,7 @@ from cgpot.core.manifest import manifest_path, write_manifest
 from cgpot.deploy.run import STAGE, Deployment, deploy
 
 FORMAT = "cgpot-model-ensemble-1"
+LINEAR_FORMAT = "cgpot-linear-ensemble-1"
 TRAINED_FORMAT = "cgpot-ensemble-1"
 
 
@@ -31,10 +32,12 @@ def deploy_ensemble(
 ) -> Deployment:
     """Make the files of `cgpot.deploy.run.deploy` for each member, and `<name>.ensemble.json`.
 
-    The members are `<name>.0.nequip.pt2`, `<name>.1.nequip.pt2`, ... with their sidecars.
+    The members are `<name>.0.nequip.pt2`, `<name>.1.nequip.pt2`, ... with their sidecars.  Of
+    linear models, whose mean is one of them, `<name>.pair.lmp` runs the mean and
+    `<name>.0.pair.lmp`, ... the members.
 
     Raises:
-        InputError: not a finished ensemble, or one of linear models.
+        InputError: not a finished ensemble, or one whose mean is missing.
         ManifestError, ToolError, DataError: see `cgpot.deploy.run.deploy`.
     """
     source = Path(training).resolve() / "ensemble.json"
@@ -42,11 +45,7 @@ def deploy_ensemble(
     if not isinstance(record, dict) or record.get("format") != TRAINED_FORMAT:
         raise InputError(f"expected format {TRAINED_FORMAT!r}", file=source, key="format")
     if record.get("kind", "network") != "network":
-        raise InputError(
-            f"an ensemble of {record['kind']} models: pair_style cgpot runs networks; deploy a "
-            "member alone",
-            file=source,
-        )
+        return _linear(source, record, Path(output).resolve(), name)
     folder = Path(output).resolve()
     done = [
         deploy(
@@ -83,6 +82,51 @@ def deploy_ensemble(
         inputs={"ensemble": source},
         outputs=models,
         config={"device": device, "name": name},
+    )
+    return Deployment(file, content)
+
+
+def _linear(source: Path, record: dict[str, Any], folder: Path, name: str) -> Deployment:
+    """Files of LAMMPS for the mean of linear models and for each member."""
+    mean = record.get("mean")
+    if not mean:
+        raise InputError(
+            f"an ensemble of {record['kind']} models without their mean; run 'cgpot ensemble' "
+            "again, it keeps the members",
+            file=source,
+            key="mean",
+        )
+    done = [
+        deploy(source.parent / member, folder, name=f"{name}.{index}")
+        for index, member in enumerate(record["members"])
+    ]
+    of_mean = deploy(source.parent / str(mean), folder, name=name)
+    done.append(of_mean)
+    file = folder / f"{name}.ensemble.json"
+    content = {
+        "format": LINEAR_FORMAT,
+        "kind": record["kind"],
+        "pair_file": of_mean.content["pair_file"],
+        "members": [deployment.content["pair_file"] for deployment in done[:-1]],
+        "bead_names": of_mean.content["bead_names"],
+        "temperature": of_mean.content["temperature"],
+        "spread": record["spread"],
+    }
+    if (
+        all(deployment.skipped for deployment in done)
+        and file.is_file()
+        and manifest_path(file).is_file()
+        and read_json(file) == content
+    ):
+        return Deployment(file, content, skipped=True)
+    manifest_path(file).unlink(missing_ok=True)
+    write_json(file, content)
+    write_manifest(
+        file,
+        stage=STAGE,
+        inputs={"ensemble": source},
+        outputs=[deployment.sidecar for deployment in done],
+        config={"name": name},
     )
     return Deployment(file, content)
 

@@ -6,21 +6,20 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from cgpot.core.checkpoints import save_at_temperature
 from cgpot.core.errors import InputError, ManifestError, ToolError
 from cgpot.core.files import read_json, require_file, sha256_file, write_json
 from cgpot.core.manifest import check_manifest, manifest_path, package_versions, write_manifest
 from cgpot.core.progress import progress
+from cgpot.core.refined import refined_model
 from cgpot.core.versions import RESULT_FORMAT, check_checkpoint
 from cgpot.deploy.package import build_package, compile_package
 from cgpot.deploy.verify import verify
 
 STAGE = "deploy"
 FORMAT = "cgpot-model-1"
-Device = Literal["cpu", "cuda"]
-BAKED = "baked_temperature"
-"""Buffer of `cgpot.training.temperature.TemperatureReadout`."""
 
 
 @dataclass
@@ -51,7 +50,7 @@ def deploy(
     """Make `<name>.nequip.zip`, `<name>.nequip.pt2` and `<name>.cgpot.json`.
 
     Args:
-        training: output folder of `cgpot train`.
+        training: output folder of `cgpot train`, or of `cgpot refine`.
         output: folder for the files.
         device: ``cpu`` or ``cuda``; the compiled file runs there only.
         name: stem of the files.
@@ -69,10 +68,10 @@ def deploy(
     """
     if device not in ("cpu", "cuda"):
         raise ToolError(f"unknown device {device!r}; expected 'cpu' or 'cuda'")
-    source = Path(training).resolve()
+    source = refined_model(Path(training).resolve())
     result = training_result(source)
     temperature = _temperature(result, temperature, source)
-    if result.get("kind") in ("uf3", "mscg"):
+    if result.get("kind") in ("uf3", "mscg", "pair"):
         from cgpot.deploy.tables import deploy_tables
 
         return Deployment(*deploy_tables(source, result, output, name))
@@ -96,7 +95,7 @@ def deploy(
     ):
         model = checkpoint
         if thermal:
-            model = _at_temperature(checkpoint, Path(scratch) / "model.ckpt", temperature)
+            model = save_at_temperature(checkpoint, Path(scratch) / "model.ckpt", temperature)
         build_package(model, example, package)
         advance(1)
         compile_package(package, compiled, device, fast=fast)
@@ -142,21 +141,6 @@ def _temperature(result: dict[str, Any], wanted: float | None, source: Path) -> 
     return wanted
 
 
-def _at_temperature(checkpoint: Path, target: Path, temperature: float) -> Path:
-    """A copy of a checkpoint that holds its temperature as a constant."""
-    import torch
-
-    record = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    state = record["state_dict"]
-    keys = [key for key in state if key.rpartition(".")[2] == BAKED]
-    if not keys:
-        raise InputError("the model has no temperature input", file=checkpoint)
-    for key in keys:
-        state[key] = torch.full_like(state[key], temperature)
-    torch.save(record, target)
-    return target
-
-
 def training_result(folder: Path) -> dict[str, Any]:
     """result.json of a finished training folder, its files unchanged.
 
@@ -174,6 +158,13 @@ def training_result(folder: Path) -> dict[str, Any]:
             file=folder,
         )
     result = read_json(path)
+    if isinstance(result, dict) and result.get("format") == "cgpot-refined-pair-1":
+        raise InputError(
+            "a refined pair potential of an earlier version; run the same 'cgpot refine' command "
+            "again: it writes the folder anew, and no iteration is run again",
+            file=path,
+            key="format",
+        )
     if not isinstance(result, dict) or result.get("format") != RESULT_FORMAT:
         raise InputError(f"expected format {RESULT_FORMAT!r}", file=path, key="format")
     check_manifest(path, stage="training")

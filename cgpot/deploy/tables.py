@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Deployment of linear models: LAMMPS's own tables, an include file, and the description."""
+"""Deployment of linear models and refined pair potentials: LAMMPS's own tables, described."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def deploy_tables(
     The include file names its folder in a variable: ``-var pair_folder DIR`` where it was moved.
 
     Args:
-        source: training folder.
+        source: training folder, or the model of a refinement.
         result: its result.json.
         output: folder for the files.
         name: stem of the files.
@@ -68,10 +68,14 @@ def deploy_tables(
         "sha256": digest,
         "pair_file": include.name,
         "data": {
-            key: result[key]
+            key: result.get(key)
             for key in ("n_train", "force_rmse", "force_rmse_pair_fit", "pressure_residual_bar")
         },
     }
+    if "bonded" in result["lammps"]:
+        content["bonded"] = result["lammps"]["bonded"]
+    if "refined" in result:
+        content["refined"] = result["refined"]
     if _current(sidecar, content) and include.read_text(encoding="utf-8") == text:
         return sidecar, content, True
     folder.mkdir(parents=True, exist_ok=True)

@@ -82,8 +82,8 @@ def benzene_box(frame: CGFrame, seed: int = 1) -> BenzeneBox:
     masses = sorted({round(float(mass), 1) for mass in topology.masses})
     if masses != [78.1]:
         raise InputError(
-            f"sites with masses {masses} amu; benzene has 78.114 amu (other molecules: build the "
-            "atomistic start with the engine of your reference, at the sites of selected.extxyz)",
+            f"sites with masses {masses} amu; benzene has 78.114 amu (other molecules: give their "
+            "atomistic structure and the mapping file, --structure and --mapping)",
             frame=frame.source_frame,
         )
     edges = np.diag(frame.cell).copy()

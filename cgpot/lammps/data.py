@@ -15,6 +15,7 @@ Where pymatgen falls short:
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import require_file, write_text
 from cgpot.core.frame import Array, BeadTopology, CGFrame
+from cgpot.lammps.bonded import BondedTerms, images
 
 DECIMALS = 10
 
@@ -60,7 +62,10 @@ def lammps_cell(cell: Array) -> tuple[Array, Array]:
 
 
 def write_data(
-    path: str | Path, frame: CGFrame, velocities: NDArray[np.float64] | None = None
+    path: str | Path,
+    frame: CGFrame,
+    velocities: NDArray[np.float64] | None = None,
+    bonded: BondedTerms | None = None,
 ) -> Path:
     """Write a CG frame as a LAMMPS data file (units metal, atom_style molecular).
 
@@ -69,9 +74,11 @@ def write_data(
         frame: sites, wrapped here; a general triclinic cell is rotated into LAMMPS's
             orientation, and the velocities with it.
         velocities: (n_sites, 3), Å/ps.
+        bonded: bonds, angles and dihedrals; the image flags then make molecules whole.
 
     Raises:
-        DataError: NaN, a left-handed cell, or velocities of another shape.
+        DataError: NaN, a left-handed cell, velocities of another shape, or a molecule that is
+            bonded to its own image.
     """
     import pandas as pd
     from pymatgen.io.lammps.data import LammpsBox, LammpsData
@@ -93,6 +100,18 @@ def write_data(
         },
         index=ids,
     )
+    sections = None
+    if bonded is not None:
+        atoms[["nx", "ny", "nz"]] = images(positions, cell, bonded.edges)
+        sections = {
+            word.capitalize(): pd.DataFrame(
+                table + 1,
+                columns=["type", *(f"atom{k}" for k in range(1, table.shape[1]))],
+                index=np.arange(1, len(table) + 1),
+            )
+            for word, table in bonded.terms.items()
+            if len(table)
+        }
     moving = None
     if velocities is not None:
         if velocities.shape != (topology.n_sites, 3):
@@ -106,14 +125,15 @@ def write_data(
         masses=pd.DataFrame({"mass": topology.type_masses}, index=types),
         atoms=atoms,
         velocities=moving,
+        topology=sections,
         atom_style="molecular",
     )
     text = system.get_str(distance=DECIMALS, velocity=DECIMALS)
-    return write_text(path, _with_names(text, topology))
+    return write_text(path, _with_names(text, topology, {} if bonded is None else bonded.types))
 
 
-def _with_names(text: str, topology: BeadTopology) -> str:
-    """Add the names of the types, which pymatgen leaves out."""
+def _with_names(text: str, topology: BeadTopology, bonded: Mapping[str, Sequence[str]]) -> str:
+    """Add the names of the types, which pymatgen leaves out, and the numbers of bonded types."""
     head, rest = text.split("Masses\n\n", 1)
     masses, tail = rest.split("\n\n", 1)
     named = [
@@ -123,12 +143,19 @@ def _with_names(text: str, topology: BeadTopology) -> str:
     labels = ""
     # LAMMPS refuses labels that begin with a digit.
     if not any(name[0].isdigit() for name in topology.type_names):
-        rows = "\n".join(f"{i} {name}" for i, name in enumerate(topology.type_names, start=1))
-        labels = f"Atom Type Labels\n\n{rows}\n\n"
+        labels = _labels("Atom", topology.type_names)
+        labels += "".join(_labels(word[:-1].capitalize(), bonded[word]) for word in bonded)
+    counts = "".join(f"{len(names)}  {word[:-1]} types\n" for word, names in bonded.items())
+    head = re.sub(r"(?m)^( *\d+  atom types\n)", lambda found: found[1] + counts, head, count=1)
     title, body = head.split("\n", 1)
     title = "CG system written by cgpot through pymatgen.io.lammps; units metal"
     style = tail.replace("Atoms\n", "Atoms # molecular\n", 1)
     return f"{title}\n{body}{labels}Masses\n\n" + "\n".join(named) + f"\n\n{style}"
+
+
+def _labels(kind: str, names: Sequence[str]) -> str:
+    rows = "\n".join(f"{i} {name}" for i, name in enumerate(names, start=1))
+    return f"{kind} Type Labels\n\n{rows}\n\n"
 
 
 def read_type_names(path: str | Path) -> tuple[str, ...]:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from cgpot.core.errors import ConfigError, DataError, ToolError
-from cgpot.core.files import read_json, require_file, sha256_file, write_json, write_text
+from cgpot.core.files import read_json, sha256_file, write_json, write_text
 from cgpot.core.frame import CGFrame
 from cgpot.core.manifest import manifest_path, write_manifest
 from cgpot.core.progress import progress
+from cgpot.lammps.bonded import BondedTerms
 from cgpot.lammps.config import MAY_CHANGE, Ensemble, MdConfig
 from cgpot.lammps.data import write_data
 from cgpot.lammps.deck import Value, deck_path, fill_deck
@@ -32,7 +33,14 @@ from cgpot.lammps.outputs import (
     write_trajectory,
 )
 from cgpot.lammps.restart import newest_restart
-from cgpot.lammps.start import check_model, read_start, scale_to_density, sidecar_path
+from cgpot.lammps.start import (
+    check_model,
+    pair_file_sidecar,
+    pair_file_terms,
+    read_start,
+    scale_to_density,
+    sidecar_path,
+)
 
 FORMAT = "cgpot-md-1"
 TRAJECTORY = "traj.extxyz.xz"
@@ -79,8 +87,9 @@ def run_md(
         check_members(config, len(models))
         sidecars = [check_model(path, frame.topology, config.start) for path in models]
         sidecar = sidecars[0]
+    bonded = None
     if config.pair_file is not None:
-        require_file(config.pair_file, "pair file")
+        bonded = pair_file_terms(config.pair_file, frame.topology, config.start)
     temperature = config.temperature or (sidecar or {}).get("temperature")
     if temperature is None:
         raise ConfigError("give a temperature in K (the potential names none)", key="temperature")
@@ -96,7 +105,7 @@ def run_md(
         if fresh:
             _clear(where)
         _claim(where, ensemble, config)
-        write_data(where / "system.data", frame)
+        write_data(where / "system.data", frame, bonded=bonded)
         write_text(where / "in.deck", text)
         total = config.steps(config.length_ps)
         newest = newest_restart(where)
@@ -122,7 +131,7 @@ def run_md(
                 )
             if status != 0:
                 failure = diagnose(status, log, screen, config.timestep_fs)
-        return _collect(where, ensemble, config, float(temperature), frame, failure)
+        return _collect(where, ensemble, config, float(temperature), frame, failure, bonded)
 
 
 def _deck_values(
@@ -239,6 +248,7 @@ def _collect(
     temperature: float,
     frame: CGFrame,
     failure: Failure | None,
+    bonded: BondedTerms | None = None,
 ) -> dict[str, Any]:
     """Write thermo.csv, the trajectory, md.json and the manifest."""
     logs = segment_files(folder, "log")
@@ -288,6 +298,8 @@ def _collect(
         "segments": segments,
         "failures": failures,
     }
+    if bonded is not None:
+        result["bonded"] = {word: len(rows) * copies for word, rows in bonded.terms.items()}
     if failure is not None:
         write_json(folder / RESULT, result)
         raise ToolError(failure.message, file=folder)
@@ -313,6 +325,8 @@ def _collect(
         inputs["sidecar"] = [sidecar_path(path) for path in models]
     if config.pair_file is not None:
         inputs["pair_file"] = config.pair_file
+        if bonded is not None and (beside := pair_file_sidecar(config.pair_file)) is not None:
+            inputs["sidecar"] = beside
     write_manifest(
         folder / RESULT,
         stage="lammps",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,13 @@ from cgpot.core.errors import DataError, InputError, ManifestError
 from cgpot.core.extxyz import read_frames
 from cgpot.core.files import read_json, require_file, sha256_file
 from cgpot.core.frame import Array, BeadTopology, CGFrame
+from cgpot.core.manifest import check_manifest
+from cgpot.lammps.bonded import BondedTerms, bonded_terms, check_own_terms
 from cgpot.lammps.data import read_data, wrap
 
 SIDECAR_FORMAT = "cgpot-model-1"
 MODEL_SUFFIX = ".nequip.pt2"
+DATA_SUFFIXES = (".data", ".lmpdat")
 MASS_TOLERANCE = 1e-3
 
 
@@ -30,7 +34,7 @@ def read_start(path: str | Path, frame: int = 0) -> CGFrame:
     """
     p = require_file(path, "starting configuration")
     stem = p.name.removesuffix(".xz").removesuffix(".gz")
-    if stem.endswith((".data", ".lmpdat")):
+    if stem.endswith(DATA_SUFFIXES):
         return read_data(p)
     if not stem.endswith((".extxyz", ".xyz")):
         raise InputError(
@@ -108,6 +112,20 @@ def check_model(model: str | Path, topology: BeadTopology, start: str | Path) ->
     for key in ("bead_names", "masses", "units"):
         if key not in sidecar:
             raise InputError("the key is missing", file=path, key=key)
+    _check_beads(sidecar, path, topology, start)
+    stated = sidecar.get("sha256", {}).get(p.name)
+    if stated is not None and stated != sha256_file(p):
+        raise ManifestError(
+            f"changed since {path.name} was written (sha256 differs); run 'cgpot deploy' again",
+            file=p,
+        )
+    return sidecar
+
+
+def _check_beads(
+    sidecar: dict[str, Any], path: Path, topology: BeadTopology, start: str | Path
+) -> None:
+    """Refuse beads of the system that the model lacks, or of other mass."""
     masses = dict(zip(sidecar["bead_names"], sidecar["masses"], strict=False))
     for name, mass in zip(topology.type_names, topology.type_masses, strict=True):
         if name not in masses:
@@ -122,10 +140,61 @@ def check_model(model: str | Path, topology: BeadTopology, start: str | Path) ->
                 f"{path.name}",
                 file=start,
             )
-    stated = sidecar.get("sha256", {}).get(p.name)
-    if stated is not None and stated != sha256_file(p):
-        raise ManifestError(
-            f"changed since {path.name} was written (sha256 differs); run 'cgpot deploy' again",
+
+
+_STYLE = re.compile(r"^\s*(bond|angle|dihedral|improper)_style\s+(?!none\b)", re.MULTILINE)
+PAIR_SUFFIX = ".pair.lmp"
+
+
+def pair_file_sidecar(pair_file: str | Path) -> Path | None:
+    """Sidecar of tables that `cgpot deploy` wrote; None beside any other pair file."""
+    p = Path(pair_file)
+    if not p.name.endswith(PAIR_SUFFIX):
+        return None
+    path = p.with_name(p.name.removesuffix(PAIR_SUFFIX) + ".cgpot.json")
+    return path if path.is_file() else None
+
+
+def pair_file_terms(
+    pair_file: str | Path, topology: BeadTopology, start: str | Path
+) -> BondedTerms | None:
+    """Bonds, angles and dihedrals of a system that a pair file with such styles needs.
+
+    Args:
+        pair_file: file with pair_style and pair_coeff.
+        topology: the system's sites.
+        start: file that they come from; terms that it holds must be those of the model.
+
+    Returns:
+        The terms; None where the file has no bonded style.
+
+    Raises:
+        InputError: no sidecar that names the terms, beads in another order than its, a molecule
+            that it does not know, or other terms in the starting file.
+        DataError: a mass that differs from that of the training data.
+        ManifestError: tables that are not the ones that the sidecar describes.
+    """
+    p = require_file(pair_file, "pair file")
+    if not _STYLE.search(p.read_text(encoding="utf-8", errors="replace")):
+        return None
+    path = pair_file_sidecar(p)
+    sidecar = {} if path is None else read_json(path)
+    if path is None or not isinstance(sidecar, dict) or "bonded" not in sidecar:
+        raise InputError(
+            "the file has bonded styles, but no sidecar beside it says which sites they join; "
+            f"expected NAME{PAIR_SUFFIX} and NAME.cgpot.json as 'cgpot deploy' writes them",
             file=p,
         )
-    return sidecar
+    check_manifest(path, stage="deploy")
+    names = tuple(sidecar["bead_names"])
+    if topology.type_names != names:
+        raise InputError(
+            f"the bead types are {list(topology.type_names)}; the tables of {path.name} are "
+            f"numbered for {list(names)}, in this order",
+            file=start,
+        )
+    _check_beads(sidecar, path, topology, start)
+    terms = bonded_terms(sidecar["bonded"], topology, path, start)
+    if str(start).endswith(DATA_SUFFIXES):
+        check_own_terms(start, terms)
+    return terms

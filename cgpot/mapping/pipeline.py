@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,34 +13,24 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import ConfigError, InputError
 from cgpot.core.extxyz import FORCE_DECIMALS, POSITION_DECIMALS, ExtxyzWriter
-from cgpot.core.files import atomic_path
+from cgpot.core.files import thermo_path
 from cgpot.core.frame import CGFrame
 from cgpot.core.manifest import write_manifest
 from cgpot.core.progress import progress
-from cgpot.core.units import EV_PER_A3_IN_BAR, KB
 from cgpot.mapping.atoms import AtomFrame, AtomTopology, ThermoSeries
 from cgpot.mapping.check import (
     PressureCheck,
-    compare_pressures,
-    likely_reason,
     require_agreement,
     temperature_note,
 )
-from cgpot.mapping.kernel import internal_dof, map_frame, site_temperature
+from cgpot.mapping.kernel import internal_dof, map_frame
 from cgpot.mapping.sites import SiteMap, resolve
 from cgpot.mapping.spec import MappingSpec, load_mapping
+from cgpot.mapping.tally import Tally
+from cgpot.mapping.thermo import ThermoLookup, write_table
 
 Array = NDArray[np.float64]
 VirialForm = Literal["auto", "exact", "dof"]
-THERMO_COLUMNS = (
-    "frame",
-    "time_ps",
-    "temperature_K",
-    "volume_A3",
-    "pressure_engine_bar",
-    "pressure_label_bar",
-)
-VOLUME_TOLERANCE = 1e-4
 
 
 class Trajectory(Protocol):
@@ -102,75 +91,6 @@ class MapResult:
     virial: str
     check: PressureCheck
     notes: tuple[str, ...]
-
-
-def thermo_path(output: str | Path) -> Path:
-    """Name of the table that stands beside a data set."""
-    p = Path(output)
-    name = p.name
-    for suffix in (".xz", ".gz", ".extxyz", ".xyz"):
-        name = name.removesuffix(suffix)
-    return p.with_name(f"{name}.thermo.csv")
-
-
-class ThermoLookup:
-    """The row of a thermodynamic series that belongs to a frame."""
-
-    def __init__(self, series: ThermoSeries) -> None:
-        self.series = series
-
-    def row(self, frame: AtomFrame) -> int:
-        """Index of the frame's row.
-
-        Raises:
-            InputError: no row at the frame's time (or step); names the nearest.
-        """
-        s = self.series
-        by_time = s.key == "time"
-        wanted = frame.time if by_time else float(frame.step)
-        if wanted is None:
-            raise InputError("the frame has no time to match", file=s.path, frame=frame.index)
-        # .trr times are single precision: allow their rounding, never half a time step.
-        tolerance = max(1e-4, 4e-7 * abs(wanted)) if by_time else 0.1
-        i = int(np.searchsorted(s.keys, wanted - tolerance))
-        if i < len(s.keys) and abs(s.keys[i] - wanted) <= tolerance:
-            return i
-        nearest = s.keys[int(np.argmin(np.abs(s.keys - wanted)))]
-        unit = " ps" if by_time else ""
-        raise InputError(
-            f"no entry at {s.key} {wanted:g}{unit} (trajectory frame {frame.index}); the nearest "
-            f"is at {nearest:g}{unit}, the file spans {s.keys[0]:g} to {s.keys[-1]:g}{unit} in "
-            f"{len(s.keys)} entries; expected energies of the same run at every frame",
-            file=s.path,
-            frame=frame.index,
-        )
-
-    def check_volume(self, row: int, frame: AtomFrame) -> None:
-        """Refuse a row whose volume is not that of the frame.
-
-        Raises:
-            InputError: the files belong to different runs.
-        """
-        if self.series.volume is None:
-            return
-        theirs = float(self.series.volume[row])
-        ours = abs(float(np.linalg.det(frame.cell)))
-        if abs(theirs - ours) > VOLUME_TOLERANCE * ours:
-            raise InputError(
-                f"volume {theirs:.2f} Å^3, but the trajectory's box has {ours:.2f} Å^3 at the "
-                "same time; the files belong to different runs",
-                file=self.series.path,
-                frame=frame.index,
-            )
-
-    def virial(self, row: int, volume: float) -> Array:
-        """W_AA of a row, eV."""
-        s = self.series
-        if s.virial is not None:
-            return s.virial[row]
-        if s.virial_pressure is None:
-            raise InputError("the series holds no virial", file=s.path)
-        return s.virial_pressure[row] * (volume / EV_PER_A3_IN_BAR)
 
 
 def selected(frames: Iterable[AtomFrame], options: MapOptions, file: Path) -> Iterator[AtomFrame]:
@@ -306,12 +226,7 @@ def map_trajectory(
             )
     dof_temperature = temperature if form == "dof" else None
     expected = len(trajectory)
-    table: list[tuple[Any, ...]] = []
-    label: list[float] = []
-    engine: list[float] = []
-    internal: list[float] = []
-    motion: list[float] = []
-    last_time: float | None = None
+    tally = Tally(sites, topology, thermo, temperature, trajectory.path)
     thermo_file = thermo_path(out)
     with (
         ExtxyzWriter(
@@ -323,55 +238,20 @@ def map_trajectory(
     ):
         source = selected(trajectory, options, trajectory.path)
         for frame, row, atoms in mapped(source, sites, lookup, dof_temperature):
-            if last_time is not None and frame.time is not None and frame.time <= last_time:
-                raise InputError(
-                    f"time {frame.time:g} ps does not follow {last_time:g} ps; expected one run "
-                    "without repeated frames",
-                    file=trajectory.path,
-                    frame=frame.source_frame,
-                )
-            last_time = frame.time
-            if topology.masses is not None:
-                moving = site_temperature(atoms, sites, topology.masses)
-                if moving is not None:
-                    motion.append(moving)
+            tally.add(frame, row, atoms)
             writer.write(frame)
-            ours: float | str = ""
-            theirs: float | str = ""
-            kelvin: float | str = ""
-            if thermo is not None and temperature is not None:
-                ours = frame.pressure(temperature)
-                label.append(ours)
-                internal.append(internal_dof(sites) / 3 * KB * temperature / frame.volume)
-                if thermo.pressure is not None:
-                    theirs = float(thermo.pressure[row])
-                    engine.append(theirs)
-                if thermo.temperature is not None:
-                    kelvin = float(thermo.temperature[row])
-            table.append((frame.source_frame, frame.time, kelvin, frame.volume, theirs, ours))
             advance(1)
-        if not table:
+        if not tally.table:
             raise InputError(
                 f"no frame left of {expected} after --begin {options.begin}, --end "
                 f"{options.end}, --stride {options.stride}",
                 file=trajectory.path,
             )
-        check = compare_pressures(
-            np.asarray(label) if label else None, np.asarray(engine) if engine else None
-        )
+        check = tally.pressures()
         if check.agrees is False and options.accept_mismatch is None:
-            kinetic = float(np.mean(internal)) * EV_PER_A3_IN_BAR
-            difference = 0.0 if check.difference is None else check.difference.mean
-            constrained = None if sites.n_constraints is None else sites.n_constraints > 0
-            if topology.forces_hold_constraints:
-                constrained = False
-            require_agreement(
-                check,
-                likely_reason(difference, kinetic, constrained, form == "exact"),
-                trajectory.path,
-            )
-        _write_table(thermo_file, table)
-    if warning := temperature_note(motion, temperature):
+            require_agreement(check, tally.reason(check, form), trajectory.path)
+        write_table(thermo_file, tally.table)
+    if warning := temperature_note(tally.motion, temperature):
         notes.append(warning)
     if check.agrees is False:
         notes.append(f"pressure mismatch accepted: {options.accept_mismatch}")
@@ -400,7 +280,7 @@ def map_trajectory(
                 "accept_pressure_mismatch": options.accept_mismatch,
                 "decimals": [options.position_decimals, options.force_decimals],
             },
-            "n_frames": len(table),
+            "n_frames": len(tally.table),
             "n_sites": sites.topology.n_sites,
             "n_atoms": sites.n_atoms,
             "n_constraints": sites.n_constraints,
@@ -412,31 +292,18 @@ def map_trajectory(
             "virial": form,
             "pressure_check_bar": check.as_dict(),
             "site_temperature": None
-            if not motion
-            else {"mean": float(np.mean(motion)), "n_frames": len(motion)},
+            if not tally.motion
+            else {"mean": float(np.mean(tally.motion)), "n_frames": len(tally.motion)},
             "notes": notes,
         },
     )
     return MapResult(
         output=out,
         thermo=thermo_file,
-        n_frames=len(table),
+        n_frames=len(tally.table),
         n_sites=sites.topology.n_sites,
         temperature=temperature,
         virial=form,
         check=check,
         notes=tuple(notes),
     )
-
-
-def _write_table(path: Path, rows: list[tuple[Any, ...]]) -> None:
-    with (
-        atomic_path(path) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as stream,
-    ):
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(THERMO_COLUMNS)
-        for row in rows:
-            writer.writerow(
-                [f"{v:.6f}" if isinstance(v, float) else ("" if v is None else v) for v in row]
-            )

@@ -13,7 +13,8 @@ from cgpot.report.gather import Gathered, gather
 from cgpot.report.limits import Limits
 from cgpot.report.page import caveats, default_title, render, summary
 from cgpot.report.results import flat_results, git_commit, verdict_csv
-from cgpot.report.verdict import Row, verdict
+from cgpot.report.row import Row
+from cgpot.report.verdict import verdict
 
 FORMAT = "cgpot-report-1"
 

@@ -23,7 +23,7 @@ from cgpot.report.gather import Gathered
 from cgpot.report.limits import Limits
 from cgpot.report.numbers import MISSING, dig, real
 from cgpot.report.origin import hashes, stages, versions
-from cgpot.report.verdict import INFO, MET, MISSED, UNKNOWN, Row
+from cgpot.report.row import INFO, MET, MISSED, UNKNOWN, Row
 
 HERE = Path(__file__).parent
 CLASSES = {MET: "met", MISSED: "missed", UNKNOWN: "", INFO: ""}

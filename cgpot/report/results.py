@@ -11,7 +11,8 @@ from typing import Any
 
 from cgpot.report.gather import Gathered
 from cgpot.report.numbers import dig, real
-from cgpot.report.verdict import Row, runs_of
+from cgpot.report.row import Row
+from cgpot.report.verdict import runs_of
 
 RESULT_KEYS = (
     "rdf_error",

@@ -3,54 +3,24 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from cgpot.report.gather import Gathered
 from cgpot.report.limits import Limits
 from cgpot.report.numbers import MISSING, dig, number, plus_minus, real, scientific, signed
-
-MET, MISSED, UNKNOWN, INFO = "met", "missed", "not measured", "no limit"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the verdict.
-
-    Attributes:
-        key: name in files.
-        label: name on the page.
-        unit: unit of the numbers.
-        aa: atomistic value, aa_error its standard error.
-        cg: CG value, cg_error its standard error.
-        difference: what is held against the limit (absolute value).
-        difference_error: its standard error.
-        limit: the bar.
-        halves: the same difference between two halves of the reference.
-        status: met, missed, not measured or no limit.
-        texts: how the numbers are shown: aa, cg, difference, limit, halves.
-        note: a remark.
-    """
-
-    key: str
-    label: str
-    unit: str
-    aa: float | None
-    aa_error: float | None
-    cg: float | None
-    cg_error: float | None
-    difference: float | None
-    difference_error: float | None
-    limit: float | None
-    halves: float | None
-    status: str
-    texts: dict[str, str]
-    note: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return asdict(self)
+from cgpot.report.row import (
+    INFO,
+    MET,
+    MISSED,
+    UNKNOWN,
+    Row,
+    combined,
+    limit_text,
+    notes_of,
+    percent,
+    spread_of,
+    status_of,
+)
 
 
 def runs_of(analysis: dict[str, Any], ensemble: str) -> list[dict[str, Any]]:
@@ -80,36 +50,6 @@ def verdict(data: Gathered, limits: Limits) -> list[Row]:
     return rows
 
 
-def _status(difference: float | None, limit: float | None) -> str:
-    if difference is None:
-        return UNKNOWN
-    if limit is None:
-        return INFO
-    return MET if abs(difference) <= limit else MISSED
-
-
-def _notes(
-    difference: float | None,
-    error: float | None,
-    limit: float | None,
-    halves: float | None,
-    share: float,
-) -> str:
-    notes = []
-    if difference is not None and error and limit and abs(abs(difference) - limit) < error:
-        notes.append("the limit lies within one standard error")
-    if halves is not None and limit and abs(halves) > share * limit:
-        notes.append(
-            "the reference's own two halves differ by more than "
-            f"{_share(share)} of the limit: a longer reference would decide more"
-        )
-    return "; ".join(notes)
-
-
-def _share(share: float) -> str:
-    return "a third" if abs(share - 1 / 3) < 1e-3 else f"{100 * share:.0f} %"
-
-
 def _structure_rows(
     analysis: dict[str, Any],
     run: dict[str, Any] | None,
@@ -125,28 +65,25 @@ def _structure_rows(
     error, spread = real(found.get("rdf_error")), real(found.get("rdf_error_error"))
     halves = real(reference.get("halves_error"))
     noise = real(found.get("rdf_error_noise"))
-    note = _notes(error, spread, limits.rdf_error, halves, limits.reference_share)
+    note = notes_of(error, spread, limits.rdf_error, halves, limits.reference_share)
     if error is not None and noise is not None:
         note = f"by chance alone: about {noise:.4f}" + (f"; {note}" if note else "")
     rows = [
         Row(
             key=f"rdf_error{key}",
             label=f"RDF error Δg{suffix}",
-            unit="",
-            aa=None,
-            aa_error=None,
             cg=error,
             cg_error=spread,
             difference=error,
             difference_error=spread,
             limit=limits.rdf_error,
             halves=halves,
-            status=_status(error, limits.rdf_error),
+            status=status_of(error, limits.rdf_error),
             texts={
                 "aa": "0 by definition",
                 "cg": plus_minus(error, spread, fallback_digits=4),
                 "difference": number(error, 4),
-                "limit": _limit(limits.rdf_error, "≤ {:g}"),
+                "limit": limit_text(limits.rdf_error, "≤ {:g}"),
                 "halves": number(halves, 4),
             },
             note=note,
@@ -164,7 +101,6 @@ def _structure_rows(
         Row(
             key=f"first_peak_height{key}",
             label=f"First peak of g(r), height{suffix}",
-            unit="",
             aa=real(aa.get("height")),
             aa_error=real(aa.get("height_error")),
             cg=real(cg.get("height")),
@@ -173,15 +109,15 @@ def _structure_rows(
             difference_error=spread,
             limit=limit,
             halves=own,
-            status=_status(relative, limit),
+            status=status_of(relative, limit),
             texts={
                 "aa": plus_minus(aa.get("height"), aa.get("height_error"), fallback_digits=3),
                 "cg": plus_minus(cg.get("height"), cg.get("height_error"), fallback_digits=3),
-                "difference": _percent(relative),
-                "limit": _limit(None if limit is None else 100 * limit, "within {:g} %"),
+                "difference": percent(relative),
+                "limit": limit_text(None if limit is None else 100 * limit, "within {:g} %"),
                 "halves": MISSING if own is None else f"{100 * own:.1f} %",
             },
-            note=_notes(relative, spread, limit, own, limits.reference_share),
+            note=notes_of(relative, spread, limit, own, limits.reference_share),
         )
     )
     return rows
@@ -192,9 +128,9 @@ def _pressure_row(analysis: dict[str, Any], run: dict[str, Any] | None, limits: 
     cg = dig(run, "pressure") or {}
     a, b = real(aa.get("mean")), real(cg.get("mean"))
     difference = None if a is None or b is None else b - a
-    error = _both(aa.get("error"), cg.get("error"))
-    halves = _spread(aa.get("halves"))
-    note = _notes(difference, error, limits.pressure_bar, halves, limits.reference_share)
+    error = combined(aa.get("error"), cg.get("error"))
+    halves = spread_of(aa.get("halves"))
+    note = notes_of(difference, error, limits.pressure_bar, halves, limits.reference_share)
     density_a = real(dig(analysis, "reference", "density", "mean"))
     density_b = real(dig(run, "density", "mean"))
     if density_a and density_b and abs(density_b / density_a - 1.0) > 2e-3:
@@ -213,12 +149,12 @@ def _pressure_row(analysis: dict[str, Any], run: dict[str, Any] | None, limits: 
         difference_error=error,
         limit=limits.pressure_bar,
         halves=halves,
-        status=_status(difference, limits.pressure_bar),
+        status=status_of(difference, limits.pressure_bar),
         texts={
             "aa": plus_minus(a, aa.get("error"), "bar"),
             "cg": plus_minus(b, cg.get("error"), "bar"),
             "difference": signed(difference, 0, "bar"),
-            "limit": _limit(limits.pressure_bar, "within {:g} bar"),
+            "limit": limit_text(limits.pressure_bar, "within {:g} bar"),
             "halves": number(halves, 0, "bar"),
         },
         note=note,
@@ -231,13 +167,13 @@ def _density_row(analysis: dict[str, Any], run: dict[str, Any] | None, limits: L
     a, b = real(aa.get("value")), real(cg.get("mean"))
     difference = None if a is None or b is None else b / a - 1.0
     error = None
-    both = _both(aa.get("error"), cg.get("error"))
+    both = combined(aa.get("error"), cg.get("error"))
     if difference is not None and both is not None and a:
         error = both / a
-    spread = _spread(aa.get("halves"))
+    spread = spread_of(aa.get("halves"))
     halves = None if spread is None or not a else spread / a
     limit = limits.density_rel
-    notes = [_notes(difference, error, limit, halves, limits.reference_share)]
+    notes = [notes_of(difference, error, limit, halves, limits.reference_share)]
     method = str(aa.get("method") or "")
     if method.startswith("estimated") or a is None:
         notes.append(f"atomistic value {method}")
@@ -253,12 +189,12 @@ def _density_row(analysis: dict[str, Any], run: dict[str, Any] | None, limits: L
         difference_error=error,
         limit=limit,
         halves=halves,
-        status=_status(difference, limit),
+        status=status_of(difference, limit),
         texts={
             "aa": plus_minus(a, aa.get("error"), "kg/m³", fallback_digits=1),
             "cg": plus_minus(b, cg.get("error"), "kg/m³", fallback_digits=1),
-            "difference": _percent(difference),
-            "limit": _limit(None if limit is None else 100 * limit, "within {:g} %"),
+            "difference": percent(difference),
+            "limit": limit_text(None if limit is None else 100 * limit, "within {:g} %"),
             "halves": MISSING if halves is None else f"{100 * halves:.2f} %",
         },
         note="; ".join(filter(None, notes)),
@@ -291,8 +227,6 @@ def _force_row(data: Gathered, limits: Limits) -> Row:
         cg_error=model_error,
         difference=difference,
         difference_error=gain_error,
-        limit=None,
-        halves=None,
         status=status,
         texts={
             "aa": MISSING if pair is None else f"pair fit: {number(pair, 4, 'eV/Å')}",
@@ -321,20 +255,15 @@ def _stability_row(run: dict[str, Any] | None, limits: Limits) -> Row:
         key="stable_ns",
         label="NVT time without a failure",
         unit="ns",
-        aa=None,
-        aa_error=None,
         cg=ns,
-        cg_error=None,
         difference=None if ns is None or limit is None else ns - limit,
-        difference_error=None,
         limit=limit,
-        halves=None,
         status=status,
         texts={
             "aa": "–",
             "cg": number(ns, 3, "ns"),
             "difference": "–",
-            "limit": _limit(limit, "≥ {:g} ns"),
+            "limit": limit_text(limit, "≥ {:g} ns"),
             "halves": "–",
         },
         note=note,
@@ -351,15 +280,10 @@ def _drift_row(analysis: dict[str, Any], limits: Limits) -> Row | None:
         key="energy_drift",
         label="Energy drift (NVE), share of the kinetic energy per ps",
         unit="1/ps",
-        aa=None,
-        aa_error=None,
         cg=drift,
-        cg_error=None,
         difference=drift,
-        difference_error=None,
         limit=limit,
-        halves=None,
-        status=_status(drift, limit),
+        status=status_of(drift, limit),
         texts={
             "aa": "–",
             "cg": MISSING if drift is None else f"{scientific(drift)} per ps",
@@ -368,23 +292,3 @@ def _drift_row(analysis: dict[str, Any], limits: Limits) -> Row | None:
             "halves": "–",
         },
     )
-
-
-def _limit(value: float | None, pattern: str) -> str:
-    return "–" if value is None else pattern.format(value)
-
-
-def _percent(value: float | None) -> str:
-    return MISSING if value is None else signed(100 * value, 1, "%")
-
-
-def _both(a: Any, b: Any) -> float | None:
-    x, y = real(a), real(b)
-    return None if x is None or y is None else math.hypot(x, y)
-
-
-def _spread(halves: Any) -> float | None:
-    if not isinstance(halves, list) or len(halves) != 2:
-        return None
-    first, second = real(halves[0]), real(halves[1])
-    return None if first is None or second is None else abs(second - first)

@@ -12,21 +12,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from cgpot.core.checkpoints import save_at_temperature
 from cgpot.core.errors import InputError
 from cgpot.core.files import atomic_path, read_json, write_json
 from cgpot.core.frame import CGFrame
 from cgpot.core.manifest import check_manifest, write_manifest
-from cgpot.core.progress import progress
 from cgpot.core.splines import PairTable
 from cgpot.training import evaluate as ev
+from cgpot.training.folder import STAGE, Folder
+from cgpot.training.held_out import HeldOut, network_labels
 
-Array = NDArray[np.float64]
-STAGE = "training"
 COPIED = ("example.extxyz", "pair_fit.json", "nequip.yaml", "metrics.csv", "inputs.json")
-PAIR = "pair.json"
 
 
 def amend(
@@ -37,6 +33,7 @@ def amend(
     *,
     source: Sequence[str | Path],
     facts: dict[str, Any],
+    temperature: float | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Make a training folder whose network has the table as its pair part.
@@ -48,6 +45,8 @@ def amend(
         frames: frames with forces on which the errors are evaluated again.
         source: files of these frames, for the manifest.
         facts: what the change is (plain data); kept as ``refined`` in result.json.
+        temperature: K; of a network that takes the temperature as an input, the constant that
+            is stored in the new one: what was changed holds there only.
         quiet: no progress bar.
 
     Returns:
@@ -79,7 +78,10 @@ def amend(
                 shutil.copyfile(old / name, folder / name)
         checkpoint = folder / "model.ckpt"
         ev.save_checkpoint_with_pair(old / "model.ckpt", checkpoint, table.coefficients)
-        table.write(folder / PAIR)
+        if temperature is not None and result.get("temperature_input"):
+            save_at_temperature(checkpoint, checkpoint, temperature)
+            result |= {"temperature": temperature, "temperature_input": None}
+        table.write(Folder(folder).pair)
         _evaluate(folder, result, list(frames), quiet=quiet)
         result["refined"] = facts
         result["evaluated_on"] = {
@@ -104,24 +106,10 @@ def amend(
 
 def _evaluate(folder: Path, result: dict[str, Any], frames: list[CGFrame], *, quiet: bool) -> None:
     """Errors of the amended model into ``result``, arrays into parity.npz."""
-    model = ev.load_model(folder / "model.ckpt")
-    with progress("evaluating", len(frames), quiet=quiet) as advance:
-
-        def network(frame: CGFrame) -> tuple[Array, Array]:
-            advance(1)
-            _, forces, virial = next(ev.model_labels(model, [frame]))
-            return forces, virial
-
-        errors, arrays = ev.evaluate(frames, network)
-    labels = ev.label_arrays(frames)
-    pair_arrays: dict[str, Array] | None = None
-    for key in ("force_rmse", "stress_rmse", "pressure_residual_bar"):
-        result[key] = errors[key]
+    place = Folder(folder)
+    yardstick = PairTable.read(place.yardstick) if place.yardstick.is_file() else None
+    model = ev.load_model(place.final)
+    held_out = HeldOut.of(frames, network_labels(model), yardstick, quiet=quiet)
+    held_out.save(place.parity)
+    result |= held_out.figures
     result["n_test"] = len(frames)
-    result["force_label_rms"] = float(np.sqrt(np.mean(labels["force"] ** 2)))
-    if (folder / "pair_fit.json").is_file():
-        yardstick = PairTable.read(folder / "pair_fit.json")
-        fit, pair_arrays = ev.evaluate(frames, lambda frame: ev.pair_labels(yardstick, frame))
-        for key in ("force_rmse", "stress_rmse", "pressure_residual_bar"):
-            result[f"{key}_pair_fit"] = fit[key]
-    ev.save_parity(folder / "parity.npz", ev.parity_arrays(labels, arrays, pair_arrays))

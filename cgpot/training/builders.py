@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,48 +32,51 @@ def shrink_readout(model: torch.nn.Module, factor: float) -> None:
     raise ValueError(f"the model has no module named {' or '.join(READOUTS)}")
 
 
-@model_builder
-def CGNequIPModel(
+def start_at_prior(
+    build: Callable[..., Any],
     readout_start: float = 1.0,
     temperature_reference: float | None = None,
     temperature_scale: float = 1.0,
     **kwargs: Any,
-) -> Any:
-    """nequip's `NequIPGNNModel` whose readout starts small, so that it starts at the prior.
+) -> torch.nn.Module:
+    """A network whose readout starts small, so that training starts at the prior.
 
     Args:
+        build: builder of the network.
         readout_start: factor on the initial energies of the network.
         temperature_reference: K; the energy depends on the temperature (`add_temperature`).
         temperature_scale: K.
-        kwargs: arguments of `nequip.model.NequIPGNNModel`.
+        kwargs: arguments of ``build``.
+
+    Raises:
+        ValueError: the model has no readout of a known name.
     """
-    model = NequIPGNNModel(**kwargs)
+    model = build(**kwargs)
     shrink_readout(model, readout_start)
     return add_temperature(model, READOUTS, temperature_reference, temperature_scale)
 
 
 @model_builder
-def CGAllegroModel(
-    readout_start: float = 1.0,
-    temperature_reference: float | None = None,
-    temperature_scale: float = 1.0,
-    **kwargs: Any,
-) -> Any:
-    """nequip-allegro's `AllegroModel` whose readout starts small.
+def CGNequIPModel(**kwargs: Any) -> Any:
+    """nequip's `NequIPGNNModel`, made by `start_at_prior`, whose arguments it also takes."""
+    return start_at_prior(NequIPGNNModel, **kwargs)
+
+
+@model_builder
+def CGAllegroModel(**kwargs: Any) -> Any:
+    """nequip-allegro's `AllegroModel`, made by `start_at_prior`, whose arguments it also takes.
 
     Musaelian et al., Nat. Commun. 14, 579 (2023).
-
-    Args:
-        readout_start: factor on the initial energies of the network.
-        temperature_reference: K; the energy depends on the temperature (`add_temperature`).
-        temperature_scale: K.
-        kwargs: arguments of `allegro.model.AllegroModel`.
     """
     from allegro.model import AllegroModel
 
-    model = AllegroModel(**kwargs)
-    shrink_readout(model, readout_start)
-    return add_temperature(model, READOUTS, temperature_reference, temperature_scale)
+    return start_at_prior(AllegroModel, **kwargs)
+
+
+@model_builder
+def CGSchNetModel(**kwargs: Any) -> Any:
+    """`SchNetModel`, made by `start_at_prior`, whose arguments it also takes."""
+    return start_at_prior(SchNetModel, **kwargs)
 
 
 @model_builder
@@ -197,26 +200,6 @@ def SchNetModel(
         model=SequentialGraphNetwork(modules), type_names=type_names, pair_potential=pair_potential
     )
     return ForceStressOutput(energy, do_derivatives)
-
-
-@model_builder
-def CGSchNetModel(
-    readout_start: float = 1.0,
-    temperature_reference: float | None = None,
-    temperature_scale: float = 1.0,
-    **kwargs: Any,
-) -> Any:
-    """`SchNetModel` whose readout starts small.
-
-    Args:
-        readout_start: factor on the initial energies of the network.
-        temperature_reference: K; the energy depends on the temperature (`add_temperature`).
-        temperature_scale: K.
-        kwargs: arguments of `SchNetModel`.
-    """
-    model = SchNetModel(**kwargs)
-    shrink_readout(model, readout_start)
-    return add_temperature(model, READOUTS, temperature_reference, temperature_scale)
 
 
 def _plain(value: Any) -> Any:

@@ -24,6 +24,7 @@ from cgpot.training.machine import (
 )
 from cgpot.training.model_config import Auto, ModelConfig, MSCGConfig, NequIPConfig, Weight
 from cgpot.training.presets import expand
+from cgpot.training.weights import check_linear_loss
 
 
 class DataConfig(StrictModel):
@@ -204,6 +205,8 @@ class TrainConfig(StrictModel):
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
+        if not self.model.is_network:
+            check_linear_loss(self.model.type, self.loss.model_dump(exclude_unset=True))
         weights = (self.loss.forces, self.loss.stress)
         if self.loss.forces == 0 and self.loss.stress in (0, None) and not self.loss.energy:
             raise ValueError("forces and stress cannot both have no weight")

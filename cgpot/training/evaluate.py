@@ -21,7 +21,6 @@ from cgpot.core.units import EV_PER_A3_IN_BAR
 from cgpot.training.dataset import neighbours, to_data
 from cgpot.training.metrics import mean_with_error
 from cgpot.training.temperature import (
-    store_temperature,
     stored_temperature,
     takes_temperature,
 )
@@ -83,6 +82,12 @@ def model_labels(
 
 def pair_labels(table: PairTable, frame: CGFrame) -> tuple[Array, Array]:
     """Forces (n, 3) and virial (3, 3) of a pair table on one frame."""
+    forces, virial, _ = pair_labels_and_energy(table, frame)
+    return forces, virial
+
+
+def pair_labels_and_energy(table: PairTable, frame: CGFrame) -> tuple[Array, Array, float]:
+    """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV of a pair table on a frame."""
     from matscipy.neighbours import neighbour_list
 
     i, j, distance, vector = neighbour_list(
@@ -95,6 +100,7 @@ def pair_labels(table: PairTable, frame: CGFrame) -> tuple[Array, Array]:
     types = frame.topology.types
     forces = np.zeros((frame.topology.n_sites, 3))
     virial = np.zeros((3, 3))
+    energy = 0.0
     index = pair_index(len(table.type_names))
     rows = index[types[i], types[j]]
     for row in np.unique(rows):
@@ -103,7 +109,8 @@ def pair_labels(table: PairTable, frame: CGFrame) -> tuple[Array, Array]:
         along = (table.force(distance[mask], a, b) / distance[mask])[:, None] * vector[mask]
         np.subtract.at(forces, i[mask], along)
         virial += 0.5 * np.einsum("ea,eb->ab", vector[mask], along)
-    return forces, virial
+        energy += 0.5 * float(table.energy(distance[mask], a, b).sum())
+    return forces, virial, energy
 
 
 def evaluate(
@@ -197,26 +204,6 @@ def save_checkpoint_with_pair(source: str | Path, target: str | Path, coefficien
     if not np.isfinite(coefficients).all():
         raise InputError("the new coefficients hold NaN or infinity", file=source)
     state[key] = torch.as_tensor(np.asarray(coefficients), dtype=old.dtype)
-    with atomic_path(target) as temporary:
-        torch.save(record, temporary)
-    return Path(target)
-
-
-def save_checkpoint_at_temperature(
-    source: str | Path, target: str | Path, temperature: float
-) -> Path:
-    """Write a copy of a checkpoint whose model holds its temperature (K) as a constant.
-
-    Raises:
-        InputError: the model takes no temperature.
-    """
-    record = _read(source)
-    if not store_temperature(record["state_dict"], temperature):
-        raise InputError(
-            "the model was trained without system.temperature_input; its temperature cannot be "
-            "chosen",
-            file=source,
-        )
     with atomic_path(target) as temporary:
         torch.save(record, temporary)
     return Path(target)

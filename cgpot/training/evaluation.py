@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,15 @@ from cgpot.core.errors import InputError
 from cgpot.core.files import read_json, write_json
 from cgpot.core.frame import CGFrame
 from cgpot.core.manifest import package_versions, write_manifest
-from cgpot.core.progress import progress
+from cgpot.core.refined import refined_model
 from cgpot.core.splines import PairTable
 from cgpot.core.versions import check_checkpoint, read_result
 from cgpot.training import evaluate as ev
 from cgpot.training.dataset import load_frames
+from cgpot.training.held_out import HeldOut, Labels, network_labels
+from cgpot.training.noise import applicable_noise, floor_record
 
 Array = NDArray[np.float64]
-Labels = Callable[[CGFrame], tuple[Array, Array]]
 FORMAT = "cgpot-evaluation-1"
 STAGE = "evaluation"
 
@@ -33,7 +34,7 @@ class Trained:
 
     Attributes:
         path: file or folder that was given.
-        kind: ``network``, ``mscg`` or ``uf3``.
+        kind: ``network``, ``mscg``, ``uf3`` or ``pair`` (of a refinement).
         type_names: bead types that it knows, in the order of their indices.
         labels: forces (n, 3) in eV/Å and virial W (3, 3) in eV of a frame.
         yardstick: pair fit of the same training frames, if there is one.
@@ -49,12 +50,12 @@ class Trained:
 
 
 def load_trained(path: str | Path) -> Trained:
-    """A training folder of `cgpot train`, one of `cgpot ensemble`, or a checkpoint file.
+    """A folder of `cgpot train`, `cgpot refine` or `cgpot ensemble`, or a checkpoint file.
 
     Raises:
         InputError: neither, unfinished, damaged, or of other versions.
     """
-    place = Path(path)
+    place = refined_model(path)
     if not place.exists():
         raise InputError(
             "no such file or folder; expected a folder of `cgpot train` or its model.ckpt",
@@ -69,10 +70,6 @@ def load_trained(path: str | Path) -> Trained:
     table = PairTable.read(place / "pair_fit.json") if (place / "pair_fit.json").is_file() else None
     if kind == "network":
         return _network(place / "model.ckpt", table, result, place)
-    if kind in ("uf3", "mscg"):
-        return Trained(
-            place, kind, tuple(result["bead_names"]), _linear(place, kind), table, result
-        )
     return Trained(place, kind, tuple(result["bead_names"]), _linear(place, kind), table, result)
 
 
@@ -82,6 +79,9 @@ def _linear(place: Path, kind: str) -> Labels:
     from cgpot.training.linear.mscg import MSCGPotential
     from cgpot.training.linear.uf3 import UF3Potential
 
+    if kind == "pair":
+        table = PairTable.read(place / "pair.json")
+        return lambda frame: ev.pair_labels(table, frame)
     potential: MSCGPotential | UF3Potential
     if kind == "mscg":
         potential = MSCGPotential.read(place / stage.POTENTIAL)
@@ -89,7 +89,7 @@ def _linear(place: Path, kind: str) -> Labels:
         potential = UF3Potential.read(place / uf3_stage.POTENTIAL)
     else:
         raise InputError(
-            f"expected a model of kind network, mscg or uf3, found {kind!r}",
+            f"expected a model of kind network, mscg, uf3 or pair, found {kind!r}",
             file=place / "result.json",
             key="kind",
         )
@@ -118,27 +118,13 @@ def _ensemble(place: Path) -> Trained:
     return Trained(place, first.kind, first.type_names, labels, first.yardstick, record)
 
 
-def labeller(folder: str | Path) -> Labels:
-    """Forces and virial of a frame by the model of a training folder, whatever its kind.
-
-    Raises:
-        InputError: see `load_trained`.
-    """
-    return load_trained(folder).labels
-
-
 def _network(
     checkpoint: Path, table: PairTable | None, result: dict[str, Any], place: Path | None = None
 ) -> Trained:
     check_checkpoint(checkpoint)
     model = ev.load_model(checkpoint)
-
-    def labels(frame: CGFrame) -> tuple[Array, Array]:
-        _, forces, virial = next(iter(ev.model_labels(model, [frame])))
-        return forces, virial
-
     names = tuple(model.metadata["type_names"].split())
-    return Trained(place or checkpoint, "network", names, labels, table, result)
+    return Trained(place or checkpoint, "network", names, network_labels(model), table, result)
 
 
 def evaluate_model(
@@ -146,6 +132,7 @@ def evaluate_model(
     data: Sequence[str | Path],
     output: str | Path,
     *,
+    noise: str | Path | None = None,
     threads: int = 1,
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -155,6 +142,8 @@ def evaluate_model(
         model: training folder or checkpoint.
         data: extxyz files of `cgpot map` or `cgpot dataset`, in order.
         output: folder to write.
+        noise: JSON of `cgpot noise`, the floor of the force error; default: ``noise.json``
+            beside the first data file, if it is there.
         threads: CPU threads of torch.
         quiet: no progress bar.
 
@@ -175,15 +164,9 @@ def evaluate_model(
         frames += load_frames(path, trained.type_names, False)
     if not frames:
         raise InputError("the data hold no frame", file=data[0] if data else None)
-    with progress("evaluating", len(frames), quiet=quiet) as advance:
-
-        def counted(frame: CGFrame) -> tuple[Array, Array]:
-            advance(1)
-            return trained.labels(frame)
-
-        errors, arrays = ev.evaluate(frames, counted)
-    labels = ev.label_arrays(frames)
-    parity = ev.parity_arrays(labels, arrays)
+    floor, noise_file = applicable_noise(noise, data[0], frames[0])
+    held_out = HeldOut.of(frames, trained.labels, trained.yardstick, quiet=quiet)
+    labels, arrays, parity = held_out.labels, held_out.arrays, held_out.parity
     record: dict[str, Any] = {
         "format": FORMAT,
         "model": str(trained.path),
@@ -191,18 +174,13 @@ def evaluate_model(
         "data": [str(path) for path in data],
         "n_frames": len(frames),
         "n_sites": sum(frame.topology.n_sites for frame in frames),
-        **figures(frames, labels, arrays, errors),
+        **figures(frames, labels, arrays, held_out.errors),
+        **floor_record(labels["force"], arrays["force"], frames[0].topology.n_sites, floor),
+        "noise_file": None if noise_file is None else str(noise_file),
         "versions": package_versions(("cgpot", "torch", "nequip")),
     }
-    if trained.yardstick is not None:
-        table = trained.yardstick
-        pair_errors, pair = ev.evaluate(frames, lambda frame: ev.pair_labels(table, frame))
-        parity |= {
-            "force_pair": pair["force"],
-            "stress_pair": pair["stress"],
-            "pressure_pair_bar": pair["pressure_bar"],
-        }
-        record["pair_fit"] = pair_errors
+    if held_out.pair_errors:
+        record["pair_fit"] = held_out.pair_errors
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     ev.save_parity(folder / "parity.npz", parity)
@@ -215,7 +193,11 @@ def evaluate_model(
     write_manifest(
         folder / "evaluation.json",
         stage=STAGE,
-        inputs={"model": source, "data": [Path(path) for path in data]},
+        inputs={
+            "model": source,
+            "data": [Path(path) for path in data],
+            **({} if noise_file is None else {"noise": noise_file}),
+        },
         outputs=[folder / "parity.npz", folder / "parity.png"],
     )
     return dict(read_json(folder / "evaluation.json"))

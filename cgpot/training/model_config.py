@@ -8,11 +8,19 @@ by name.  ``preset: NAME`` stands for the keys of `cgpot.training.presets`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from cgpot.core.config import StrictModel
+from cgpot.training.bonded_config import (
+    WORDS,
+    AngleSection,
+    BondSection,
+    DihedralSection,
+    Section,
+    check_bonded,
+)
 
 Auto = Literal["auto"]
 Weight = Annotated[float, Field(ge=0)]
@@ -80,14 +88,29 @@ class NetworkConfig(BaseModelConfig):
         return {name: getattr(self, key) for name, key in self.ARGUMENTS.items()}
 
 
-class NequIPConfig(NetworkConfig):
-    """NequIP: Batzner et al., Nat. Commun. 13, 2453 (2022)."""
+class EquivariantConfig(NetworkConfig):
+    """What the networks with equivariant features have."""
 
-    NETWORK: ClassVar[str] = "nequip"
     ARGUMENTS: ClassVar[Mapping[str, str]] = {
         "num_layers": "layers",
         "l_max": "l_max",
         "parity": "parity",
+    }
+
+    l_max: int = Field(
+        default=1, ge=0, le=11, description="highest rotation order of the features or tensors"
+    )
+    parity: bool = Field(default=False, description="also features or tensors of odd mirror parity")
+    bessels: int = Field(default=8, ge=1, description="radial basis functions")
+    polynomial_cutoff: int = Field(default=6, ge=2, description="exponent of the cutoff polynomial")
+
+
+class NequIPConfig(EquivariantConfig):
+    """NequIP: Batzner et al., Nat. Commun. 13, 2453 (2022)."""
+
+    NETWORK: ClassVar[str] = "nequip"
+    ARGUMENTS: ClassVar[Mapping[str, str]] = {
+        **EquivariantConfig.ARGUMENTS,
         "num_features": "features",
         "num_bessels": "bessels",
         "polynomial_cutoff_p": "polynomial_cutoff",
@@ -98,13 +121,9 @@ class NequIPConfig(NetworkConfig):
 
     type: Literal["nequip"] = Field(default="nequip", description="architecture")
     layers: int = Field(default=2, description="interaction blocks, at least 1")
-    l_max: int = Field(default=1, ge=0, le=11, description="highest rotation order of the features")
     features: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=1)]] = Field(
         default=16, description="multiplicity of each rotation order, or one for all"
     )
-    parity: bool = Field(default=False, description="also features of odd mirror parity")
-    bessels: int = Field(default=8, ge=1, description="radial basis functions")
-    polynomial_cutoff: int = Field(default=6, ge=2, description="exponent of the cutoff polynomial")
     radial_depth: int = Field(default=1, ge=0, description="hidden layers of the radial MLP")
     radial_width: int = Field(default=32, ge=1, description="width of the radial MLP")
     readout_depth: int = Field(default=0, ge=0, description="hidden layers of the readout")
@@ -114,8 +133,9 @@ class NequIPConfig(NetworkConfig):
     def _at_least_one(cls, layers: int) -> int:
         if layers < 1:
             raise ValueError(
-                "nequip builds no network without an interaction block: expected at least 1 "
-                "(a pair potential without a network is the model type mscg)"
+                "without an interaction block no bead knows of its neighbours: the network is a "
+                "constant for each bead type, and forces of zero leave nothing to train; expected "
+                "at least 1 (the prior alone, a pair potential, is the model type mscg)"
             )
         return layers
 
@@ -129,27 +149,21 @@ class NequIPConfig(NetworkConfig):
         return self
 
 
-class AllegroConfig(NetworkConfig):
+class AllegroConfig(EquivariantConfig):
     """Allegro, strictly local: Musaelian et al., Nat. Commun. 14, 579 (2023)."""
 
     NETWORK: ClassVar[str] = "allegro"
     ARGUMENTS: ClassVar[Mapping[str, str]] = {
-        "num_layers": "layers",
-        "l_max": "l_max",
-        "parity": "parity",
+        **EquivariantConfig.ARGUMENTS,
         "num_scalar_features": "features",
         "num_tensor_features": "tensors",
     }
 
     type: Literal["allegro"] = Field(default="allegro", description="architecture")
     layers: int = Field(default=1, ge=1, description="Allegro layers")
-    l_max: int = Field(default=1, ge=0, le=11, description="highest rotation order of the tensors")
     features: int = Field(default=32, ge=1, description="scalar features of an edge")
     tensors: int = Field(default=8, ge=1, description="multiplicity of the tensor features")
-    parity: bool = Field(default=False, description="also tensors of odd mirror parity")
     width: int = Field(default=32, ge=1, description="width of all hidden layers")
-    bessels: int = Field(default=8, ge=1, description="radial basis functions")
-    polynomial_cutoff: int = Field(default=6, ge=2, description="exponent of the cutoff polynomial")
 
 
 class SchNetConfig(NetworkConfig):
@@ -176,11 +190,44 @@ class SchNetConfig(NetworkConfig):
     )
 
 
-class UF3Config(BaseModelConfig):
+PairSpacing = Annotated[float, Field(gt=0, description="Å between the knots of the pair part")]
+VirialWeight = Annotated[
+    Weight | Auto | None,
+    Field(
+        description="weight of the virial rows (squared error of W/V, eV^2/Å^6, against that of "
+        "a force component); auto: inverse label variances; null: forces alone"
+    ),
+]
+MeanVirial = Annotated[
+    bool, Field(description="impose the mean virial of the training frames exactly")
+]
+Ridge = Annotated[float, Field(ge=0, description="penalty on coefficients, relative")]
+
+
+class LinearConfig(BaseModelConfig):
+    """What the models have that are fitted by linear least squares."""
+
+    spacing: PairSpacing
+    energy: Weight | Auto = Field(
+        default="auto",
+        description="weight of the energy rows (per bead; used where every frame has an energy, "
+        "a constant per bead is free); auto: inverse label variances; 0: no energy rows",
+    )
+
+    @model_validator(mode="after")
+    def _enough_intervals(self) -> Self:
+        if self.spacing * 4 >= self.cutoff:
+            raise ValueError(
+                f"spacing {self.spacing} Å leaves fewer than 4 intervals up to {self.cutoff} Å"
+            )
+        return self
+
+
+class UF3Config(LinearConfig):
     """UF3, run by LAMMPS itself: Xie, Rupp & Hennig, npj Comput. Mater. 9, 162 (2023)."""
 
     type: Literal["uf3"] = Field(default="uf3", description="architecture")
-    spacing: float = Field(default=0.25, gt=0, description="Å between the knots of the pair part")
+    spacing: PairSpacing = 0.25
     three_body_cutoff: float | None = Field(
         default=6.0,
         gt=0,
@@ -196,21 +243,10 @@ class UF3Config(BaseModelConfig):
     three_body_intervals: int = Field(
         default=6, ge=4, description="intervals of the three-body knots from inner to cutoff"
     )
-    virial: Weight | Auto | None = Field(
-        default="auto",
-        description="weight of the virial rows (squared error of W/V, eV^2/Å^6, against that of "
-        "a force component); auto: inverse label variances; null: forces alone",
-    )
-    energy: Weight | Auto = Field(
-        default="auto",
-        description="weight of the energy rows (per bead; used where every frame has an energy, "
-        "a constant per bead is free); auto: inverse label variances; 0: no energy rows",
-    )
-    match_mean_virial: bool = Field(
-        default=True, description="impose the mean virial of the training frames exactly"
-    )
+    virial: VirialWeight = "auto"
+    match_mean_virial: MeanVirial = True
     smooth: float = Field(default=1e-7, ge=0, description="penalty on second differences, relative")
-    ridge: float = Field(default=1e-9, ge=0, description="penalty on coefficients, relative")
+    ridge: Ridge = 1e-9
     overlay: bool = Field(
         default=True,
         description="deploy the pair part as pair_style table beside the three-body part "
@@ -229,10 +265,6 @@ class UF3Config(BaseModelConfig):
                     f"three_body_inner {self.three_body_inner} Å is not below "
                     f"three_body_cutoff {self.three_body_cutoff} Å"
                 )
-        if self.spacing * 4 >= self.cutoff:
-            raise ValueError(
-                f"spacing {self.spacing} Å leaves fewer than 4 intervals up to {self.cutoff} Å"
-            )
         return self
 
 
@@ -244,45 +276,34 @@ class ThreeBodySection(StrictModel):
     intervals: int = Field(default=12, ge=2, description="of the spline f(theta) from 0 to 180°")
 
 
-class BondSection(StrictModel):
-    """Bond splines between sites of one molecule."""
-
-    types: list[tuple[str, str]] | None = Field(
-        default=None,
-        description="pairs of bead types that are bonded within a molecule; null: all its sites",
-    )
-    spacing: float = Field(default=0.05, gt=0, description="Å between the knots")
-    exclude: bool = Field(
-        default=True, description="bonded sites do not interact through the pair part"
-    )
-
-
-class MSCGConfig(BaseModelConfig):
+class MSCGConfig(LinearConfig):
     """MS-CG, linear force matching: Noid et al., J. Chem. Phys. 128, 244115 (2008)."""
 
     type: Literal["mscg"] = Field(default="mscg", description="architecture")
-    spacing: float = Field(default=0.2, gt=0, description="Å between the knots of the pair part")
+    spacing: PairSpacing = 0.2
     three_body: ThreeBodySection | None = Field(default=None, description="null: none")
     bonds: BondSection | None = Field(default=None, description="null: none")
-    virial: Weight | Auto | None = Field(
-        default=None,
-        description="weight of the virial rows (squared error of W/V, eV^2/Å^6, against that of "
-        "a force component); auto: inverse label variances; null: forces alone",
-    )
-    energy: Weight | Auto = Field(
-        default="auto",
-        description="weight of the energy rows (per bead; used where every frame has an energy, "
-        "a constant per bead is free); auto: inverse label variances; 0: no energy rows",
-    )
-    match_mean_virial: bool = Field(
-        default=False, description="impose the mean virial of the training frames exactly"
-    )
+    angles: AngleSection | None = Field(default=None, description="null: none")
+    dihedrals: DihedralSection | None = Field(default=None, description="null: none")
+    virial: VirialWeight = None
+    match_mean_virial: MeanVirial = False
     smooth: Weight | Auto = Field(
         default=1e-6,
         description="penalty on second differences, relative; auto: the strength that predicts "
         "left-out blocks of frames best",
     )
-    ridge: float = Field(default=0.0, ge=0, description="penalty on coefficients, relative")
+    ridge: Ridge = 0.0
+
+    @property
+    def bonded(self) -> dict[int, Section]:
+        """Sections of the bonded terms that are asked for, by number of bonds they span."""
+        sections = {1: self.bonds, 2: self.angles, 3: self.dihedrals}
+        return {k: section for k, section in sections.items() if section is not None}
+
+    @property
+    def excluded(self) -> tuple[int, ...]:
+        """Distances along bonds (1 to 3) at which sites do not interact through the pair part."""
+        return tuple(k for k, section in self.bonded.items() if section.exclude)
 
     @property
     def needs_virial(self) -> bool:
@@ -291,18 +312,16 @@ class MSCGConfig(BaseModelConfig):
 
     @model_validator(mode="after")
     def _ranges(self) -> MSCGConfig:
-        if self.spacing * 4 >= self.cutoff:
-            raise ValueError(
-                f"spacing {self.spacing} Å leaves fewer than 4 intervals up to {self.cutoff} Å"
-            )
         if self.three_body is not None and self.three_body.cutoff > self.cutoff:
             raise ValueError(
                 f"three_body.cutoff {self.three_body.cutoff} Å exceeds cutoff {self.cutoff} Å"
             )
-        if self.three_body is not None and self.bonds is not None and self.bonds.exclude:
+        check_bonded(self.bonded)
+        if self.three_body is not None and self.excluded:
+            word = WORDS[self.excluded[0]]
             raise ValueError(
-                "three_body and bonds with exclude cannot be deployed together: LAMMPS leaves "
-                "excluded neighbours out of the three-body sum too; set bonds.exclude to false"
+                f"three_body and {word} with exclude cannot be deployed together: LAMMPS leaves "
+                f"excluded neighbours out of the three-body sum too; set {word}.exclude to false"
             )
         return self
 

@@ -24,6 +24,8 @@ from cgpot.core.files import read_json, sha256_file, write_json
 from cgpot.core.frame import CGFrame
 
 FORMAT = "cgpot-noise-1"
+NAME = "noise.json"
+"""File beside a data set that `cgpot evaluate` takes by itself."""
 MIN_FRAMES = 4
 TOLERANCE = 0.01
 Array = NDArray[np.float64]
@@ -216,6 +218,65 @@ def read_noise(path: str | Path) -> dict[str, float]:
     return {key: float(record[key]) for key in ("rmse", "rmse_error")}
 
 
+def applicable_noise(
+    given: str | Path | None, data: str | Path, frame: CGFrame
+) -> tuple[dict[str, float] | None, Path | None]:
+    """The measured floor of a data set: of the file given, or of ``noise.json`` beside the data.
+
+    Args:
+        given: JSON file of `measure_noise`, or None.
+        data: file of the data set.
+        frame: one of its frames.
+
+    Returns:
+        Result of `read_noise` and its file; None where there is none for these beads at this
+        temperature.
+
+    Raises:
+        InputError: the file given is not such a file, or belongs to other beads or to another
+            temperature.
+    """
+    path = Path(given) if given is not None else Path(data).parent / NAME
+    if given is None and not path.is_file():
+        return None, None
+    floor = read_noise(path)
+    record = read_json(path)
+    names, own = list(record.get("bead_names") or []), list(frame.topology.type_names)
+    at, here = record.get("temperature"), frame.temperature
+    problem = None
+    if names and names != own:
+        problem = f"the noise is that of bead types {names}, the frames hold {own}"
+    elif at is not None and here is not None and abs(at - here) > 0.02 * here:
+        problem = f"the noise was measured at {at:g} K, the frames are at {here:g} K"
+    if problem is None:
+        return floor, path
+    if given is not None:
+        raise InputError(problem, file=path)
+    return None, None
+
+
+def noise_free(rmse: float, rmse_error: float, floor: dict[str, float]) -> dict[str, Any]:
+    """What is left of a force error without the noise of the labels: sqrt(RMSE^2 - floor^2).
+
+    Args:
+        rmse: error on held-out frames, eV/Å.
+        rmse_error: its standard error.
+        floor: of `read_noise`.
+
+    Returns:
+        ``rmse`` (0 where the error is not above the floor) and its ``rmse_error``, eV/Å; where
+        the difference is within its error of zero the latter is that of its square, as a root.
+    """
+    square = rmse**2 - floor["rmse"] ** 2
+    error = 2.0 * float(np.hypot(rmse * rmse_error, floor["rmse"] * floor["rmse_error"]))
+    root = float(np.sqrt(max(square, 0.0)))
+    return {
+        "rmse": root,
+        "rmse_error": 0.5 * error / root if square > error else float(np.sqrt(error)),
+        "within_error_of_zero": square <= error,
+    }
+
+
 def floor_record(
     label: Array, model: Array, sites: int, measured: dict[str, float] | None
 ) -> dict[str, Any]:
@@ -235,13 +296,12 @@ def floor_record(
     mean, variance = float(frames.mean()), float(np.mean(np.asarray(label) ** 2))
     error = float(frames.std(ddof=1) / np.sqrt(len(frames))) if len(frames) > 1 else 0.0
     root = float(np.sqrt(mean))
+    root_error = 0.5 * error / root if root > 0 else 0.0
     return {
         "explained": 1.0 - mean / variance if variance > 0 else None,
         "noise_floor": measured,
-        "noise_floor_upper_bound": {
-            "rmse": root,
-            "rmse_error": 0.5 * error / root if root > 0 else 0.0,
-        },
+        "noise_floor_upper_bound": {"rmse": root, "rmse_error": root_error},
+        "noise_free": None if measured is None else noise_free(root, root_error, measured),
         "explainable": 1.0 - measured["rmse"] ** 2 / variance
         if measured and variance > 0
         else None,

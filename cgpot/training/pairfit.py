@@ -18,15 +18,10 @@ from numpy.typing import NDArray
 from cgpot.core.errors import DataError
 from cgpot.core.frame import CGFrame
 from cgpot.core.splines import PairTable
-from cgpot.training.linear.equations import (
-    NormalEquations,
-    Options,
-    Penalties,
-    Sums,
-    jackknife_error,
-    quality,
-)
+from cgpot.training.linear.equations import NormalEquations, jackknife_error
 from cgpot.training.linear.pair import PairBasis, Wall
+from cgpot.training.linear.solver import Options, Penalties
+from cgpot.training.linear.sums import Sums, quality
 
 __all__ = ["N_BLOCKS", "PairFit", "Wall", "labelled"]
 

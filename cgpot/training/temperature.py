@@ -115,11 +115,3 @@ def stored_temperature(model: torch.nn.Module) -> float | None:
         if name.rpartition(".")[2] == BUFFER and bool(torch.isfinite(value).all()):
             return float(value)
     return None
-
-
-def store_temperature(state: dict[str, Any], temperature: float) -> bool:
-    """Put a temperature (K) into a state dict; False where the model takes none."""
-    keys = [key for key in state if key.rpartition(".")[2] == BUFFER]
-    for key in keys:
-        state[key] = torch.full_like(state[key], temperature)
-    return bool(keys)

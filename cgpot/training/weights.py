@@ -16,6 +16,39 @@ Array = NDArray[np.float64]
 StateWeights = str | Mapping[str, float]
 
 
+def check_linear_loss(kind: str, given: Mapping[str, Any]) -> None:
+    """Refuse options of the section ``loss`` that a linear model lacks, instead of ignoring them.
+
+    Args:
+        kind: type of the model.
+        given: options that were given.
+
+    Raises:
+        ValueError: the option is named, with what there is instead.
+    """
+    if given.get("energy") not in (None, 0):
+        raise ValueError(
+            f"loss.energy is for networks; a model of type {kind!r} takes the weight of its energy "
+            "rows from model.energy"
+        )
+    if given.get("mean_pressure", 0) > 0:
+        raise ValueError(
+            f"loss.mean_pressure is for networks; a model of type {kind!r} meets the mean pressure "
+            "with model.match_mean_virial"
+        )
+    if given.get("per_type") is not None:
+        raise ValueError(
+            f"loss.per_type is for networks; a model of type {kind!r} weights the forces of all "
+            "bead types alike"
+        )
+    for name in ("forces", "stress"):
+        if isinstance(given.get(name), int | float) and given[name]:
+            raise ValueError(
+                f"loss.{name} as a number is for networks; a model of type {kind!r} takes the "
+                "weight of its virial rows, relative to the forces, from model.virial"
+            )
+
+
 def state_of(frame: CGFrame) -> str:
     """Name of the frame's state point; its temperature alone where the file names none."""
     if frame.state is not None:

@@ -3,35 +3,35 @@
 
 ``cgpot md`` with a spread threshold leaves them in ``run.spread.extxyz``.  Here a few are chosen,
 spread over the run, the most uncertain of each stretch, and for each a folder is written in which
-the atomistic engine samples the mean force on just this configuration (deck aa_benzene_held).
-The labels that come back (`cgpot map`) are averaged into one frame: a mean force has less noise
-than a single frame by the square root of the number of independent samples.
+the atomistic engine samples the mean force on just this configuration (or runs on from it; see
+`cgpot.workflow.atomistic_runs`).  Frames of plain trajectories are judged here, by the members
+of an ensemble (`cgpot.workflow.spread`).
+The labels that come back (`cgpot map`) are averaged into one frame (`cgpot.workflow.averaging`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cgpot.core.errors import ConfigError, DataError, InputError
+from cgpot.core.errors import ConfigError, InputError
 from cgpot.core.extxyz import read_frames, write_frames
-from cgpot.core.files import open_text, read_json, require_file, write_json, write_text
+from cgpot.core.files import open_text, read_json, require_file, write_json
 from cgpot.core.frame import CGFrame
 from cgpot.core.manifest import write_manifest
+from cgpot.workflow.atomistic_runs import AtomisticRuns, prepare
+from cgpot.workflow.spread import SpreadFrame, evaluate_spread, load_members, write_spread
 
 FORMAT = "cgpot-selection-1"
 STAGE = "selection"
 RESULT = "selection.json"
 SELECTED = "selected.extxyz"
 SPREAD_FRAMES = "run.spread.extxyz"
-DECK = "aa_benzene_held"
-SAME_SITE = 0.05
-"""Å: frames of a held run whose sites lie further apart were not held."""
 _SPREAD = re.compile(r"\bforce_spread_max=(\S+)")
 
 
@@ -39,12 +39,14 @@ _SPREAD = re.compile(r"\bforce_spread_max=(\S+)")
 class Candidate:
     """A configuration with its largest force spread of a bead (eV/Å).
 
-    ``frame.source_frame`` is the step of the run, ``frame.time`` its time in ps.
+    ``frame.source_frame`` is the step of the run, ``frame.time`` its time in ps; ``mean`` is the
+    mean over the beads, where it is known.
     """
 
     frame: CGFrame
     spread: float
     file: Path
+    mean: float | None = None
 
 
 def spreads(path: str | Path) -> list[float]:
@@ -109,29 +111,72 @@ def thin(found: Sequence[Candidate], count: int) -> list[Candidate]:
     return [found[max(part, key=lambda k: found[k].spread)] for part in stretches if len(part)]
 
 
+def judged(
+    sources: Sequence[str | Path],
+    models: Sequence[str | Path],
+    *,
+    stride: int = 1,
+    threshold: float | None = None,
+    threads: int = 1,
+    quiet: bool = False,
+) -> tuple[list[Candidate], list[SpreadFrame]]:
+    """Frames of plain trajectories with the spread of an ensemble; those above the threshold.
+
+    Args:
+        sources: run folders, dumps or extxyz files.
+        models: see `cgpot.workflow.spread.load_members`.
+        stride: take every n-th frame.
+        threshold: eV/Å; None: every frame is a candidate.
+        threads: CPU threads.
+        quiet: no progress bar.
+
+    Raises:
+        InputError: no frames, models that do not fit them, or no frame above the threshold.
+    """
+    every = evaluate_spread(
+        sources, load_members(models), stride=stride, threads=threads, quiet=quiet
+    )
+    found = [
+        Candidate(item.frame, float(item.spread.max()), item.file, float(item.spread.mean()))
+        for item in every
+        if threshold is None or item.spread.max() > threshold
+    ]
+    if not found:
+        largest = max(float(item.spread.max()) for item in every)
+        raise InputError(
+            f"none of the {len(every)} frames has a force spread above {threshold:g} eV/Å; the "
+            f"largest is {largest:.3g} eV/Å",
+            file=sources[0],
+            key="threshold",
+        )
+    return found, every
+
+
 def select(
     runs: Sequence[str | Path],
     output: str | Path,
     *,
     count: int = 8,
     temperature: float | None = None,
-    length_ps: float = 20.0,
-    mapping: str | Path | None = None,
-    atomistic: bool = True,
-    seed: int = 1,
+    atomistic: AtomisticRuns | None = None,
+    models: Sequence[str | Path] = (),
+    stride: int = 1,
+    threshold: float | None = None,
+    threads: int = 1,
+    quiet: bool = True,
 ) -> dict[str, Any]:
     """Choose configurations and write what the atomistic engine needs.
 
     Args:
-        runs: folders of `cgpot md`, or files of dumped frames.
-        output: folder for selected.extxyz, selection.json and ``frame.K/`` with system.data
-            and in.deck.
+        runs: folders of `cgpot md` or files of dumped frames; with `models` any trajectories.
+        output: folder for selected.extxyz, selection.json, the atomistic runs (``frame.K/``),
+            and with `models` spread.csv and spread.npz.
         count: at most this many, over all runs.
         temperature: K, of the atomistic runs; None: that of the first run folder.
-        length_ps: length of each atomistic run, ps.
-        mapping: mapping file, named in the commands of selection.json.
-        atomistic: write the folders of the atomistic runs (benzene, one site a molecule).
-        seed: of orientations, velocities and baths.
+        atomistic: settings of the atomistic runs; None: none are written.
+        models: an ensemble that judges every frame of the trajectories.
+        stride, threshold, threads: see `judged`.
+        quiet: no progress bars.
 
     Returns:
         The content of selection.json.
@@ -139,15 +184,24 @@ def select(
     Raises:
         InputError: nothing to select from, runs of different systems, or molecules that cannot
             be built.
-        ConfigError: a count below 1, or no temperature.
+        ConfigError: a count below 1, no temperature, or settings that lack something.
     """
-    from cgpot.lammps.aa_benzene import write_aa_data
-    from cgpot.lammps.backmap import benzene_box
-    from cgpot.lammps.deck import deck_path, fill_deck
-
-    found = [candidate for run in runs for candidate in candidates(run)]
-    if not found:
+    if not runs:
         raise InputError("no runs given; expected folders of 'cgpot md' with a spread_threshold")
+    if not models and (threshold is not None or stride != 1):
+        raise ConfigError(
+            "needs --model: dumped frames were chosen while the run went on",
+            key="stride" if threshold is None else "threshold",
+        )
+    if atomistic is not None:
+        atomistic.check()
+    every: list[SpreadFrame] = []
+    if models:
+        found, every = judged(
+            runs, models, stride=stride, threshold=threshold, threads=threads, quiet=quiet
+        )
+    else:
+        found = [candidate for run in runs for candidate in candidates(run)]
     for candidate in found:
         if not candidate.frame.topology.same_as(found[0].frame.topology):
             raise InputError(
@@ -155,51 +209,59 @@ def select(
                 frame=candidate.frame.source_frame,
             )  # fmt: skip
     chosen = thin(found, count)
-    if temperature is None:
+    if temperature is None and (atomistic is not None or not models):
         temperature = _temperature(runs)
-    boxes = [benzene_box(c.frame, seed + k) for k, c in enumerate(chosen)] if atomistic else []
+    prepared = None
+    if atomistic is not None and temperature is not None:
+        prepared = prepare([c.frame for c in chosen], atomistic, temperature, quiet=quiet)
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     write_frames(folder / SELECTED, (candidate.frame for candidate in chosen))
     written = [folder / SELECTED]
-    for k, box in enumerate(boxes):
-        # half of the shortest edge bounds the cutoff of small test systems
-        cutoff = min(12.0, round(0.45 * float(box.edges.min()), 3))
-        text = fill_deck(
-            deck_path(DECK),
-            {
-                "data": "system.data", "temperature": temperature, "length_ps": length_ps,
-                "seed": 12345 + seed + k, "cutoff": cutoff,
-            },
-        )  # fmt: skip
-        written.append(write_aa_data(folder / f"frame.{k}" / "system.data", box))
-        written.append(write_text(folder / f"frame.{k}" / "in.deck", text))
+    if every:
+        written += write_spread(folder, every)
+    for k, write in enumerate(prepared.writers if prepared else ()):
+        written += write(folder / f"frame.{k}")
     record = {
         "format": FORMAT,
         "candidates": len(found),
         "temperature_K": temperature,
         "frames": [
             {
-                "folder": f"frame.{k}" if atomistic else None,
-                "source": candidate.file.parent.name + "/" + candidate.file.name,
+                "folder": f"frame.{k}" if prepared else None,
+                "source": _source(candidate.file),
                 "step": candidate.frame.source_frame,
                 "time_ps": candidate.frame.time,
                 "force_spread_max": candidate.spread,
+                **({} if candidate.mean is None else {"force_spread_mean": candidate.mean}),
+                **(prepared.facts[k] if prepared else {}),
             }
             for k, candidate in enumerate(chosen)
         ],
-        "commands": _commands(mapping) if atomistic else [],
+        "commands": list(prepared.commands) if prepared else [],
+        "notes": list(prepared.notes) if prepared else [],
     }
     write_json(folder / RESULT, record)
     write_manifest(
         folder / RESULT,
         stage=STAGE,
-        inputs={"frames": sorted({candidate.file for candidate in chosen})},
+        inputs={"frames": sorted({c.file for c in chosen if c.file.is_file()})},
         outputs=written,
-        config={"count": count, "temperature": temperature, "length_ps": length_ps},
-        seed=seed,
+        config={
+            "count": count,
+            "temperature": temperature,
+            "length_ps": None if atomistic is None else atomistic.length_ps,
+            "engine": None if atomistic is None else atomistic.engine,
+            "models": [str(model) for model in models],
+            "threshold": threshold,
+        },
+        seed=None if atomistic is None else atomistic.seed,
     )
     return record
+
+
+def _source(file: Path) -> str:
+    return file.name if file.is_dir() else f"{file.parent.name}/{file.name}"
 
 
 def _temperature(runs: Sequence[str | Path]) -> float:
@@ -213,74 +275,3 @@ def _temperature(runs: Sequence[str | Path]) -> float:
         "give the temperature of the atomistic runs in K (the sources name none)",
         key="temperature",
     )
-
-
-def _commands(mapping: str | Path | None) -> list[str]:
-    """What to run in each ``frame.K`` folder, and then beside them."""
-    name = "mapping.yaml" if mapping is None else str(Path(mapping).resolve())
-    return [
-        "lmp -in in.deck -log run.0.log",
-        f"cgpot map {name} --topology system.data --trajectory run.0.dump --energy run.0.log "
-        "--output held.extxyz",
-        "cgpot select --average frame.*/held.extxyz --output labelled.extxyz",
-    ]
-
-
-def mean_frame(frames: Iterable[CGFrame], file: str | Path | None = None) -> CGFrame:
-    """One frame with the mean labels of frames whose sites were held.
-
-    Args:
-        frames: frames of the same configuration with forces (and virials).
-        file: named in errors.
-
-    Returns:
-        Mean positions, forces (n, 3) and, where all frames have one, virial (3, 3).
-
-    Raises:
-        InputError: no frames.
-        DataError: no forces, or sites that moved.
-    """
-    every = list(frames)
-    if not every:
-        raise InputError("no frames to average", file=file)
-    first = every[0]
-    inverse = np.linalg.inv(first.cell)
-    positions, forces = [], []
-    for number, frame in enumerate(every):
-        if frame.forces is None:
-            raise DataError("the frame has no forces", file=file, frame=number)
-        moved = (frame.positions - first.positions) @ inverse
-        moved = (moved - np.round(moved)) @ first.cell
-        largest = float(np.linalg.norm(moved, axis=1).max())
-        if largest > SAME_SITE or not np.allclose(frame.cell, first.cell, atol=1e-6):
-            raise DataError(
-                f"a site moved by {largest:.3f} Å; expected a run with the centres held (deck "
-                f"{DECK})",
-                file=file,
-                frame=number,
-            )
-        positions.append(first.positions + moved)
-        forces.append(frame.forces)
-    virials = [frame.virial for frame in every if frame.virial is not None]
-    return replace(
-        first,
-        positions=np.mean(positions, axis=0),
-        forces=np.mean(forces, axis=0),
-        virial=np.mean(virials, axis=0) if len(virials) == len(every) else None,
-        time=None,
-        source_frame=None,
-    )
-
-
-def average(files: Sequence[str | Path], output: str | Path) -> int:
-    """Write one mean frame for each mapped held run; returns their number.
-
-    Raises:
-        InputError, DataError: see `mean_frame`.
-    """
-    frames = [mean_frame(read_frames(file), file) for file in files]
-    if not frames:
-        raise InputError("no data sets given; expected those of 'cgpot map' of held runs")
-    count = write_frames(output, (replace(f, source_frame=k) for k, f in enumerate(frames)))
-    write_manifest(output, stage=STAGE, inputs={"held": list(files)}, config={"average": True})
-    return count

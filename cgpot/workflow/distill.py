@@ -11,6 +11,7 @@ its own configurations, which the first data do not show, are then seen and fitt
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def relabel(
     *,
     identity: dict[str, Any],
     sources: dict[str, Path],
-    temperature: float,
+    temperature: float | None,
     quiet: bool = False,
 ) -> Path:
     """Write frames with the teacher's labels and a manifest; an up-to-date file is left alone.
@@ -171,9 +172,13 @@ def distill(
             file=student,
             key="model.type",
         )
-    teacher = Teacher(teachers)
+    temperature = config.system.temperature
+    if temperature is None and not config.system.temperature_input:
+        temperature = config.temperature  # tells what to give
+    if md is not None:
+        temperature = md.temperature if temperature is None else temperature
+    teacher = Teacher(teachers, temperature if md is None else md.temperature)
     where = Path(output).resolve() / FOLDER
-    temperature = config.temperature
     identity: dict[str, Any] = {"teacher": teacher.digests, "frames": frames}
     files: dict[str, Path] = {}
     for name, path in subsets.items():
@@ -205,6 +210,7 @@ def distill(
             quiet=quiet,
         )
         new = spread_evenly([frame for run in reference for frame in run.frames], frames)
+        new = _at_temperature(new, files["train"], md.temperature)
         extra.append(
             _label_new(teacher, new, where / "teacher_md.extxyz.xz", identity, temperature)
         )
@@ -221,11 +227,12 @@ def distill(
                 where / f"md_student.{number}",
                 md,
                 subsets["train"],
-                deployed_student(place, where / f"deployed.{number}"),
+                deployed_student(place, where / f"deployed.{number}", md.temperature),
                 replace=restart,
                 quiet=quiet,
             )
             new = spread_evenly([frame for run in met for frame in run.frames], frames)
+            new = _at_temperature(new, files["train"], md.temperature)
             target = where / f"student_md.{number}.extxyz.xz"
             extra.append(_label_new(teacher, new, target, identity, temperature))
         elif match and md is not None:
@@ -261,7 +268,7 @@ def _label_new(
     frames: list[CGFrame],
     target: Path,
     identity: dict[str, Any],
-    temperature: float,
+    temperature: float | None,
 ) -> Path:
     digest = [float(np.round(frame.positions.sum(), 4)) for frame in frames]
     return relabel(
@@ -273,6 +280,13 @@ def _label_new(
         temperature=temperature,
         quiet=True,
     )
+
+
+def _at_temperature(frames: list[CGFrame], like: Path, temperature: float) -> list[CGFrame]:
+    """Frames of MD with its temperature, where the frames that they join carry one too."""
+    if next(iter(read_frames(like))).temperature is None:
+        return frames
+    return [replace(frame, temperature=temperature) for frame in frames]
 
 
 def _joined(target: Path, first: Path, others: list[Path]) -> Path:

@@ -24,8 +24,8 @@ from cgpot.core.frame import CGFrame
 from cgpot.core.splines import ZERO_AT_CUTOFF, PairTable
 from cgpot.core.structure import RDFAccumulator, half_box, rdf_error
 from cgpot.core.units import EV_PER_A3_IN_BAR, KB
-from cgpot.training.linear.equations import constrained_solve
 from cgpot.training.linear.pair import PairBasis
+from cgpot.training.linear.solver import constrained_solve
 from cgpot.training.linear.uf3 import UF3Potential
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def match_fluids(
             folder / f"md_match.{number}",
             plan,
             start,
-            deployed_student(training, folder / f"match.{number}"),
+            deployed_student(training, folder / f"match.{number}", plan.temperature),
             replace=replace,
             quiet=quiet,
         )

@@ -145,11 +145,20 @@ def _claim_tables(where: Path, potential: dict[str, Path], *, replace: bool) -> 
     write_json(record, tables)
 
 
-def deployed_student(training: Path, target: Path) -> dict[str, Path]:
-    """Deploy a student; key of `MdConfig` and file."""
+def deploy_student(
+    training: Path, target: Path, temperature: float | None, *, quiet: bool = True
+) -> Path:
+    """Deploy a student, at a temperature (K) if it takes that as an input; its description."""
     from cgpot.deploy.run import deploy
 
-    deploy(training, target, quiet=True)
+    thermal = read_json(training / "result.json").get("temperature_input")
+    chosen = temperature if thermal else None
+    return deploy(training, target, temperature=chosen, quiet=quiet).sidecar
+
+
+def deployed_student(training: Path, target: Path, temperature: float) -> dict[str, Path]:
+    """Deploy a student; key of `MdConfig` and file."""
+    deploy_student(training, target, temperature)
     pair_file = target / "model.pair.lmp"
     if pair_file.is_file():
         return {"pair_file": pair_file}

@@ -15,6 +15,7 @@ from cgpot.core.errors import InputError
 from cgpot.core.files import read_json, require_file, sha256_file
 from cgpot.core.frame import CGFrame
 from cgpot.core.manifest import check_manifest
+from cgpot.core.refined import refined_model
 
 Array = NDArray[np.float64]
 
@@ -23,13 +24,15 @@ class Teacher:
     """One trained model, or the mean of several.
 
     Args:
-        paths: training folders of networks or of UF3 models, or folders of ensembles.
+        paths: training folders, folders of refinements, or folders of ensembles.
+        temperature: K, for networks that take it as an input, of frames that carry none.
 
     Raises:
         InputError: no such folder, unfinished, or bead types that differ between the members.
     """
 
-    def __init__(self, paths: Sequence[str | Path]) -> None:
+    def __init__(self, paths: Sequence[str | Path], temperature: float | None = None) -> None:
+        self.temperature = temperature
         self.folders = [member for path in paths for member in members(path)]
         if not self.folders:
             raise InputError("no teacher was given")
@@ -41,6 +44,7 @@ class Teacher:
                 file=self.folders[-1],
             )
         self.type_names: tuple[str, ...] = names.pop()
+        self.thermal = any(result.get("temperature_input") for result in results)
         self._models = [
             _labels(folder, result) for folder, result in zip(self.folders, results, strict=True)
         ]
@@ -54,8 +58,17 @@ class Teacher:
         """The frame with the mean labels, and the rms spread of a force component, eV/Å.
 
         Raises:
-            InputError: other bead types than the teacher's.
+            InputError: other bead types than the teacher's, or no temperature where it is needed.
         """
+        if self.thermal and frame.temperature is None:
+            if self.temperature is None:
+                raise InputError(
+                    "the teacher takes the temperature as an input, but the frame carries none; "
+                    "give --temperature",
+                    frame=frame.source_frame,
+                    key="temperature",
+                )
+            frame = replace(frame, temperature=self.temperature)
         if frame.topology.type_names != self.type_names:
             raise InputError(
                 f"bead types {list(frame.topology.type_names)} differ from those of the teacher, "
@@ -84,7 +97,7 @@ def members(path: str | Path) -> list[Path]:
     Raises:
         InputError: neither.
     """
-    folder = Path(path).resolve()
+    folder = refined_model(Path(path).resolve())
     if not folder.is_dir():
         raise InputError("expected a training folder or an ensemble as teacher", file=path)
     record = folder / "ensemble.json"
@@ -117,9 +130,19 @@ def _labels(
         from cgpot.training.linear.uf3 import UF3Potential
 
         return UF3Potential.read(folder / "uf3.json").labels
+    if kind == "mscg":
+        from cgpot.training.linear.mscg import MSCGPotential
+
+        return MSCGPotential.read(folder / "mscg.json").labels
+    if kind == "pair":
+        from cgpot.core.splines import PairTable
+        from cgpot.training.evaluate import pair_labels_and_energy
+
+        table = PairTable.read(folder / "pair.json")
+        return lambda frame: pair_labels_and_energy(table, frame)
     if kind != "network":
         raise InputError(
-            f"expected a network or a UF3 model as teacher, found {kind!r}",
+            f"expected a network, an MS-CG or UF3 model, or a refined pair table, found {kind!r}",
             file=folder / "result.json",
             key="kind",
         )
@@ -131,9 +154,12 @@ def _labels(
 
     model = load_model(require_file(folder / "model.ckpt", "checkpoint"))
     cutoff = cutoff_of(model)
+    thermal = bool(result.get("temperature_input"))
 
     def network(frame: CGFrame) -> tuple[Array, Array, float]:
-        data = to_data(frame, *neighbours(frame, cutoff), forces=False, stress=False)
+        data = to_data(
+            frame, *neighbours(frame, cutoff), forces=False, stress=False, temperature=thermal
+        )
         out = model(AtomicDataDict.to_(data, torch.device("cpu")))
 
         def array(key: str) -> Array:

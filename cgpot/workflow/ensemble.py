@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Ensembles: the same training from several seeds or bootstrap samples, and their spread.
 
-The folder holds ``member.0``, ``member.1``, ... (folders of `cgpot train`) and ensemble.json.
+The folder holds ``member.0``, ``member.1``, ... (folders of `cgpot train`) and ensemble.json;
+of linear models, whose members differ by their bootstrap samples, also ``mean``
+(`cgpot.workflow.linear_mean`).
 The spread of bead i is `s_i = sqrt(Σ_m |f_m,i - f̄_i|² / (k - 1))`, as ``pair_style cgpot``
 evaluates it.  It measures what the data leave undecided between the members, not what all of
 them have wrong in common (deep ensembles: Lakshminarayanan et al., NeurIPS 30 (2017); bootstrap
@@ -28,6 +30,8 @@ Array = NDArray[np.float64]
 FORMAT = "cgpot-ensemble-1"
 STAGE = "ensemble"
 RESULT = "ensemble.json"
+FOLDER = "mean"
+"""Folder of the mean of linear models."""
 
 
 @dataclass
@@ -131,7 +135,7 @@ def train_ensemble(
         say: takes a line for each member.
 
     Raises:
-        ConfigError: fewer than two members.
+        ConfigError: fewer than two members, or linear models without a bootstrap.
         InputError: a member's folder holds a run with other inputs.
         DataError: a training failed, or members with different test frames.
     """
@@ -139,6 +143,12 @@ def train_ensemble(
 
     if members < 2:
         raise ConfigError(f"an ensemble has at least 2 members, found {members}", key="members")
+    if not config.model.is_network and not bootstrap:
+        raise ConfigError(
+            f"a fit of type {config.model.type!r} has no random start: members that differ by "
+            "the seed alone would be equal; resample the frames of each (--bootstrap)",
+            key="bootstrap",
+        )
     folder = Path(output).resolve()
     names = [f"member.{index}" for index in range(members)]
     outcomes = []
@@ -148,6 +158,10 @@ def train_ensemble(
         outcomes.append(train(settings, folder / name, restart=restart, quiet=quiet))
     file = folder / RESULT
     skipped = all(outcome.skipped for outcome in outcomes)
+    if not config.model.is_network:
+        from cgpot.workflow.linear_mean import write_mean
+
+        write_mean(folder, [outcome.folder for outcome in outcomes], config.model.type)
     if skipped and _current(file, names):
         return Ensemble(file, read_json(file), skipped=True)
     parities = []
@@ -164,6 +178,7 @@ def train_ensemble(
         "bead_names": first["bead_names"],
         "temperature": first["temperature"],
         "n_test": first["n_test"],
+        "mean": None if config.model.is_network else FOLDER,
         "spread": spread_statistics(parities),
     }
     for stale in (manifest_path(file), file):

@@ -124,6 +124,17 @@ def test_damaged_json(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "found"), [({"format": "b-1"}, "'b-1'"), ({}, "None"), ([], "None")]
+)
+def test_records_state_their_format(tmp_path: Path, value: object, found: str) -> None:
+    p = files.write_json(tmp_path / "a.json", value)
+    with pytest.raises(InputError, match=f"expected a table of format 'a-1', found {found}"):
+        files.read_record(p, "a-1", "a table")
+    record = {"format": "a-1", "x": 1}
+    assert files.read_record(files.write_json(p, record), "a-1", "a table") == record
+
+
+@pytest.mark.parametrize(
     ("suffix", "magic"), [("", b"gr\xc3"), (".xz", b"\xfd7zXZ"), (".gz", b"\x1f\x8b")]
 )
 def test_open_text_compresses_by_name(tmp_path: Path, suffix: str, magic: bytes) -> None:

@@ -10,7 +10,7 @@ import pytest
 from scipy.signal import lfilter
 
 from cgpot.core.errors import DataError
-from cgpot.core.statistics import Estimate, block_mean, differ, estimate
+from cgpot.core.statistics import Estimate, block_mean, estimate
 
 
 def ar1(rng: np.random.Generator, n: int, phi: float) -> np.ndarray:
@@ -99,10 +99,3 @@ def test_block_mean(rng: np.random.Generator) -> None:
 def test_too_few_blocks(n: int, blocks: int) -> None:
     with pytest.raises(DataError, match=f"at least 2 blocks .* found {n} samples"):
         block_mean(np.zeros(n), blocks)
-
-
-def test_differ() -> None:
-    a = Estimate(10.0, 0.3, 1.0, 100, 0, 1.0, 10)
-    b = Estimate(11.4, 0.4, 1.0, 100, 0, 1.0, 10)  # 2.8 combined errors of 0.5
-    assert not differ(a, b)
-    assert differ(a, b, sigmas=2.5)

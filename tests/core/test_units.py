@@ -42,19 +42,6 @@ def test_calorie_is_the_thermochemical_one() -> None:
     assert sc.calorie == sc.calorie_th == 4.184
 
 
-@pytest.mark.parametrize(
-    ("unit", "in_joule"),
-    [("eV", sc.e), ("kJ/mol", 1e3 / sc.N_A), ("kcal/mol", 4184.0 / sc.N_A)],
-)
-def test_energy_factor(unit: str, in_joule: float) -> None:
-    assert units.energy_factor(unit) == pytest.approx(in_joule / sc.e, rel=EXACT)
-
-
-def test_energy_factor_unknown() -> None:
-    with pytest.raises(UnitError, match=r"unknown energy unit 'Ha'; expected one of \['eV'"):
-        units.energy_factor("Ha")
-
-
 def test_lammps_metal_is_the_identity() -> None:
     assert set(units.lammps_factors("metal").values()) == {1.0}
 

@@ -14,8 +14,7 @@ from mapping_trr import write_trr
 
 from cgpot.core.errors import InputError
 from cgpot.core.units import EV_PER_A3_IN_BAR, KJ_MOL
-from cgpot.mapping import gromacs
-from cgpot.mapping.gromacs import TrrTrajectory, read_edr, read_topology, scan_trr
+from cgpot.mapping.gromacs import TrrTrajectory, edr, read_edr, read_topology, scan_trr
 from cgpot.mapping.kernel import map_frame
 from cgpot.mapping.sites import SiteMap, resolve
 from cgpot.mapping.spec import load_mapping
@@ -82,14 +81,14 @@ def test_constraints_of_a_tpr(raw: Path) -> None:
 def test_settle_is_three_constraints() -> None:
     from MDAnalysis.topology.tpr.obj import Ilist
 
-    from cgpot.mapping.gromacs import _constrained_pairs
+    from cgpot.mapping.gromacs.topology import constrained_pairs
 
     def settle(nr: int, atoms: list[int]) -> Ilist:
         return Ilist(nr, ("SETTLE", "Settle", 3), atoms)
 
-    assert _constrained_pairs([settle(4, [0, 0, 1, 2])]) == [(0, 1), (0, 2), (1, 2)]
-    assert _constrained_pairs([settle(2, [0, 0])]) == [(0, 1), (0, 2), (1, 2)]
-    assert _constrained_pairs([settle(0, [])]) == []
+    assert constrained_pairs([settle(4, [0, 0, 1, 2])]) == [(0, 1), (0, 2), (1, 2)]
+    assert constrained_pairs([settle(2, [0, 0])]) == [(0, 1), (0, 2), (1, 2)]
+    assert constrained_pairs([settle(0, [])]) == []
 
 
 @pytest.mark.parametrize("name", ["flexible", "constrained"])
@@ -266,14 +265,14 @@ def test_not_energies(raw: Path) -> None:
 
 
 def test_energies_without_virial(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gromacs, "_edr_terms", lambda path: {"Time": np.arange(3.0)})
+    monkeypatch.setattr(edr, "edr_terms", lambda path: {"Time": np.arange(3.0)})
     with pytest.raises(InputError, match=r"no virial \(terms \['Vir-XX'"):
         read_edr(raw / "flexible.edr")
 
 
 def test_nan_virial(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    terms = gromacs._edr_terms(raw / "flexible.edr")
+    terms = edr.edr_terms(raw / "flexible.edr")
     terms["Vir-YZ"][4] = np.nan
-    monkeypatch.setattr(gromacs, "_edr_terms", lambda path: terms)
+    monkeypatch.setattr(edr, "edr_terms", lambda path: terms)
     with pytest.raises(InputError, match=r"the virial at 62\.5 ps holds NaN"):
         read_edr(raw / "flexible.edr")

@@ -17,10 +17,10 @@ from cgpot.core.errors import InputError, UnitError
 from cgpot.core.units import ATM_IN_BAR, EV_PER_A3_IN_BAR, KCAL_MOL
 from cgpot.mapping.kernel import map_frame
 from cgpot.mapping.lammps import LammpsDump, parse_thermo, read_data, read_thermo, resolve_units
-from cgpot.mapping.pipeline import ThermoLookup
 from cgpot.mapping.readers import open_system
 from cgpot.mapping.sites import resolve
 from cgpot.mapping.spec import MappingSpec
+from cgpot.mapping.thermo import ThermoLookup
 
 EPSILON, SIGMA, CUTOFF = 0.15, 3.4, 8.0
 VIRIAL_TOLERANCE = 1e-6

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,10 @@ import numpy as np
 from cgpot.core.extxyz import write_frames
 from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.units import EV_PER_A3_IN_BAR
+from cgpot.lammps.bonded import bonded_terms as lammps_terms
 from cgpot.lammps.data import write_data
 from cgpot.lammps.engine import find_lammps
+from cgpot.training.linear.bonded_terms import BondedTerms
 
 
 def shaken(seed: int, types: int = 1, n: int = 64, molecule: int = 1) -> CGFrame:
@@ -84,17 +85,14 @@ def write_case(folder: Path, frames: list[CGFrame], model: str, extra: str = "")
 
 
 def lammps_point(
-    folder: Path, frame: CGFrame, include: Path, bonds: np.ndarray | None = None
+    folder: Path, frame: CGFrame, include: Path, bonded: BondedTerms | None = None
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """Energy (eV), forces (n, 3) and virial (3, 3) in eV of an include file, run in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = write_data(folder / "system.data", frame)
-    if bonds is not None:
-        text = data.read_text()
-        counts = f"{len(bonds)} bonds\n1 bond types\n"
-        text = re.sub(r"(\n *\d+ +atom types\n)", rf"\g<1>{counts}", text)
-        lines = "\n".join(f"{k} 1 {a + 1} {b + 1}" for k, (a, b) in enumerate(bonds, 1))
-        data.write_text(text.rstrip() + f"\n\nBonds\n\n{lines}\n")
+    terms = None
+    if bonded is not None:
+        terms = lammps_terms(bonded.deployed(), frame.topology, "model.cgpot.json", "start")
+    write_data(folder / "system.data", frame, bonded=terms)
     (folder / "in.point").write_text(
         "units metal\natom_style molecular\nspecial_bonds lj/coul 1.0 1.0 1.0\n"
         f"read_data system.data\ninclude {include}\n"

@@ -25,7 +25,7 @@ from cgpot.core.frame import BeadTopology
 from cgpot.core.manifest import check_manifest
 from cgpot.training.config import load_config
 from cgpot.training.curves import LiveCurves, draw_curves
-from cgpot.training.evaluation import evaluate_model, figures, labeller, load_trained
+from cgpot.training.evaluation import evaluate_model, figures, load_trained
 from cgpot.training.parity_figure import binned_mean
 from cgpot.training.run import Outcome, train
 
@@ -64,7 +64,7 @@ def test_a_lone_checkpoint_on_frames_without_stress(trained: Outcome, tmp_path: 
     assert record["stress_rmse"] is record["pressure_residual_bar"] is None
     assert "pair_fit" not in record
     frame = fluid(1, 8)[0]
-    forces, virial = labeller(trained.folder)(frame)
+    forces, virial = load_trained(trained.folder).labels(frame)
     assert forces.shape == (N, 3)
     assert virial.shape == (3, 3)
 
@@ -73,12 +73,12 @@ def test_an_ensemble_is_the_mean_of_its_members(trained: Outcome, tmp_path: Path
     members = [str(trained.folder)] * 2
     (tmp_path / "ensemble.json").write_text(json.dumps({"members": members}), encoding="utf-8")
     frame = fluid(1, 8)[0]
-    one, two = (labeller(place)(frame) for place in (trained.folder, tmp_path))
+    one, two = (load_trained(place).labels(frame) for place in (trained.folder, tmp_path))
     np.testing.assert_allclose(two[0], one[0], rtol=1e-6)
     np.testing.assert_allclose(two[1], one[1], rtol=1e-6)
     (tmp_path / "ensemble.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="expected a list of members"):
-        labeller(tmp_path)
+        load_trained(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["mscg", "uf3"])
@@ -99,7 +99,7 @@ def test_linear_models_repeat_the_figures_of_their_training(kind: str, tmp_path:
 def test_a_model_of_unknown_kind_is_refused(tmp_path: Path) -> None:
     text = '{"format": "cgpot-training-1", "kind": "pod", "bead_names": ["A"]}'
     (tmp_path / "result.json").write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match="network, mscg or uf3, found 'pod'"):
+    with pytest.raises(InputError, match="network, mscg, uf3 or pair, found 'pod'"):
         load_trained(tmp_path)
 
 

@@ -15,11 +15,13 @@ from cgpot.core.files import read_json
 from cgpot.core.splines import PairTable
 from cgpot.deploy.run import deploy
 from cgpot.training.config import load_config
+from cgpot.training.folder import Folder
 from cgpot.training.linear.basis import Joint
 from cgpot.training.linear.bonded import BondBasis
 from cgpot.training.linear.mscg import MSCGPotential, fit_mscg
 from cgpot.training.linear.pair import PairBasis
 from cgpot.training.linear.threebody import ThreeBodySW
+from cgpot.training.linear.uf3 import UF3Potential
 from cgpot.training.model_config import MSCGConfig
 from cgpot.training.run import train
 
@@ -139,7 +141,7 @@ def test_bonds_are_found_and_run_in_lammps(tmp_path):
         tmp_path / "run",
         frames[0],
         tmp_path / "deployed" / "model.pair.lmp",
-        potential.bonds.bonds,
+        potential.bonded,
     )
     ours = potential.labels(frames[0])
     np.testing.assert_allclose(forces, ours[0], atol=2e-5 * np.abs(ours[0]).max())
@@ -149,7 +151,7 @@ def test_bonds_are_found_and_run_in_lammps(tmp_path):
         tmp_path / "run",
         frames[1],
         tmp_path / "deployed" / "model.pair.lmp",
-        potential.bonds.bonds,
+        potential.bonded,
     )
     assert energy - potential.labels(frames[1])[2] == pytest.approx(other, rel=1e-4)
 
@@ -191,13 +193,80 @@ def test_folder_holds_what_networks_write(pair_case):
 
 def test_other_sections_change_nothing(pair_case, tmp_path):
     path, outcome = pair_case
-    text = path.read_text() + "loss: {forces: 2.0, stress: 3.0}\noptimiser: {epochs: 3}\n"
+    text = path.read_text() + "loss: {forces: auto, stress: null}\noptimiser: {epochs: 3}\n"
     other = path.with_name("other.yaml")
     other.write_text(text)
     assert train(load_config(other), outcome.folder, quiet=True).skipped
     other.write_text(text.replace("spacing: 0.25", "spacing: 0.3"))
     with pytest.raises(InputError, match=r"other inputs \(config.model.spacing: 0.25 before"):
         train(load_config(other), outcome.folder, quiet=True)
+
+
+@pytest.mark.parametrize("kind", ["mscg", "uf3"])
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ("energy: auto", "loss.energy is for networks; .* weight of its energy rows from model.en"),
+        ("mean_pressure: 2.0", "loss.mean_pressure is for networks; .* model.match_mean_virial"),
+        ("per_type: auto", "loss.per_type is for networks; .* all bead types alike"),
+        ("per_type: {A: 2.0}", "loss.per_type is for networks; a model of type '.*'"),
+        ("forces: 2.0, stress: 3.0", "loss.forces as a number is for networks; .* model.virial"),
+        ("forces: 0.0, stress: 3.0", "loss.stress as a number is for networks; .* model.virial"),
+    ],
+)
+def test_options_of_the_loss_that_linear_models_lack(tmp_path, kind, loss, message):
+    path = write_case(tmp_path, fluid(2), "cutoff: 6.0", f"loss: {{{loss}}}\n")
+    path.write_text(path.read_text().replace("type: mscg", f"type: {kind}"))
+    with pytest.raises(ConfigError, match=message):
+        load_config(path)
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Frames of two state points with different forces: no pair potential fits both."""
+    frames = fluid(12)
+    return [
+        replace(f, state="a" if k % 2 else "b", forces=f.forces * (1.0 if k % 2 else -1.0))
+        for k, f in enumerate(frames)
+    ]
+
+
+@pytest.mark.parametrize("model", ["type: mscg", "type: uf3, three_body_cutoff: null"])
+def test_state_weights_decide_the_fit(tmp_path, model, mixed):
+    """Factor 0 leaves a state out, and a factor counts as that many copies of its frames."""
+    frames = mixed
+
+    def forces(name, frames, data=""):
+        folder = tmp_path / name
+        folder.mkdir()
+        path = write_case(folder, frames, "cutoff: 6.0, spacing: 0.25")
+        text = path.read_text().replace("type: mscg", model)
+        path.write_text(text.replace("val: val.extxyz", f"val: val.extxyz{data}"))
+        outcome = train(load_config(path), folder / "out", quiet=True)
+        r = np.arange(3.8, 5.8, 0.1)  # where the walls, of all frames, do not reach
+        tables = [PairTable.read(Folder(outcome.folder).yardstick)]
+        if model == "type: mscg":
+            tables.append(MSCGPotential.read(outcome.folder / "mscg.json").table())
+        else:
+            tables.append(UF3Potential.read(outcome.folder / "uf3.json").pair)
+        return np.stack([table.force(r) for table in tables])
+
+    only = forces("only", [f for f in frames if f.state == "a"])
+    both = forces("both", frames)
+    without = forces("without", frames, ", state_weights: {b: 0.0}")
+    assert np.abs(without - only).max() < 0.2 * np.abs(both - only).max()
+    heavy = forces("heavy", frames, ", state_weights: {a: 3.0}")
+    copies = forces("copies", frames + [f for f in frames if f.state == "a"] * 2)
+    assert np.abs(heavy - copies).max() < 0.2 * np.abs(heavy - both).max()
+    own = forces("own", [replace(f, weight=3.0 if f.state == "a" else 1.0) for f in frames])
+    np.testing.assert_allclose(own, heavy, atol=1e-9)
+
+
+def test_states_that_no_frame_is_of(tmp_path, mixed):
+    path = write_case(tmp_path, mixed, "cutoff: 6.0")
+    path.write_text(path.read_text().replace("val: val", "state_weights: {c: 2.0}, val: val"))
+    with pytest.raises(ConfigError, match=r"no training frame is of state \['c'\]"):
+        train(load_config(path), tmp_path / "out", quiet=True)
 
 
 def test_energies_enter_where_all_frames_have_them():

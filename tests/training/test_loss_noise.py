@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,16 @@ from cgpot.core.errors import DataError, InputError
 from cgpot.core.extxyz import read_frames, write_frames
 from cgpot.core.frame import CGFrame
 from cgpot.training.config import load_config
-from cgpot.training.noise import conditional_mean, floor_record, measure_noise, read_noise
-from cgpot.training.run import train
+from cgpot.training.evaluation import evaluate_model
+from cgpot.training.noise import (
+    applicable_noise,
+    conditional_mean,
+    floor_record,
+    measure_noise,
+    noise_free,
+    read_noise,
+)
+from cgpot.training.run import Outcome, train
 
 NOISE = 0.2
 
@@ -106,6 +115,65 @@ def test_explained_variance_by_hand() -> None:
     bound = record["noise_floor_upper_bound"]
     assert abs(bound["rmse"] - 0.5) < 4 * bound["rmse_error"]
     assert floor_record(signal, signal, N, None)["noise_floor"] is None
+    assert floor_record(signal, signal, N, None)["noise_free"] is None
+
+
+def test_the_error_without_noise() -> None:
+    """A model that is off by 0.3 in labels with noise 0.4: an error of 0.5, of which 0.3 is its."""
+    rng = np.random.default_rng(1)
+    signal, noise, fault = (rng.normal(size=(300 * N, 3)) for _ in range(3))
+    floor = {"rmse": 0.4, "rmse_error": 0.002}
+    free = floor_record(signal + 0.4 * noise, signal + 0.3 * fault, N, floor)["noise_free"]
+    assert free["rmse"] == pytest.approx(0.3, abs=4 * free["rmse_error"])
+    assert 0 < free["rmse_error"] < 0.01
+    assert not free["within_error_of_zero"]
+    perfect = floor_record(signal + 0.4 * noise, signal, N, floor)["noise_free"]
+    assert perfect["within_error_of_zero"]
+    assert perfect["rmse"] < perfect["rmse_error"]
+    by_hand = noise_free(0.5, 0.01, {"rmse": 0.4, "rmse_error": 0.0})
+    assert by_hand["rmse"] == pytest.approx(0.3)
+    assert by_hand["rmse_error"] == pytest.approx(0.5 / 0.3 * 0.01)
+
+
+def test_evaluation_tells_floor_and_remainder(tmp_path: Path, trained: Outcome) -> None:
+    """From noise.json beside the data, from --noise, or not at all where it does not belong."""
+    write_frames(tmp_path / "held.extxyz", held(1)[1])
+    measure_noise([tmp_path / "held.extxyz"], tmp_path / "other.json")
+    data = tmp_path / "data.extxyz"
+    write_frames(data, fluid(4, 9, noise=NOISE))
+    words = ["evaluate", str(trained.folder), str(data), "-o", str(tmp_path / "e"), "-q"]
+
+    def evaluated(*more: str) -> tuple[str, dict[str, Any]]:
+        done = CliRunner().invoke(build_app("evaluate"), [*words, *more])
+        assert done.exit_code == 0, done.output
+        return done.output, json.loads((tmp_path / "e" / "evaluation.json").read_text())
+
+    text, record = evaluated()
+    assert record["noise_floor"] is None
+    assert record["noise_free"] is None
+    assert "noise floor" not in text
+    text, record = evaluated("--noise", str(tmp_path / "other.json"))
+    assert "noise floor of the labels" in text
+    assert "force rmse without noise" in text
+    expected = np.sqrt(record["force_rmse"] ** 2 - record["noise_floor"]["rmse"] ** 2)
+    assert record["noise_free"]["rmse"] == pytest.approx(expected)
+    exact = tmp_path / "exact.extxyz"
+    write_frames(exact, fluid(4, 9))
+    truth = evaluate_model(trained.folder, [exact], tmp_path / "x", quiet=True)
+    assert record["noise_free"]["rmse"] == pytest.approx(truth["force_rmse"], rel=0.1)
+    (tmp_path / "noise.json").write_text((tmp_path / "other.json").read_text())
+    assert evaluated()[1]["noise_file"] == str(tmp_path / "noise.json")
+    # that of other beads, or of another temperature, is refused if asked for, else left alone
+    record = json.loads((tmp_path / "noise.json").read_text())
+    for change, words_of_refusal in (
+        ({"bead_names": ["X"]}, r"bead types \['X'\], the frames hold \['BEA'\]"),
+        ({"temperature": 400.0}, "measured at 400 K, the frames are at 300 K"),
+    ):
+        (tmp_path / "noise.json").write_text(json.dumps({**record, **change}))
+        frame = replace(fluid(1, 9)[0], temperature=300.0)
+        assert applicable_noise(None, data, frame) == (None, None)
+        with pytest.raises(InputError, match=words_of_refusal):
+            applicable_noise(tmp_path / "noise.json", data, frame)
 
 
 def test_command_and_training_report_the_floor(tmp_path: Path) -> None:
@@ -120,6 +188,7 @@ def test_command_and_training_report_the_floor(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "of the label variance" in done.output
     assert "% to explain" in done.output.replace("\n", " ")
+    assert "force rmse without noise" in " ".join(done.output.split())
     result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
     assert result["noise_floor"]["rmse"] == pytest.approx(NOISE, rel=0.05)
     assert result["noise_floor_upper_bound"]["rmse"] == pytest.approx(result["force_rmse"])

@@ -17,8 +17,10 @@ from cgpot.core.splines import PairTable
 from cgpot.training.config import load_config
 from cgpot.training.dataset import CGDataset
 from cgpot.training.facts import DataFacts
-from cgpot.training.run import Folder, _load, _prepare, train
+from cgpot.training.preparation import prepare
+from cgpot.training.run import Folder, train
 from cgpot.training.selection import choose, select
+from cgpot.training.subsets import load_subsets
 
 
 def test_frames_are_spread_evenly() -> None:
@@ -53,10 +55,10 @@ def test_more_frames_than_there_are() -> None:
 def test_both_data_sets_hold_the_same_frames(tmp_path: Path) -> None:
     path = write_case(tmp_path, data={"frames": 6, "bootstrap": 4})
     config = load_config(path)
-    frames = _load(config)["train"]
+    frames = load_subsets(config)["train"]
     folder = Folder(tmp_path / "out")
     folder.path.mkdir()
-    _prepare(config, folder, frames, quiet=True)
+    prepare(config, folder, frames, quiet=True)
     record = yaml.safe_load(folder.nequip.read_text(encoding="utf-8"))["data"]
     options = {k: v for k, v in record["train_dataset"].items() if k != "_target_"}
     dataset = CGDataset(**options)

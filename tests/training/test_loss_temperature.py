@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training_systems import NAME, fluid, settings, write_case
+from thermal_systems import COLD, HOT, THERMAL, exact, write_two
+from training_systems import NAME, fluid, settings
 
+from cgpot.core.checkpoints import save_at_temperature
 from cgpot.core.config import validate
 from cgpot.core.errors import ConfigError, InputError
 from cgpot.core.extxyz import write_frames
@@ -20,47 +22,10 @@ from cgpot.deploy.run import deploy
 from cgpot.deploy.verify import CompiledModel
 from cgpot.training.config import TrainConfig, load_config
 from cgpot.training.dataset import CGDataset
-from cgpot.training.evaluate import load_model, model_labels, save_checkpoint_at_temperature
+from cgpot.training.evaluate import load_model, model_labels
 from cgpot.training.run import Outcome, train
 from cgpot.training.states import resolve_temperature, temperatures
 from cgpot.training.temperature import stored_temperature, takes_temperature
-
-COLD, HOT = 4.0, 6.0
-
-
-def exact(count: int, seed: int, temperature: float) -> list[CGFrame]:
-    """Frames of the potential u(r) (T / 5 K)^2: half again as strong at one end as at the other."""
-    factor = (temperature / 5.0) ** 2
-    result = []
-    for frame in fluid(count, seed):
-        assert frame.forces is not None
-        assert frame.virial is not None
-        result.append(
-            replace(
-                frame,
-                forces=factor * frame.forces,
-                virial=factor * frame.virial,
-                temperature=temperature,
-            )
-        )
-    return result
-
-
-def write_two(folder: Path, **changes: Any) -> Path:
-    """A case with frames at both temperatures."""
-    path = write_case(folder, **changes)
-    for seed, (name, count) in enumerate((("train", 8), ("val", 2), ("test", 3))):
-        frames = exact(count, seed, COLD) + exact(count, 10 + seed, HOT)
-        write_frames(folder / f"{name}.extxyz", frames)
-    return path
-
-
-THERMAL: dict[str, Any] = {
-    "system": {"temperature": None, "temperature_input": True},
-    "model": {"dtype": "float64", "features": 8},
-    "prior": {"type": "none"},
-    "optimiser": {"epochs": 40, "learning_rate": 0.02, "ema_decay": 0.9},
-}
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +73,7 @@ def test_a_stored_temperature_stands_for_that_of_the_frame(
     bare = [replace(f, temperature=None) for f in frames]
     with pytest.raises(InputError, match="takes the temperature as an input, but the frame"):
         next(model_labels(load_model(source), bare))
-    hot = load_model(save_checkpoint_at_temperature(source, tmp_path / "hot.ckpt", HOT))
+    hot = load_model(save_at_temperature(source, tmp_path / "hot.ckpt", HOT))
     assert stored_temperature(hot) == HOT
     for (_, a, w), (_, b, v) in zip(
         model_labels(load_model(source), frames), model_labels(hot, bare), strict=True
@@ -119,7 +84,7 @@ def test_a_stored_temperature_stands_for_that_of_the_frame(
 
 def test_a_model_without_input_has_no_choice(trained: Outcome, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"trained without system\.temperature_input"):
-        save_checkpoint_at_temperature(trained.folder / "model.ckpt", tmp_path / "a.ckpt", 300.0)
+        save_at_temperature(trained.folder / "model.ckpt", tmp_path / "a.ckpt", 300.0)
 
 
 def test_batches_mix_temperatures(thermal: Outcome) -> None:

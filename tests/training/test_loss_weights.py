@@ -24,7 +24,9 @@ from cgpot.training.facts import DataFacts
 from cgpot.training.keys import FRAME_WEIGHT_KEY
 from cgpot.training.metrics import EnergyDifferenceMSE, WeightedMSE
 from cgpot.training.nequip_config import build, energy_weight
-from cgpot.training.run import Folder, _load, _prepare, train
+from cgpot.training.preparation import prepare
+from cgpot.training.run import Folder, train
+from cgpot.training.subsets import load_subsets
 from cgpot.training.weights import describe_states, frame_weights, type_weights
 
 
@@ -233,6 +235,6 @@ def test_the_whole_stage_with_weights_and_energies(tmp_path: Path) -> None:
             "system": config.system.model_copy(update={"temperature": 300.0}),
         }
     )
-    frames = _load(bad)["train"]
+    frames = load_subsets(bad)["train"]
     with pytest.raises(ConfigError, match=r"no training frame is of state \['350K'\]"):
-        _prepare(bad, Folder(tmp_path / "other"), frames, quiet=True)
+        prepare(bad, Folder(tmp_path / "other"), frames, quiet=True)

@@ -85,7 +85,7 @@ def test_nequip_small_is_the_model_of_the_benzene_chain(root: Path) -> None:
         ),
         ({"preset": "allegro-small", "bessel": 3}, r"key 'model\.bessel'.*did you mean 'bessels'"),
         ({"type": "allegro", "gaussians": 5}, r"key 'model\.gaussians': unknown key \(known: "),
-        ({"layers": 0}, r"key 'model\.layers': .*no network without an interaction block.*found 0"),
+        ({"layers": 0}, r"key 'model\.layers': .*constant for each bead type.*type mscg.*found 0"),
         ({"type": "schnet", "cutoff_function": "step"}, r"cutoff_function.*'cosine' or 'polynomi"),
         ({"l_max": 2, "features": [4, 4]}, "one number for each rotation order from 0 to l_max 2"),
         (

@@ -18,7 +18,9 @@ from cgpot.training.config import TrainConfig, load_config
 from cgpot.training.dataset import BlockSampler, EpochSampler
 from cgpot.training.lightning import read_table
 from cgpot.training.machine import PrecisionConfig, environment, logger_records
-from cgpot.training.run import Folder, _load, _prepare, train
+from cgpot.training.preparation import prepare
+from cgpot.training.run import Folder, train
+from cgpot.training.subsets import load_subsets
 
 
 def test_processes_share_the_batches_of_one() -> None:
@@ -91,7 +93,7 @@ def test_loggers_devices_and_precision_reach_the_configuration(
     config = load_config(path)
     folder = Folder(tmp_path / "out")
     folder.path.mkdir()
-    _prepare(config, folder, _load(config)["train"], quiet=True)
+    prepare(config, folder, load_subsets(config)["train"], quiet=True)
     record = yaml.safe_load(folder.nequip.read_text(encoding="utf-8"))
     trainer = record["trainer"]
     assert trainer["devices"] == 2

@@ -21,11 +21,12 @@ from cgpot.training.config import TrainConfig
 from cgpot.training.dataset import CGDataset, EpochSampler, load_frames, shuffled_loader
 from cgpot.training.evaluate import evaluate, pair_labels, save_checkpoint_with_pair
 from cgpot.training.facts import DataFacts
+from cgpot.training.fingerprint import difference
 from cgpot.training.metrics import MeanPressureLoss, PressureResidual, ReducedMSE
 from cgpot.training.nequip_config import loss_weights
 from cgpot.training.prior import fit_prior
-from cgpot.training.run import _check_report, _difference
 from cgpot.training.schedule import factor
+from cgpot.training.subsets import check_report
 
 
 def config(**changes: object) -> TrainConfig:
@@ -105,10 +106,10 @@ def test_report_of_another_system_is_refused(tmp_path: Path) -> None:
     settings_ = config(data={"report": str(report)}, system={"temperature": 300.0})
     report.write_text('{"bead_names": ["BNZ"], "temperature": 300.0}', encoding="utf-8")
     with pytest.raises(InputError, match=r"about bead types \['BNZ'\], .* hold \['BEA'\]"):
-        _check_report(settings_, frames)
+        check_report(settings_, frames)
     report.write_text('{"bead_names": ["BEA"], "temperature": 350.0}', encoding="utf-8")
     with pytest.raises(InputError, match=r"data are at 350 K, system\.temperature is 300 K"):
-        _check_report(settings_, frames)
+        check_report(settings_, frames)
 
 
 def test_sampler_depends_on_the_epoch_alone() -> None:
@@ -222,9 +223,9 @@ def test_pair_labels_reproduce_the_exact_fluid() -> None:
 
 def test_differences_of_inputs_are_named() -> None:
     old = {"config": {"model": {"cutoff": 5.0}}, "data": {"train": "a"}}
-    assert _difference(old, {"config": {"model": {"cutoff": 5.0}}, "data": {"train": "a"}}) == ""
+    assert difference(old, {"config": {"model": {"cutoff": 5.0}}, "data": {"train": "a"}}) == ""
     new = {"config": {"model": {"cutoff": 6.0}}, "data": {"train": "a"}}
-    assert _difference(old, new) == "config.model.cutoff: 5.0 before, 6.0 now"
+    assert difference(old, new) == "config.model.cutoff: 5.0 before, 6.0 now"
 
 
 def test_checkpoint_surgery_refuses_what_does_not_fit(tmp_path: Path) -> None:

@@ -30,7 +30,10 @@ from cgpot.training.evaluate import (
     save_checkpoint_with_pair,
 )
 from cgpot.training.lightning import COLUMNS, read_table
-from cgpot.training.run import Folder, Outcome, _load, _prepare, command, train
+from cgpot.training.preparation import prepare
+from cgpot.training.process import command
+from cgpot.training.run import Folder, Outcome, train
+from cgpot.training.subsets import load_subsets
 
 RUN = """
 import sys
@@ -135,7 +138,7 @@ def test_nequip_train_runs_the_file_as_it_is(case: Path, trained: Outcome, tmp_p
     config = load_config(case)
     folder = Folder(tmp_path / "plain")
     folder.path.mkdir()
-    _prepare(config, folder, _load(config)["train"], quiet=True)
+    prepare(config, folder, load_subsets(config)["train"], quiet=True)
     subprocess.run(
         ["nequip-train", "-cp", str(folder.path), "-cn", folder.nequip.name],
         check=True,
@@ -264,7 +267,7 @@ def test_forces_alone_and_early_stopping_reach_the_configuration(tmp_path: Path)
     assert isinstance(validate(TrainConfig, yaml.safe_load(path.read_text("utf-8"))), TrainConfig)
     folder = Folder(tmp_path / "out")
     folder.path.mkdir()
-    _prepare(config, folder, _load(config)["train"], quiet=True)
+    prepare(config, folder, load_subsets(config)["train"], quiet=True)
     record = yaml.safe_load(folder.nequip.read_text(encoding="utf-8"))
     module = record["training_module"]
     assert [m["name"] for m in module["loss"]["metrics"]] == ["forces"]

@@ -23,7 +23,9 @@ from cgpot.lammps.aa_benzene import MASS_C, MASS_H, molecule
 from cgpot.lammps.backmap import benzene_box, place
 from cgpot.lammps.data import write_data
 from cgpot.lammps.engine import find_lammps
-from cgpot.workflow.active import average, candidates, mean_frame, select, spreads, thin
+from cgpot.workflow.active import candidates, select, spreads, thin
+from cgpot.workflow.atomistic_runs import AtomisticRuns
+from cgpot.workflow.averaging import average, mean_frame, settled
 
 N, SPACING = 3, 5.4
 WEIGHTS = np.repeat([MASS_C, MASS_H], 6) / (6 * (MASS_C + MASS_H))
@@ -192,18 +194,56 @@ def test_mean_labels(held: tuple[CGFrame, Path], tmp_path: Path) -> None:
     result = command("--average", path, "-o", tmp_path / "labelled.extxyz")
     assert "1 frames with mean labels" in result.stdout
     (label,) = read_frames(tmp_path / "labelled.extxyz")
-    frames = list(read_frames(path))
+    (fact,) = check_manifest(tmp_path / "labelled.extxyz", stage="selection")["runs"]
+    assert f"{fact['left_out']} of 51 frames left out at the start" in result.stdout
+    frames = list(read_frames(path))[fact["left_out"] :]
     assert label.forces is not None
     assert label.virial is not None
     forces = np.stack([f.forces for f in frames if f.forces is not None])
     np.testing.assert_allclose(label.forces, forces.mean(axis=0), atol=1e-5)
     virials = np.stack([f.virial for f in frames if f.virial is not None])
     np.testing.assert_allclose(label.virial, virials.mean(axis=0), atol=1e-6)
+    assert label.weight == pytest.approx(fact["samples"])
+    assert 1.0 <= label.weight <= len(frames)
+
+
+def test_frames_before_equilibrium_are_left_out(tmp_path: Path) -> None:
+    """A decaying start is found, and correlated frames count as fewer samples."""
+    rng = np.random.default_rng(4)
+    trace = rng.normal(size=200)
+    trace[:40] += 12.0 * np.exp(-np.arange(40) / 12.0)
+    frames = [
+        replace(fluid(3), forces=rng.normal(size=(27, 3)), virial=np.eye(3) * w / 3.0)
+        for w in trace
+    ]
+    fact = settled(frames, "a/held.extxyz")
+    assert 15 <= fact.left_out <= 60
+    assert 0.5 * (200 - fact.left_out) < fact.samples <= 200 - fact.left_out
+    assert not fact.too_short
+    slow = [frames[50 + k // 10] for k in range(150)]
+    assert settled(slow, "b").samples < 40
+    short = settled(frames[:4], "c")
+    assert (short.left_out, short.samples) == (0, 4.0)
+    bare = [replace(f, virial=None) for f in frames]
+    assert settled(bare, "d").left_out < 60
+    assert settled(frames[:45], "e").too_short
+
+
+def test_mean_labels_of_a_short_run(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    frames = [replace(fluid(3), forces=rng.normal(size=(27, 3))) for _ in range(5)]
+    write_frames(tmp_path / "held.extxyz", frames)
+    average([tmp_path / "held.extxyz"], tmp_path / "labelled.extxyz")
+    (label,) = read_frames(tmp_path / "labelled.extxyz")
+    assert label.weight == 5.0
+    assert label.virial is None
     assert check_manifest(tmp_path / "labelled.extxyz", stage="selection")
 
 
 def test_selection_of_a_run(run: Path, tmp_path: Path) -> None:
-    record = select([run], tmp_path / "out", count=2, mapping=tmp_path / "m.yaml")
+    record = select(
+        [run], tmp_path / "out", count=2, atomistic=AtomisticRuns(mapping=tmp_path / "m.yaml")
+    )
     assert [f["step"] for f in record["frames"]] == [10, 70]
     assert [f["force_spread_max"] for f in record["frames"]] == [0.9, 0.8]
     assert record["temperature_K"] == 310.0
@@ -212,7 +252,7 @@ def test_selection_of_a_run(run: Path, tmp_path: Path) -> None:
     assert "temperature index 310.0" in (tmp_path / "out" / "frame.1" / "in.deck").read_text()
     manifest = check_manifest(tmp_path / "out" / "selection.json", stage="selection")
     assert len(manifest["outputs"]) == 6
-    bare = select([run], tmp_path / "bare", count=3, atomistic=False)
+    bare = select([run], tmp_path / "bare", count=3)
     assert bare["commands"] == []
     assert not (tmp_path / "bare" / "frame.0").exists()
 
@@ -246,7 +286,7 @@ def test_errors_of_selecting(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"far.extxyz, frame 0: another system than in"):
         select([run, other], tmp_path / "out")
     with pytest.raises(InputError, match=r"sites with masses \[100.0\] amu; benzene has 78.114"):
-        select([other], tmp_path / "out", temperature=300.0)
+        select([other], tmp_path / "out", temperature=300.0, atomistic=AtomisticRuns())
     with pytest.raises(ConfigError, match="give the temperature of the atomistic runs in K"):
         select([other], tmp_path / "out")
     assert not (tmp_path / "out").exists()

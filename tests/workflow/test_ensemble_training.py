@@ -93,6 +93,25 @@ def test_statistics_are_those_of_the_parity_arrays(trained: Path) -> None:
     assert -1.0 <= spread["spearman_spread_error"] <= 1.0
 
 
+def test_spread_on_frames_is_that_of_the_parity_arrays(trained: Path, case: Path) -> None:
+    """The members label frames of a file anew; their test errors were computed in training."""
+    from cgpot.workflow.spread import evaluate_spread, load_members
+
+    members = load_members([trained])
+    assert members.names == ("BEA",)
+    found = evaluate_spread([case.parent / "test.extxyz"], members, quiet=True)
+    forces = np.stack([parity(trained / f"member.{k}")["force_model"] for k in (0, 1)])
+    expected = np.linalg.norm(forces[0] - forces[1], axis=1) / np.sqrt(2.0)
+    np.testing.assert_allclose(
+        np.concatenate([item.spread for item in found]), expected, atol=2e-5 * np.abs(forces).max()
+    )
+    # the same from the folders of the members
+    again = load_members([trained / "member.0", trained / "member.1"])
+    np.testing.assert_allclose(again.spread(found[0].frame), found[0].spread, rtol=1e-5)
+    with pytest.raises(InputError, match=r"model.ckpt: expected a folder of 'cgpot train' or"):
+        load_members([trained / "member.0" / "model.ckpt", trained / "member.1"])
+
+
 def test_the_same_command_does_nothing(trained: Path, case: Path) -> None:
     before = (trained / "ensemble.json").stat().st_mtime_ns
     result = command(case, "--members", 2, "--bootstrap", "-o", trained, "-q")
@@ -194,7 +213,7 @@ def test_errors(case: Path, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "ensemble.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match=r"the member member\.7 is missing"):
         read_ensemble(tmp_path)
-    with pytest.raises(InputError, match="an ensemble of mscg models: pair_style cgpot runs netw"):
+    with pytest.raises(InputError, match="an ensemble of mscg models without their mean; run"):
         deploy_ensemble(tmp_path, tmp_path / "d")
 
 
@@ -223,6 +242,11 @@ def test_deployed_members_and_a_run(trained: Path, case: Path, tmp_path: Path) -
         CompiledModel(tmp_path / "deploy" / name).labels(frame) for name in done.content["members"]
     ]
     spread = force_spread(np.stack([label.forces for label in labels]))
+    from cgpot.workflow.spread import load_members
+
+    np.testing.assert_allclose(
+        load_members([tmp_path / "deploy"]).spread(frame), spread, rtol=1e-4, atol=1e-6
+    )
     header, first = (tmp_path / "md" / "thermo.csv").read_text().splitlines()[:2]
     row = dict(zip(header.split(","), first.split(","), strict=True))
     assert float(row["force_spread_max_eV_A"]) == pytest.approx(spread.max(), rel=1e-3)

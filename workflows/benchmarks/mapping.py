@@ -137,9 +137,10 @@ def read_only(arguments: argparse.Namespace, trajectory: Path, n: int | None) ->
 
 def read_and_map(arguments: argparse.Namespace, trajectory: Path, n: int | None) -> Iterator[int]:
     """Our reading and mapping with forces and virial."""
-    from cgpot.mapping.pipeline import ThermoLookup, mapped
+    from cgpot.mapping.pipeline import mapped
     from cgpot.mapping.sites import resolve
     from cgpot.mapping.spec import load_mapping
+    from cgpot.mapping.thermo import ThermoLookup
 
     topology, frames, thermo = system(arguments, trajectory, n)
     sites = resolve(load_mapping(arguments.mapping), topology, arguments.mapping)

@@ -140,7 +140,9 @@ def ours(folder: Path, data: dict[str, str], model: str, epochs: int, compiled: 
 
     from cgpot.core.config import validate
     from cgpot.training.config import TrainConfig
-    from cgpot.training.run import Folder, _load, _prepare
+    from cgpot.training.folder import Folder
+    from cgpot.training.preparation import prepare
+    from cgpot.training.subsets import load_subsets
 
     config = validate(
         TrainConfig,
@@ -155,7 +157,7 @@ def ours(folder: Path, data: dict[str, str], model: str, epochs: int, compiled: 
     )
     place = Folder(folder)
     folder.mkdir(parents=True)
-    _prepare(config, place, _load(config)["train"], quiet=True)
+    prepare(config, place, load_subsets(config)["train"], quiet=True)
     record = yaml.safe_load(place.nequip.read_text(encoding="utf-8"))
     record["trainer"]["callbacks"].append(_clock(folder))
     place.nequip.write_text(yaml.safe_dump(record), encoding="utf-8")
@@ -165,7 +167,7 @@ def plain(folder: Path, source: Path, data: dict[str, str], epochs: int, compile
     """A configuration after nequip's documentation, with the network of ``source``."""
     import yaml
 
-    from cgpot.training.run import Folder
+    from cgpot.training.folder import Folder
 
     record = yaml.safe_load(Folder(source).nequip.read_text(encoding="utf-8"))
     module = record["training_module"]
@@ -251,7 +253,7 @@ def schnetpack(python: str, folder: Path, data: dict[str, str], epochs: int) -> 
     """Train schnetpack's SchNet of the same size with its own data module."""
     import yaml
 
-    from cgpot.training.run import Folder
+    from cgpot.training.folder import Folder
 
     model = yaml.safe_load(Folder(folder).nequip.read_text(encoding="utf-8"))
     size = model["training_module"]["model"]

@@ -128,6 +128,13 @@ class Joint:
                 energies[self.columns[name]] = rows.energy
         return Rows(forces, virial, energies)
 
+    def labels(self, coefficients: Array, frame: CGFrame) -> tuple[Array, Array, float]:
+        """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV of coefficients (size,)."""
+        rows = self.rows(frame, energy=True)
+        assert rows.energy is not None
+        forces = (rows.forces @ coefficients).reshape(-1, 3)
+        return forces, rows.virial @ coefficients, float(rows.energy @ coefficients)
+
     def free(self) -> Mask:
         """(size,) coefficients that are fitted."""
         return np.concatenate([part.free() for part in self.parts.values()])

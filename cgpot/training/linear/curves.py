@@ -10,12 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.files import write_text
+from cgpot.training.linear.bonded import BondBasis
 from cgpot.training.linear.equations import jackknife_error
 from cgpot.training.linear.mscg import MSCGPotential
+from cgpot.training.linear.terms import TermBasis
 
 Array = NDArray[np.float64]
 STEP = 0.05
 """Å between the rows of a pair or bond."""
+FILES = {"bond": "bond", "angle": "bend", "dihedral": "torsion"}
+"""Beginning of a file's name by bonded part; that of the three-body part is ``angle``."""
 
 
 def _csv(path: Path, head: str, columns: list[Array]) -> Path:
@@ -32,10 +36,13 @@ def _errors(samples: list[tuple[Array, Array]], like: Array) -> list[Array]:
 
 
 def write_curves(folder: Path, potential: MSCGPotential) -> list[Path]:
-    """``pair_A-B.csv``, ``bond_A-B.csv`` and ``angle_A-B-C.csv``, with jackknife errors.
+    """Tables of all parts, with jackknife errors.
 
+    ``pair_A-B.csv``; ``bond_A-B.csv``, ``bend_A-B-C.csv`` and ``torsion_A-B-C-D.csv`` along the
+    bonds; ``angle_A-B-C.csv`` of the three-body part.
     Columns: r (Å) or angle (degrees), u (eV), f = -u' (eV/Å, eV/radian), error of u, of f.
-    Forces are what the data determine; u of a pair is its integral from the cutoff.
+    Forces are what the data determine; u of a pair is its integral from the cutoff, that of a
+    bonded term is zero at its lowest point.
     """
     paths = []
     names = potential.topology.type_names
@@ -49,23 +56,29 @@ def write_curves(folder: Path, potential: MSCGPotential) -> list[Path]:
         errors = _errors([(t.energy(r, a, b), t.force(r, a, b)) for t in tables], r)
         path = folder / f"pair_{names[a]}-{names[b]}.csv"
         paths.append(_csv(path, head, [r, u, f, *errors]))
-    bonds = potential.bonds
-    if bonds is not None:
-        r = np.arange(bonds.low, bonds.high + 1e-9, 0.2 * STEP)
-        for kind in range(len(bonds.kinds)):
+    degrees = "angle_degrees,u_eV,f_eV_per_rad,u_error_eV,f_error_eV_per_rad"
+    for name, part in potential.bonded.parts.items():
+        if isinstance(part, BondBasis):
+            q = shown = np.arange(part.low, part.high + 1e-9, 0.2 * STEP)
+        else:
+            shown = np.linspace(0.0 if name == "angle" else -180.0, 180.0, 361)
+            q = np.radians(shown)
+        for kind in range(part.n_kinds):
 
-            def bond(c: Array, kind: int = kind, r: Array = r) -> tuple[Array, Array]:
-                u, slope = bonds.evaluate(c, kind, r)
+            def term(
+                c: Array, part: TermBasis = part, kind: int = kind, q: Array = q
+            ) -> tuple[Array, Array]:
+                u, slope = part.evaluate(c, kind, q)
                 return u - u.min(), -slope
 
-            u, f = bond(potential.part("bond"))
-            errors = _errors([bond(potential.part("bond", s)) for s in samples], r)
-            path = folder / f"bond_{bonds.kind_name(kind)}.csv"
-            paths.append(_csv(path, head, [r, u, f, *errors]))
+            u, f = term(potential.part(name))
+            errors = _errors([term(potential.part(name, s)) for s in samples], q)
+            path = folder / f"{FILES[name]}_{part.kind_name(kind)}.csv"
+            columns = head if name == "bond" else degrees
+            paths.append(_csv(path, columns, [shown, u, f, *errors]))
     three = potential.three
     if three is not None:
         theta = np.linspace(0.0, np.pi, 181)
-        head = "angle_degrees,u_eV,f_eV_per_rad,u_error_eV,f_error_eV_per_rad"
         for row in range(len(three.blocks)):
 
             def angle(c: Array, row: int = row, theta: Array = theta) -> tuple[Array, Array]:
@@ -75,5 +88,5 @@ def write_curves(folder: Path, potential: MSCGPotential) -> list[Path]:
             u, f = angle(potential.part("three"))
             errors = _errors([angle(potential.part("three", s)) for s in samples], theta)
             path = folder / f"angle_{three.block_name(row)}.csv"
-            paths.append(_csv(path, head, [np.degrees(theta), u, f, *errors]))
+            paths.append(_csv(path, degrees, [np.degrees(theta), u, f, *errors]))
     return paths

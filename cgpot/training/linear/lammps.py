@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An MS-CG potential as LAMMPS's own tables: pair, bond, and three-body in the angle.
+"""An MS-CG potential as LAMMPS's own tables: pair, bond, angle, dihedral, and three-body.
 
 The commands name their files in ``${pair_folder}``.  The parameter file of
 ``pair_style sw/angle/table`` holds the path of its table, so the commands print that file into
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,12 @@ from cgpot.core.lammps_table import POINTS, pair_keys, write_lammps_table
 from cgpot.training.linear.mscg import MSCGPotential
 
 PAIR, BOND, ANGLE = "model.table", "model.bond", "model.angle"
+BEND, TORSION = "model.bend", "model.torsion"
+"""Angles and dihedrals along bonds; `ANGLE` is the three-body part."""
 PARAMETERS = "model.sw"
 ANGLES = 1801
 BOND_POINTS = 4000
+DIHEDRALS = 1440
 BOND_EXTENSION = 2.0
 """Å of the parabolas at both ends of a bond table."""
 
@@ -42,18 +46,30 @@ def write_tables(folder: Path, potential: MSCGPotential) -> tuple[list[Path], li
         names = " ".join(table.type_names)
         commands += _parameters(potential)
         commands.append(f"pair_coeff * * sw/angle/table {PARAMETERS} {names}")
-    if potential.bonds is not None:
-        files.append(_bonds(folder / BOND, potential))
-        inner = "0.0" if potential.info["bonds_excluded"] else "1.0"
+    if potential.bonded.parts:
+        commands.append(f"special_bonds lj/coul {potential.bonded.special()}")
+    for word, name, points, file, write in (
+        ("bond", "bond", BOND_POINTS, BOND, _bonds),
+        ("angle", "angle", ANGLES, BEND, _bends),
+        ("dihedral", "dihedral", DIHEDRALS, TORSION, _torsions),
+    ):
+        part = potential.bonded.parts.get(name)
+        if part is None:
+            continue
+        files.append(write(folder / file, potential))
+        commands.append(f"{word}_style table spline {points}")
         commands += [
-            f"special_bonds lj/coul {inner} 1.0 1.0",
-            f"bond_style table spline {BOND_POINTS}",
-        ]
-        commands += [
-            f"bond_coeff {kind + 1} ${{pair_folder}}/{BOND} {potential.bonds.kind_name(kind)}"
-            for kind in range(len(potential.bonds.kinds))
+            f"{word}_coeff {kind + 1} ${{pair_folder}}/{file} {part.kind_name(kind)}"
+            for kind in range(part.n_kinds)
         ]
     return files, commands
+
+
+def lammps_record(files: list[Path], commands: list[str], potential: MSCGPotential) -> Any:
+    """Key ``lammps`` of result.json: files, commands, and the bonded terms of a data file."""
+    record = {"files": [path.name for path in files], "commands": commands}
+    bonded = potential.bonded.deployed()
+    return record if bonded is None else {**record, "bonded": bonded}
 
 
 def _rows(x: np.ndarray, u: np.ndarray, f: np.ndarray) -> str:
@@ -106,4 +122,30 @@ def _bonds(path: Path, potential: MSCGPotential) -> Path:
         u, slope = bonds.evaluate(potential.part("bond"), kind, r)
         rows = _rows(r, u - u.min(), -slope)
         parts.append(f"\n{bonds.kind_name(kind)}\nN {BOND_POINTS}\n\n{rows}\n")
+    return write_text(path, "".join(parts))
+
+
+def _bends(path: Path, potential: MSCGPotential) -> Path:
+    """u in eV and -u' in eV/degree, 0 to 180 degrees; u' is zero at both ends."""
+    angles = potential.angles
+    assert angles is not None
+    degrees = np.linspace(0.0, 180.0, ANGLES)
+    parts = ["# UNITS: metal\n"]
+    for kind in range(angles.n_kinds):
+        u, slope = angles.evaluate(potential.part("angle"), kind, np.radians(degrees))
+        rows = _rows(degrees, u - u.min(), -slope * np.pi / 180.0)
+        parts.append(f"\n{angles.kind_name(kind)}\nN {ANGLES}\n\n{rows}\n")
+    return write_text(path, "".join(parts))
+
+
+def _torsions(path: Path, potential: MSCGPotential) -> Path:
+    """u in eV and -u' in eV/degree, once around from -180 degrees."""
+    dihedrals = potential.dihedrals
+    assert dihedrals is not None
+    degrees = np.linspace(-180.0, 180.0, DIHEDRALS, endpoint=False)
+    parts = ["# UNITS: metal\n"]
+    for kind in range(dihedrals.n_kinds):
+        u, slope = dihedrals.evaluate(potential.part("dihedral"), kind, np.radians(degrees))
+        rows = _rows(degrees, u - u.min(), -slope * np.pi / 180.0)
+        parts.append(f"\n{dihedrals.kind_name(kind)}\nN {DIHEDRALS} DEGREES\n\n{rows}\n")
     return write_text(path, "".join(parts))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""MS-CG potentials: pair splines, bond splines and three-body terms from one linear fit.
+"""MS-CG potentials: pair, bonded and three-body splines from one linear fit.
 
 Noid et al., J. Chem. Phys. 128, 244115 (2008); three-body terms: Larini, Lu & Voth, J. Chem.
 Phys. 132, 164107 (2010).
@@ -16,25 +16,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError, InputError
-from cgpot.core.files import read_json, write_json
+from cgpot.core.files import read_record, write_json
 from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.core.progress import progress
 from cgpot.core.splines import PairTable
 from cgpot.core.units import KB
+from cgpot.training.linear.angles import AngleBasis
 from cgpot.training.linear.basis import Basis, Joint
-from cgpot.training.linear.bonded import BondBasis, bond_list, bond_vectors
-from cgpot.training.linear.equations import NormalEquations, Options, Penalties, Sums
+from cgpot.training.linear.bonded import BondBasis
+from cgpot.training.linear.bonded_terms import BondedTerms, bonded_terms
+from cgpot.training.linear.dihedrals import DihedralBasis
+from cgpot.training.linear.equations import NormalEquations
 from cgpot.training.linear.pair import PairBasis
+from cgpot.training.linear.solver import Options, Penalties
+from cgpot.training.linear.sums import Sums
 from cgpot.training.linear.threebody import ThreeBodySW
 from cgpot.training.model_config import MSCGConfig
 from cgpot.training.pairfit import N_BLOCKS
+from cgpot.training.weights import frame_weights
 
 Array = NDArray[np.float64]
 FORMAT = "cgpot-mscg-1"
 STRENGTHS = tuple(10.0**k for k in range(-8, -1))
 """Strengths of the smoothness penalty that ``auto`` chooses from."""
-BOND_MARGIN = 0.3
-"""Å of bond length beyond the sampled ones that the bond splines cover."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,12 @@ class MSCGPotential:
 
     Attributes:
         topology: the sites that it was fitted to.
-        pair: basis of the pair part; bonds, three: of the others, or None.
+        pair: basis of the pair part; bonds, three, angles, dihedrals: of the others, or None.
         coefficients: (size,) eV, in the order of `joint`.
         samples: (blocks, size) without one block of frames each, for error bars; no rows where
             there was a single block.
         info: facts about the fit (plain data).
+        excluded: distances along bonds at which the pair part does not act (`BondedTerms`).
     """
 
     topology: BeadTopology
@@ -57,6 +61,14 @@ class MSCGPotential:
     coefficients: Array
     samples: Array
     info: dict[str, Any]
+    angles: AngleBasis | None = None
+    dihedrals: DihedralBasis | None = None
+    excluded: tuple[int, ...] = ()
+
+    @property
+    def bonded(self) -> BondedTerms:
+        """The terms along bonds."""
+        return BondedTerms(self.bonds, self.angles, self.dihedrals, self.excluded)
 
     @property
     def joint(self) -> Joint:
@@ -66,10 +78,11 @@ class MSCGPotential:
             parts["bond"] = self.bonds
         if self.three is not None:
             parts["three"] = self.three
+        parts |= {name: part for name, part in self.bonded.parts.items() if name not in parts}
         return Joint(parts)
 
     def part(self, name: str, coefficients: Array | None = None) -> Array:
-        """Coefficients of one part: pair, bond or three."""
+        """Coefficients of one part: pair, bond, three, angle or dihedral."""
         c = self.coefficients if coefficients is None else coefficients
         return self.joint.split(c)[name]
 
@@ -80,32 +93,18 @@ class MSCGPotential:
 
     def labels(self, frame: CGFrame) -> tuple[Array, Array, float]:
         """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV on a frame."""
-        rows = self.joint.rows(frame, energy=True)
-        c = self.coefficients
-        assert rows.energy is not None
-        return (rows.forces @ c).reshape(-1, 3), rows.virial @ c, float(rows.energy @ c)
+        return self.joint.labels(self.coefficients, frame)
 
     def write(self, path: str | Path) -> Path:
         """Write as JSON."""
-        topology, bonds, three = self.topology, self.bonds, self.three
+        topology, three = self.topology, self.three
         record: dict[str, Any] = {
             "format": FORMAT,
             "type_names": list(topology.type_names),
             "type_masses": list(topology.type_masses),
             "r_max_A": self.pair.r_max,
             "intervals": self.pair.intervals,
-            "bonds": None
-            if bonds is None
-            else {
-                "types": [bonds.kind_name(k).split("-") for k in range(len(bonds.kinds))],
-                "span_A": [bonds.low, bonds.high],
-                "intervals": bonds.intervals,
-                "springs": [list(bonds.spring(k)) for k in range(len(bonds.kinds))],
-                "kT_eV": bonds.kt,
-                "exclude": self.info["bonds_excluded"],
-                "site_types": topology.types.tolist(),
-                "site_molecules": topology.molecules.tolist(),
-            },
+            **self.bonded.record(),
             "three_body": None
             if three is None
             else {
@@ -129,28 +128,15 @@ class MSCGPotential:
         Raises:
             InputError: another format, a missing key, or coefficients of the wrong number.
         """
-        record = read_json(path)
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise InputError(f"expected an MS-CG potential of format {FORMAT!r}", file=path)
+        record = read_record(path, FORMAT, "an MS-CG potential")
         try:
             names = tuple(record["type_names"])
-            bonded, triple = record["bonds"], record["three_body"]
-            sites = (
-                (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
-                if bonded is None
-                else (np.asarray(bonded["site_types"]), np.asarray(bonded["site_molecules"]))
-            )
-            topology = BeadTopology(names, tuple(record["type_masses"]), *sites)
-            bonds = None
-            if bonded is not None:
-                span = (float(bonded["span_A"][0]), float(bonded["span_A"][1]))
-                spacing = (span[1] - span[0]) / bonded["intervals"]
-                types = [(str(a), str(b)) for a, b in bonded["types"]]
-                bonds = BondBasis(topology, types, span, spacing, bonded["kT_eV"])
-                bonds.springs = [(float(k), float(r)) for k, r in bonded["springs"]]
-            exclude = bonds.is_bonded if bonds is not None and bonded["exclude"] else None
+            triple = record["three_body"]
+            topology, bonded = BondedTerms.read(record, names, tuple(record["type_masses"]))
             r_max = float(record["r_max_A"])
-            pair = PairBasis(names, r_max, r_max / record["intervals"], 1.0, exclude=exclude)
+            pair = PairBasis(
+                names, r_max, r_max / record["intervals"], 1.0, exclude=bonded.exclusions()
+            )
             three = None
             if triple is not None:
                 three = ThreeBodySW(
@@ -159,7 +145,18 @@ class MSCGPotential:
             parts = record["coefficients_eV"]
             c = np.concatenate([np.asarray(v, dtype=np.float64) for v in parts.values()])
             samples = np.asarray(record["jackknife_eV"], dtype=np.float64).reshape(-1, len(c))
-            found = cls(topology, pair, bonds, three, c, samples, dict(record["info"]))
+            found = cls(
+                topology,
+                pair,
+                bonded.bonds,
+                three,
+                c,
+                samples,
+                dict(record["info"]),
+                bonded.angles,
+                bonded.dihedrals,
+                bonded.excluded,
+            )
         except KeyError as err:
             raise InputError("the key is missing", file=path, key=str(err.args[0])) from err
         if found.joint.size != len(c):
@@ -171,30 +168,13 @@ class MSCGPotential:
         return found
 
 
-def _bases(
-    model: MSCGConfig, frames: Sequence[CGFrame], temperature: float
-) -> tuple[PairBasis, BondBasis | None, ThreeBodySW | None]:
-    topology = frames[0].topology
-    names = topology.type_names
-    bonds = None
-    if model.bonds is not None:
-        sites, _ = bond_list(topology, model.bonds.types)
-        lengths = [bond_vectors(frame, sites)[1] for frame in frames]
-        low = min(float(x.min()) for x in lengths) - BOND_MARGIN
-        high = max(float(x.max()) for x in lengths) + BOND_MARGIN
-        span = (max(low, 0.0), high)
-        bonds = BondBasis(topology, model.bonds.types, span, model.bonds.spacing, KB * temperature)
-    exclude = bonds.is_bonded if bonds is not None and model.bonds and model.bonds.exclude else None
-    pair = PairBasis(names, model.cutoff, model.spacing, temperature, exclude=exclude)
-    three = None
-    if model.three_body is not None:
-        section = model.three_body
-        three = ThreeBodySW(names, section.cutoff, section.gamma, section.intervals)
-    return pair, bonds, three
-
-
 def fit_mscg(
-    model: MSCGConfig, frames: Sequence[CGFrame], temperature: float, *, quiet: bool = False
+    model: MSCGConfig,
+    frames: Sequence[CGFrame],
+    temperature: float,
+    *,
+    weights: Sequence[float] | Array | None = None,
+    quiet: bool = False,
 ) -> tuple[MSCGPotential, PairTable]:
     """Fit an MS-CG potential, and the plain pair fit (forces alone) to compare it with.
 
@@ -203,33 +183,58 @@ def fit_mscg(
         frames: with forces; virials where the model asks for them; energies are used where all
             frames have them.
         temperature: K, for the repulsive wall where no pair was seen.
+        weights: of the frames (`cgpot.training.weights.frame_weights`); None: their own.
         quiet: no progress bar.
 
     Raises:
-        ConfigError: bonds that the molecules do not have.
+        ConfigError: bonded terms that the molecules do not have.
         DataError: no frames, too few pairs, labels missing or a singular system.
     """
     if not frames:
         raise DataError("no frames to fit")
-    pair, bonds, three = _bases(model, frames, temperature)
-    excluded = model.bonds is not None and model.bonds.exclude
-    found = MSCGPotential(frames[0].topology, pair, bonds, three, np.zeros(0), np.zeros(0), {})
+    topology = frames[0].topology
+    bonded = bonded_terms(model, frames, KB * temperature)
+    pair = PairBasis(
+        topology.type_names,
+        model.cutoff,
+        model.spacing,
+        temperature,
+        exclude=bonded.exclusions(),
+    )
+    three = None
+    if model.three_body is not None:
+        section = model.three_body
+        three = ThreeBodySW(topology.type_names, section.cutoff, section.gamma, section.intervals)
+    none = np.zeros(0)
+    found = MSCGPotential(
+        topology,
+        pair,
+        bonded.bonds,
+        three,
+        none,
+        none,
+        {},
+        bonded.angles,
+        bonded.dihedrals,
+        bonded.excluded,
+    )
+    weights = frame_weights(frames) if weights is None else weights
     joint = found.joint
     equations = NormalEquations(joint.size)
     energies = model.energy != 0 and all(frame.energy is not None for frame in frames)
-    with progress("ms-cg fit", len(frames), quiet=quiet) as advance:
-        for number, frame in enumerate(frames):
-            equations.add(
-                joint.rows(frame, energy=energies),
-                frame.forces,
-                volume=frame.volume,
-                virial=frame.virial,
-                energy=frame.energy if energies else None,
-                weight=frame.weight,
-                block=number * N_BLOCKS // len(frames),
-            )
-            advance(1)
+    equations.add_frames(
+        joint,
+        frames,
+        weights,
+        virials=True,
+        energies=energies,
+        blocks=N_BLOCKS,
+        title="ms-cg fit",
+        quiet=quiet,
+    )
     penalties = Penalties.of(joint)
+    for part in bonded.parts.values():
+        part.freeze()
     options = Options(
         virial_weight=0.0 if model.virial is None else model.virial,
         energy_weight=model.energy if energies else 0.0,
@@ -253,7 +258,7 @@ def fit_mscg(
         "smooth": options.smooth,
         "cross_validation_force_rmse": scores or None,
         "energy_rows": energies,
-        "bonds_excluded": excluded,
+        "bonds_excluded": 1 in bonded.excluded,
         "blocks": len(equations.filled()),
         **equations.quality(c),
     }

@@ -11,8 +11,6 @@ straight and folded triplets.
 
 from __future__ import annotations
 
-from itertools import combinations_with_replacement
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +19,7 @@ from cgpot.core.frame import CGFrame
 from cgpot.core.splines import basis, basis_derivative, locate
 from cgpot.training.linear.basis import Mask, Rows, no_anchors, second_differences
 from cgpot.training.linear.neighbours import half_list
+from cgpot.training.linear.triplets import triplet_types, triplets
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -62,15 +61,7 @@ class ThreeBodySW:
         self.gamma = gamma
         self.intervals = intervals
         self.width = intervals + 1
-        n = len(type_names)
-        self.blocks = [
-            (centre, a, b)
-            for centre in range(n)
-            for a, b in combinations_with_replacement(range(n), 2)
-        ]
-        self._index = np.zeros((n, n, n), dtype=np.int64)
-        for row, (centre, a, b) in enumerate(self.blocks):
-            self._index[centre, a, b] = self._index[centre, b, a] = row
+        self.blocks, self._index = triplet_types(len(type_names))
 
     @property
     def size(self) -> int:
@@ -102,7 +93,7 @@ class ThreeBodySW:
         distance = np.concatenate([pairs.distance, pairs.distance])
         order = np.argsort(centre, kind="stable")
         centre, other, vector, distance = (x[order] for x in (centre, other, vector, distance))
-        e, f = triplets(centre, n)
+        e, f = triplets(centre)
         unit = vector / distance[:, None]
         h, slope = radial(distance, self.cutoff, self.gamma)
         u, v = unit[e], unit[f]
@@ -165,14 +156,3 @@ class ThreeBodySW:
     def anchors(self) -> tuple[Array, Array]:
         """None."""
         return no_anchors(self.size)
-
-
-def triplets(centre: IntArray, n: int) -> tuple[IntArray, IntArray]:
-    """Pairs of entries of a full list, sorted by centre, that share it; each once."""
-    count = np.bincount(centre, minlength=n)
-    end = np.cumsum(count)[centre]
-    follow = end - np.arange(len(centre)) - 1
-    first = np.repeat(np.arange(len(centre)), follow)
-    start = np.cumsum(follow) - follow
-    second = first + 1 + np.arange(len(first)) - start[first]
-    return first, second

@@ -7,7 +7,7 @@ labels of a network hold no noise, and energies say how the configurations compa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
-from cgpot.core.files import read_json, write_json
+from cgpot.core.files import read_record, write_json
 from cgpot.core.frame import CGFrame
-from cgpot.core.progress import progress
 from cgpot.core.splines import PairTable
 from cgpot.core.uf3_files import pair_block, short_pair, triplet_block, write_uf3
 from cgpot.training.linear.basis import Basis, Joint
-from cgpot.training.linear.equations import NormalEquations, Options, Penalties
+from cgpot.training.linear.equations import NormalEquations
 from cgpot.training.linear.pair import PairBasis
+from cgpot.training.linear.solver import Options, Penalties
 from cgpot.training.linear.uf3_threebody import ThreeBody, ThreeBodyGrid
 from cgpot.training.model_config import UF3Config
+from cgpot.training.weights import frame_weights
 
 Array = NDArray[np.float64]
 FORMAT = "cgpot-uf3-1"
@@ -72,9 +73,7 @@ class UF3Potential:
     def labels(self, frame: CGFrame) -> tuple[Array, Array, float]:
         """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV on a frame."""
         joint, c = self.basis()
-        rows = joint.rows(frame, energy=True)
-        assert rows.energy is not None
-        return (rows.forces @ c).reshape(-1, 3), rows.virial @ c, float(rows.energy @ c)
+        return joint.labels(c, frame)
 
     def write(self, path: str | Path) -> Path:
         """Write as JSON."""
@@ -105,9 +104,7 @@ class UF3Potential:
         Raises:
             InputError: another format, a missing key, or coefficients of the wrong number.
         """
-        record = read_json(path)
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise InputError(f"expected a UF3 potential of format {FORMAT!r}", file=path)
+        record = read_record(path, FORMAT, "a UF3 potential")
         try:
             names = tuple(record["type_names"])
             pair = PairTable(
@@ -173,6 +170,7 @@ def fit_uf3(
     temperature: float,
     *,
     stress: bool,
+    weights: Sequence[float] | Array | None = None,
     quiet: bool = False,
 ) -> UF3Potential:
     """Fit UF3 to the forces, virials and energies of frames.
@@ -182,6 +180,7 @@ def fit_uf3(
         frames: with forces; virials and energies are used where all frames have them.
         temperature: K, for the repulsive wall where no pair was seen.
         stress: use the virials (weights of the section ``model``).
+        weights: of the frames (`cgpot.training.weights.frame_weights`); None: their own.
         quiet: no progress bar.
 
     Raises:
@@ -197,23 +196,21 @@ def fit_uf3(
         )
         parts["three"] = ThreeBody(names, grid)
     joint = Joint(parts)
+    weights = frame_weights(frames) if weights is None else weights
     equations = NormalEquations(joint.size)
     energies = model.energy != 0 and all(frame.energy is not None for frame in frames)
     stress = stress and all(frame.virial is not None for frame in frames)
-    with progress("uf3 fit", len(frames), quiet=quiet) as advance:
-        for number, frame in enumerate(frames):
-            equations.add(
-                joint.rows(frame, energy=energies),
-                frame.forces,
-                volume=frame.volume,
-                virial=frame.virial if stress else None,
-                energy=frame.energy if energies else None,
-                block=number * BLOCKS // len(frames),
-            )
-            advance(1)
-    penalties = Penalties(
-        joint.free(), joint.roughness(), joint.anchors(), list(joint.columns.values()), joint.names
+    equations.add_frames(
+        joint,
+        frames,
+        weights,
+        virials=stress,
+        energies=energies,
+        blocks=BLOCKS,
+        title="uf3 fit",
+        quiet=quiet,
     )
+    penalties = Penalties.of(joint)
     options = Options(
         virial_weight=model.virial if stress and model.virial is not None else 0.0,
         energy_weight=model.energy if energies else 0.0,
@@ -238,10 +235,3 @@ def fit_uf3(
     table = PairTable(names, pair.r_max, split["pair"].reshape(pair.pairs, pair.width), {})
     three = split["three"] if grid is not None else np.zeros(0)
     return UF3Potential(table, grid, three, info)
-
-
-def uf3_labels(potential: UF3Potential, frames: Sequence[CGFrame]) -> Iterator[tuple[Array, Array]]:
-    """Forces and virial of each frame."""
-    for frame in frames:
-        forces, virial, _ = potential.labels(frame)
-        yield forces, virial

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from cgpot.core.errors import ConfigError
 from cgpot.core.frame import CGFrame
 from cgpot.core.splines import basis, basis_derivative
 from cgpot.training.linear.basis import Mask, Rows, no_anchors
+from cgpot.training.linear.triplets import triplet_types, triplets
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -92,25 +92,6 @@ class ThreeBodyGrid:
         return i, x - i
 
 
-def triplets(i: IntArray) -> tuple[IntArray, IntArray]:
-    """Pairs of entries with the same centre, each once.
-
-    Args:
-        i: centres of a neighbour list, ascending, (edges,).
-
-    Returns:
-        First and second entry of each pair, indices into the list.
-    """
-    count = np.bincount(i) if len(i) else np.zeros(0, dtype=np.int64)
-    end = np.cumsum(count)
-    # entry e is the first of as many pairs as entries with the same centre follow it
-    follow = end[i] - np.arange(len(i)) - 1 if len(i) else np.zeros(0, dtype=np.int64)
-    first = np.repeat(np.arange(len(i)), follow)
-    start = np.concatenate([[0], np.cumsum(follow)[:-1]]) if len(i) else follow
-    second = first + 1 + np.arange(len(first)) - np.repeat(start, follow)
-    return first, second
-
-
 class ThreeBody:
     """Rows of the three-body splines; see `cgpot.training.linear.basis.Basis`.
 
@@ -125,12 +106,7 @@ class ThreeBody:
     def __init__(self, type_names: tuple[str, ...], grid: ThreeBodyGrid) -> None:
         self.type_names = type_names
         self.grid = grid
-        n = len(type_names)
-        self.blocks = [
-            (centre, a, b)
-            for centre in range(n)
-            for a, b in combinations_with_replacement(range(n), 2)
-        ]
+        self.blocks, self._block = triplet_types(len(type_names))
         short, long = grid.short, grid.long
         upper = np.triu_indices(short)
         symmetric = np.zeros((short, short), dtype=np.int64)
@@ -149,9 +125,6 @@ class ThreeBody:
         self._padded = np.stack(
             [np.pad(t, ORDER, constant_values=start) for t in self._index], axis=0
         )
-        self._block = np.zeros((n, n, n), dtype=np.int64)
-        for number, (centre, a, b) in enumerate(self.blocks):
-            self._block[centre, a, b] = self._block[centre, b, a] = number
 
     @property
     def size(self) -> int:

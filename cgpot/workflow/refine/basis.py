@@ -142,6 +142,14 @@ class PairBasis:
         """Σ_pairs B_k of counts (..., pairs, fine bins): (..., size)."""
         return (counts @ self.values).reshape(*counts.shape[:-2], self.size)
 
+    def independent(self, counts: Array) -> Array:
+        """Covariance (size, size) of `sums` if pairs were independent, from mean counts."""
+        result = np.zeros((self.size, self.size))
+        for p in range(self.pairs):
+            part = slice(p * self.width, (p + 1) * self.width)
+            result[part, part] = self.values.T @ (self.values * counts[p][:, None])
+        return result
+
     def pressures(self, counts: Array, volume: float) -> Array:
         """Pressure (bar) of unit coefficients (1 eV): -Σ r B_k' / 3V, (..., size)."""
         trace = (counts @ self.virial).reshape(*counts.shape[:-2], self.size)

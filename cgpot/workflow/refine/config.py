@@ -110,7 +110,9 @@ class RefineConfig(StrictModel):
     md: SamplingConfig = SamplingConfig()
     step: StepConfig = StepConfig()
     tolerance: ToleranceConfig = ToleranceConfig()
-    deploy: bool = Field(default=False, description="compile the refined network at the end")
+    deploy: bool = Field(
+        default=False, description="deploy the refined model at the end, into the folder 'deploy'"
+    )
     seed: int = Field(default=1, gt=0, lt=700_000_000, description="of the runs")
     threads: int = Field(default=1, ge=1, description="CPU threads of torch in LAMMPS")
 

@@ -82,6 +82,7 @@ class Ensemble:
         volume: Å^3.
         sums: (size,) mean of S_k = Σ_pairs B_k.
         covariance: (size, size) of S_k.
+        shrunk_covariance: the same for a step along all directions (`shrunk`).
         counts: (pairs, fine bins) mean counts.
         count_error: its standard error.
         count_variance: (pairs, fine bins) variance over frames.
@@ -97,6 +98,7 @@ class Ensemble:
     volume: float
     sums: Array
     covariance: Array
+    shrunk_covariance: Array
     counts: Array
     count_error: Array
     count_variance: Array
@@ -114,10 +116,11 @@ class Ensemble:
     @property
     def noise(self) -> float:
         """Squared error of a mean count over the variance of a single frame: 1 / n."""
-        return _noise(self.count_error, self.count_variance)
+        return relative_noise(self.count_error, self.count_variance)
 
 
-def _noise(error: Array, variance: Array) -> float:
+def relative_noise(error: Array, variance: Array) -> float:
+    """Squared errors over the variances of a single frame, both summed; 1 without variance."""
     total = float(variance.sum())
     return float((error**2).sum()) / total if total > 0 else 1.0
 
@@ -148,6 +151,38 @@ def weights(
         w = np.concatenate([np.zeros(len(s)) for s in sums[:-1]] + [np.ones(len(sums[-1]))])
     w = w / w.sum()
     return list(np.split(w, np.cumsum([len(s) for s in sums])[:-1]))
+
+
+def shrunk(centred: Array, w: Array, noise: float, target: Array) -> Array:
+    """Covariance of the splines' sums, between that of the sample and that of independent pairs.
+
+    With hardly more frames than coefficients (three pair functions of a mixture have three
+    times as many) the sample's covariance is far too small in some directions, and a Newton step
+    along them far too long.  The mixture (1 - λ) S + λ D has the least expected squared error
+    for λ = Σ Var(s_ij) / Σ (s_ij - d_ij)^2 (Ledoit & Wolf, J. Multivar. Anal. 88, 365 (2004)),
+    here with D of independent pairs, and in units of D's diagonal.  As D is near to S as a whole
+    but not in the directions in which a liquid hardly fluctuates, λ is at most the number of
+    coefficients over that of independent frames: the more of these, the nearer to S.
+
+    Args:
+        centred: (frames, size) sums of the splines less their mean.
+        w: (frames,) weights, which sum to 1.
+        noise: one over the number of independent frames.
+        target: D, (size, size).
+    """
+    sample = (centred * w[:, None]).T @ centred
+    scale = np.sqrt(np.diag(target))
+    seen = scale > 1e-6 * scale.max() if scale.size else np.zeros(0, bool)
+    if not seen.any():
+        return sample
+    unit = 1.0 / scale[seen]
+    s = sample[np.ix_(seen, seen)] * np.outer(unit, unit)
+    d = target[np.ix_(seen, seen)] * np.outer(unit, unit)
+    power = float(w @ ((centred[:, seen] * unit) ** 2).sum(axis=1) ** 2)
+    spread = noise * max(power - float((s**2).sum()), 0.0)
+    distance = float(((s - d) ** 2).sum())
+    part = min(1.0, spread / distance, len(s) * noise) if distance > 0 else 1.0
+    return np.asarray((1.0 - part) * sample + part * target)
 
 
 def ensemble(
@@ -191,6 +226,9 @@ def ensemble(
             error2 += np.einsum("n,npb->pb", w[block], deviation[block]) ** 2
             pressure_error2 += float(w[block] @ (pressure[block] - mean_pressure)) ** 2
         offset += n
+    covariance = shrunk(
+        centred, w, relative_noise(np.sqrt(error2), variance), basis.independent(mean_counts)
+    )
     slope = w @ direct - beta * (w * (pressure - mean_pressure)) @ centred
     own = parts[-1] / max(float(parts[-1].sum()), 1e-300)
     return Ensemble(
@@ -199,6 +237,7 @@ def ensemble(
         volume=volume,
         sums=mean_sums,
         covariance=(centred * w[:, None]).T @ centred,
+        shrunk_covariance=covariance,
         counts=mean_counts,
         count_error=np.sqrt(error2),
         count_variance=variance,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cgpot.analysis.pairs import pair_labels, smooth_peak
-from cgpot.core.structure import rdf_error
+from cgpot.analysis.pairs import pair_labels
+from cgpot.core.structure import first_peak, rdf_error
 from cgpot.workflow.refine.config import ToleranceConfig
 from cgpot.workflow.refine.ensemble import Ensemble
 from cgpot.workflow.refine.target import Target
@@ -41,8 +41,8 @@ def judge(cg: Ensemble, target: Target, tolerance: ToleranceConfig) -> dict[str,
         delta = rdf_error(g, reference)
         limit = tolerance.rdf_error or tolerance.noise * noise
         worst = max(worst, delta / limit)
-        position, height = smooth_peak(grid.r, g)
-        _, expected = smooth_peak(grid.r, reference)
+        position, height = first_peak(grid.r, g)
+        _, expected = first_peak(grid.r, reference)
         pairs[label] = {
             "rdf_error": delta,
             "rdf_error_noise": noise,

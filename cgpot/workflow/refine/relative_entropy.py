@@ -9,7 +9,8 @@ reproduces the mean of every S_k: g(r) at the resolution of the knots.
 The gradient is known to within its statistical error, whose covariance is the Hessian over
 the number of independent frames.  The step is the mean of the posterior for a Gaussian
 prior of the change, (H + ε Λ)^-1 (-G) with ε the sum of 1/n of both sides: directions that
-the data do not determine stay where they were, and less so the longer the runs are.
+the data do not determine stay where they were, and less so the longer the runs are.  H is
+that of `cgpot.workflow.refine.ensemble.shrunk`, which does not fall short where frames are few.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
-from cgpot.workflow.refine.ensemble import Ensemble, _noise
+from cgpot.workflow.refine.ensemble import Ensemble, relative_noise
 from cgpot.workflow.refine.target import Target
 
 Array = NDArray[np.float64]
@@ -40,7 +41,7 @@ def reference_noise(target: Target, cg: Ensemble) -> float:
     """Squared error of the reference's mean counts over the variance of a CG frame."""
     ideal = target.ideal
     error = target.blocks.std(axis=0, ddof=1) / math.sqrt(len(target.blocks)) * ideal
-    return _noise(error, cg.count_variance)
+    return relative_noise(error, cg.count_variance)
 
 
 def newton_step(
@@ -72,7 +73,7 @@ def newton_step(
     epsilon = cg.noise + reference_noise(target, cg)
     free = basis.free
     # in units of k_B T
-    matrix = cg.covariance + epsilon * basis.penalty(value_kT, curvature_kT)
+    matrix = cg.shrunk_covariance + epsilon * basis.penalty(value_kT, curvature_kT)
     vector = -gradient(cg, target) * kt
     slope = cg.pressure_slope * kt
     a, b, j = matrix[np.ix_(free, free)], vector[free], slope[free]

@@ -20,6 +20,7 @@ from cgpot.core.lammps_table import pair_keys, write_lammps_table
 from cgpot.core.manifest import write_manifest
 from cgpot.core.splines import PairTable
 from cgpot.core.units import KB
+from cgpot.core.versions import RESULT_FORMAT
 from cgpot.workflow.refine.ensemble import Samples, ensemble
 from cgpot.workflow.refine.judge import judge
 from cgpot.workflow.refine.sampling import POINTS
@@ -93,7 +94,7 @@ def finish(loop: Loop, records: list[dict[str, Any]], runs: list[Samples]) -> di
         seed=loop.config.seed,
         extra={"temperature": loop.config.temperature},
     )
-    if loop.config.deploy and loop.start.kind == "network":
+    if loop.config.deploy:
         from cgpot.deploy.run import deploy
 
         deploy(model, folder / "deploy", quiet=loop.quiet)
@@ -169,6 +170,7 @@ def _write_model(loop: Loop, coefficients: Array, change: Array, facts: dict[str
         frames,
         source=source,
         facts=facts,
+        temperature=loop.config.temperature,
         quiet=loop.quiet,
     )
     return output
@@ -190,40 +192,77 @@ def _evaluation_frames(loop: Loop) -> tuple[list[CGFrame], list[Path]]:
 def write_pair_folder(output: Path, table: PairTable, loop: Loop, facts: dict[str, Any]) -> Path:
     """``pair.json``, ``model.table``, ``model.pair.lmp`` and ``result.json`` of a pair potential.
 
-    The include file names its folder in a variable: ``-var pair_folder DIR`` where it was moved.
+    It is a training folder of kind ``pair`` for `cgpot deploy`, `evaluate` and `distill`; where
+    the reference (or ``test``) holds forces, the errors on them stand in it.  The include
+    file names its folder in a variable: ``-var pair_folder DIR`` where it was moved.
     """
     topology = loop.target.topology
     with atomic_path(output) as folder:
         folder.mkdir()
         table.write(folder / "pair.json")
         write_lammps_table(folder / "model.table", table)
-        lines = [f"variable pair_folder index {output.resolve()}"]
-        lines.append(f"pair_style table spline {POINTS}")
-        lines += [
+        commands = [f"pair_style table spline {POINTS}"]
+        commands += [
             f"pair_coeff {a} {b} ${{pair_folder}}/model.table {key}"
             for a, b, key in pair_keys(table)
         ]
+        lines = [f"variable pair_folder index {output.resolve()}", *commands]
         write_text(folder / "model.pair.lmp", "\n".join(lines) + "\n")
+        inputs: dict[str, Any] = {"reference": list(loop.config.reference)}
+        errors = _pair_errors(loop, table, folder)
+        if errors["evaluated_on"] is not None and loop.config.test is not None:
+            inputs["test"] = loop.config.test
+        names = ("pair.json", "model.table", "model.pair.lmp", "parity.npz")
         result = {
-            "format": "cgpot-refined-pair-1",
+            "format": RESULT_FORMAT,
             "kind": "pair",
+            "model": "pair",
+            "n_parameters": int(np.count_nonzero(table.coefficients)),
+            "n_train": loop.target.n_frames,
+            **errors,
             "bead_names": list(topology.type_names),
             "masses": list(topology.type_masses),
             "cutoff": table.r_max,
             "temperature": loop.config.temperature,
             "density_kg_m3": loop.density,
+            "dtype": "float64",
+            "lammps": {"files": ["model.table"], "commands": commands},
             "refined": facts,
         }
         write_json(folder / "result.json", result)
         write_manifest(
             folder / "result.json",
-            stage="refine",
-            inputs={"reference": list(loop.config.reference)},
-            outputs=[folder / n for n in ("pair.json", "model.table", "model.pair.lmp")],
+            stage="training",
+            inputs=inputs,
+            outputs=[folder / n for n in names if (folder / n).is_file()],
             config={"refined": facts},
             extra={"temperature": loop.config.temperature},
         )
     return output
+
+
+def _pair_errors(loop: Loop, table: PairTable, folder: Path) -> dict[str, Any]:
+    """Errors of the table on frames with forces, as in other trainings; writes parity.npz."""
+    from cgpot.training import evaluate as ev
+
+    empty = dict.fromkeys(
+        ("force_rmse", "force_label_rms", "stress_rmse", "pressure_residual_bar", "evaluated_on")
+    )
+    empty |= {"force_rmse_pair_fit": None, "n_test": 0}
+    try:
+        frames, source = _evaluation_frames(loop)
+    except InputError:  # the reference holds no forces: structure and pressure are all it has
+        return empty
+    errors, arrays = ev.evaluate(frames, lambda frame: ev.pair_labels(table, frame))
+    labels = ev.label_arrays(frames)
+    ev.save_parity(folder / "parity.npz", ev.parity_arrays(labels, arrays))
+    return {
+        **empty,
+        **errors,
+        "force_label_rms": float(np.sqrt(np.mean(labels["force"] ** 2))),
+        "n_test": len(frames),
+        "evaluated_on": {"files": [Path(p).name for p in source], "frames": len(frames)},
+    }
 
 
 def _pictures(loop: Loop, records: list[dict[str, Any]], change: Array) -> list[Path]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import CgpotError, DataError, InputError, ToolError
 from cgpot.core.files import read_json, require_file, sha256_file, write_json
+from cgpot.core.refined import refined_model
 from cgpot.core.splines import PairTable
 from cgpot.core.units import density_kg_m3
 from cgpot.lammps.start import read_start
@@ -148,7 +149,7 @@ def _identity(config: RefineConfig) -> dict[str, Any]:
     if config.configuration is not None:
         record["configuration"] = sha256_file(config.configuration)
     if config.start != "zero":
-        path = Path(config.start)
+        path = refined_model(config.start)
         for name in ("model.ckpt", "pair.json"):
             if (path / name).is_file():
                 record["start"] = sha256_file(path / name)

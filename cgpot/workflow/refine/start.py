@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
 from cgpot.core.files import read_json, sha256_file
+from cgpot.core.refined import refined_model
 from cgpot.core.splines import PairTable, pair_index
 from cgpot.workflow.refine.basis import PairBasis
 from cgpot.workflow.refine.config import RefineConfig
@@ -45,6 +46,11 @@ class Start:
     training: Path | None = None
     result: dict[str, Any] | None = None
 
+    @property
+    def thermal(self) -> bool:
+        """Whether the network takes the temperature as an input."""
+        return bool((self.result or {}).get("temperature_input"))
+
 
 def resolve(config: RefineConfig) -> Start:
     """Find out what the start is, before the reference is read.
@@ -56,13 +62,13 @@ def resolve(config: RefineConfig) -> Start:
     if config.start == "zero":
         intervals = max(4, round(config.zero.cutoff / config.zero.spacing))
         return Start("pair", None, config.zero.cutoff, intervals)
-    path = Path(config.start)
+    path = refined_model(config.start)
     if path.is_dir() and (path / "model.ckpt").is_file():
         return _network(path, config.temperature)
     if path.is_dir():
         result = path / "result.json"
         record = read_json(result) if result.is_file() else {}
-        if record.get("three_body") or record.get("kind") == "uf3":
+        if record.get("kind") == "uf3" or _more_than_pairs(record):
             raise InputError(
                 "the potential has more than pair terms and no network; expected a pair table, "
                 "a network, or 'zero'",
@@ -82,6 +88,13 @@ def resolve(config: RefineConfig) -> Start:
     return Start("pair", table.type_names, table.r_max, table.intervals, table)
 
 
+def _more_than_pairs(record: dict[str, Any]) -> bool:
+    """Whether a linear model has terms beside its pair table."""
+    commands = (record.get("lammps") or {}).get("commands") or []
+    plain = ("pair_style table ", "pair_coeff ", "special_bonds ")
+    return any(not command.startswith(plain) for command in commands)
+
+
 def _network(folder: Path, temperature: float) -> Start:
     from cgpot.deploy.run import training_result
     from cgpot.training.evaluate import pair_coefficients
@@ -99,7 +112,17 @@ def _network(folder: Path, temperature: float) -> Start:
             file=folder,
         )
     made_at = float(result["temperature"])
-    if abs(made_at - temperature) > TEMPERATURE_TOLERANCE * temperature:
+    span = result.get("temperature_input")
+    if span:
+        low, high = (span["reference"] + sign * span["scale"] for sign in (-1, 1))
+        if not low - 1e-6 <= temperature <= high + 1e-6:
+            raise InputError(
+                f"the network was trained from {low:g} to {high:g} K, the refinement is at "
+                f"{temperature:g} K",
+                file=folder / "result.json",
+                key="temperature",
+            )
+    elif abs(made_at - temperature) > TEMPERATURE_TOLERANCE * temperature:
         raise InputError(
             f"the network belongs to {made_at:g} K, the refinement is at {temperature:g} K",
             file=folder / "result.json",
@@ -166,7 +189,8 @@ def compiled_model(config: RefineConfig, start: Start, folder: Path, *, quiet: b
 
     assert start.training is not None
     if config.deployed is None:
-        done = deploy(start.training, folder, quiet=quiet)
+        temperature = config.temperature if start.thermal else None
+        done = deploy(start.training, folder, temperature=temperature, quiet=quiet)
         return done.sidecar.with_name("model.nequip.pt2")
     sidecar = read_json(sidecar_path(config.deployed))
     stated = sidecar.get("sha256", {}).get("model.ckpt")
@@ -174,6 +198,14 @@ def compiled_model(config: RefineConfig, start: Start, folder: Path, *, quiet: b
         raise InputError(
             f"made from another checkpoint than that of {start.training}; run 'cgpot deploy' "
             "again, or leave the key out",
+            file=config.deployed,
+            key="deployed",
+        )
+    if start.thermal and abs(sidecar.get("temperature", 0.0) - config.temperature) > 1e-6:
+        raise InputError(
+            f"deployed at {sidecar.get('temperature')} K, the refinement is at "
+            f"{config.temperature:g} K; deploy the network at this temperature, or leave the key "
+            "out",
             file=config.deployed,
             key="deployed",
         )

@@ -109,7 +109,8 @@ def plan(point: Point, around: Surroundings) -> list[Stage]:
         if point.teacher is not None:
             spec["teacher"] = plan(around.points[point.teacher], around)[0].key
     stages = [Stage(first, _key(first, spec))]
-    stages.append(Stage("deploy", _key("deploy", stages[-1].key), (first,)))
+    at = (point.temperature,) if point.thermal else ()
+    stages.append(Stage("deploy", _key("deploy", stages[-1].key, *at), (first,)))
     last = "deploy"
     if point.refine is not None:
         refine = Stage("refine", _key("refine", stages[-1].key, point.refine), ("deploy",))
@@ -180,7 +181,8 @@ def command(
         return [*around.program, "train", str(settings), *data, *output]
     if stage.name == "deploy":
         trained = training_folder(point, folder)
-        return [*around.program, "deploy", str(trained), "--quiet", *output]
+        words = ["--temperature", f"{point.temperature:g}"] if point.thermal else []
+        return [*around.program, "deploy", str(trained), *words, "--quiet", *output]
     if stage.name == "refine":
         return [*around.program, *_refine(point, around), *output]
     if stage.name in ENSEMBLES:
@@ -189,9 +191,9 @@ def command(
         option, file = potential(folder, point.refine is not None)
         words = ["md", stage.name, str(settings), option, str(file), "--start", str(around.start)]
         if point.md[stage.name].get("temperature") is None:
-            words += ["--temperature", str(point.train["system"]["temperature"])]
+            words += ["--temperature", str(point.temperature)]
         return [*around.program, *words, "--quiet", *output]
-    words = ["analyze", "--temperature", str(point.train["system"]["temperature"]), "--quiet"]
+    words = ["analyze", "--temperature", str(point.temperature), "--quiet"]
     for path in around.reference:
         words += ["--reference", str(path)]
         if around.npt_reference:
@@ -228,6 +230,8 @@ def _distill(point: Point, around: Surroundings, settings: Path) -> list[str]:
         option, file = potential(around.point(point.teacher), refined=False)
         if option == "--model" and file.is_file():
             words += ["--deployed", str(file)]
+    if point.thermal and "temperature" not in point.distill.options:
+        words += ["--temperature", f"{point.temperature:g}"]
     # one that was killed keeps what it has; what was trained on other frames is replaced
     return [*words, *_options(point.distill.options), "--restart", "--quiet"]
 
@@ -235,8 +239,7 @@ def _distill(point: Point, around: Surroundings, settings: Path) -> list[str]:
 def _refine(point: Point, around: Surroundings) -> list[str]:
     folder = around.point(point.name)
     settings = folder.path / "refine.yaml"
-    temperature = point.train["system"]["temperature"]
-    content = {"temperature": temperature, "deploy": True, **(point.refine or {})}
+    content = {"temperature": point.temperature, "deploy": True, **(point.refine or {})}
     _write_yaml(settings, content)
     words = ["refine", str(settings), "--start", str(training_folder(point, folder))]
     option, file = potential(folder, refined=False)

@@ -62,6 +62,19 @@ class Point:
         """The architecture, as far as the settings name one."""
         return model_type(self.train.get("model") or {})
 
+    @property
+    def thermal(self) -> bool:
+        """Whether the network takes the temperature as an input."""
+        return bool((self.train.get("system") or {}).get("temperature_input"))
+
+    @property
+    def temperature(self) -> float:
+        """K, of the runs and, for a network that takes it as an input, of its deployment."""
+        system = (self.train.get("system") or {}).get("temperature")
+        run = self.md["nvt"].get("temperature")
+        chosen = (run, system) if self.thermal else (system, run)
+        return float(next(value for value in chosen if value is not None))
+
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     """``base`` with ``change`` on top: mappings merge key by key, all else is replaced.
@@ -143,8 +156,9 @@ def make_point(
         distill = own.get("distill")
         chosen = validate(DistillConfig, distill, file) if distill is not None else None
         md = _md(config, own.get("md") or {}, file)
+        temperature = _check_temperature(train, md, file)
         if own.get("refine") is not None:
-            _check_refine(own["refine"], train, file)
+            _check_refine(own["refine"], temperature, file)
     except ConfigError as err:
         raise ConfigError(f"point '{name}': {err.message}", file=err.file, key=err.key) from err
     changes = flat({k: v for k, v in entry.items() if k not in ("name", "family")})
@@ -200,7 +214,35 @@ def _check_train(train: dict[str, Any], file: Path) -> None:
     validate(TrainConfig, train, file)
 
 
-def _check_refine(refine: Any, train: Mapping[str, Any], file: Path) -> None:
+def _check_temperature(
+    train: Mapping[str, Any], md: Mapping[str, Mapping[str, Any]], file: Path
+) -> float:
+    """The temperature of the runs, K.
+
+    Raises:
+        ConfigError: none is given, or several for a network that takes it as an input (and is
+            deployed once, at one).
+    """
+    system = train.get("system") or {}
+    given = [run.get("temperature") or system.get("temperature") for run in md.values()]
+    if given[0] is None:
+        raise ConfigError(
+            "null, and the runs name no temperature; give it in K here or in md.nvt.temperature",
+            file=file,
+            key="system.temperature",
+        )
+    if system.get("temperature_input") and any(value != given[0] for value in given):
+        raise ConfigError(
+            f"the runs are at {', '.join(f'{value} K' for value in given)}; a network with "
+            "temperature_input is deployed at one temperature: expected the same for all runs of "
+            "a point",
+            file=file,
+            key="md",
+        )
+    return float(given[0])
+
+
+def _check_refine(refine: Any, temperature: float, file: Path) -> None:
     from cgpot.workflow.refine.config import RefineConfig
 
     if not isinstance(refine, Mapping):
@@ -209,7 +251,6 @@ def _check_refine(refine: Any, train: Mapping[str, Any], file: Path) -> None:
         if key in refine:
             raise ConfigError("the study sets this itself", file=file, key=f"refine.{key}")
     known = {"start": "zero", "reference": ["reference"]}
-    temperature = train["system"]["temperature"]
     validate(RefineConfig, {"temperature": temperature, **refine, **known}, file)
 
 

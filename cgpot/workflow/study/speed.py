@@ -149,6 +149,7 @@ def _measure(
     md = {k: v for k, v in point.md["nvt"].items() if k not in ("walltime", "dump_forces")}
     length = steps * float(before["timestep_fs"]) / 1000.0
     md |= {"length_ps": length, "dump_ps": length, "restart_ps": length}
+    md["thermo_ps"] = length / 10.0  # writing is no part of a model's speed
     file = folder.path / "md_speed.yaml"
     write_text(file, yaml.safe_dump(md, sort_keys=False, allow_unicode=True))
     facts: dict[str, Any] = {"steps": steps, "load_before": round(load, 2)}
@@ -158,7 +159,7 @@ def _measure(
         return {"state": FAILED, "message": str(err), **facts}
     words = ["md", "nvt", str(file), option, str(model), "--start", str(around.start)]
     if md.get("temperature") is None:
-        words += ["--temperature", str(point.train["system"]["temperature"])]
+        words += ["--temperature", str(point.temperature)]
     ended = run_stage(
         [*around.program, *words, "--quiet", "--output", str(output)],
         folder.log(STAGE),

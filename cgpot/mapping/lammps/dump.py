@@ -1,22 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""LAMMPS files: data file, dump with forces, and thermo output as log or yaml.
-
-Units are those of the unit style (``metal`` or ``real``) that the user states or that a file
-holds (``ITEM: UNITS`` of a dump, the echoed ``units`` command of a log); nothing is guessed.
-LAMMPS forces include those of ``fix shake`` and ``fix rattle``.
-
-The full virial comes from thermo columns, best from ``compute vir all pressure NULL virial``
-printed as ``c_vir[1] ... c_vir[6]`` or as variables ``v_wxx v_wyy v_wzz v_wxy v_wxz v_wyz``
-(LAMMPS's order of components: xx, yy, zz, xy, xz, yz; pressure units).  With the pressure
-tensor ``Pxx ... Pyz`` alone the kinetic part is taken out as ``2 KinEng / 3 V`` on the
-diagonal: its trace is exact, its components are those of an isotropic kinetic tensor.
-"""
+"""Text dumps with forces."""
 
 from __future__ import annotations
 
 import itertools
 import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -24,86 +12,13 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.core.errors import InputError, UnitError
+from cgpot.core.errors import InputError
 from cgpot.core.files import open_text, require_file
-from cgpot.core.units import EV_PER_A3_IN_BAR, lammps_factors
-from cgpot.mapping.atoms import AtomFrame, AtomTopology, ThermoSeries
+from cgpot.core.units import lammps_factors
+from cgpot.mapping.atoms import AtomFrame
+from cgpot.mapping.lammps.units import resolve_units
 
 Array = NDArray[np.float64]
-COMPONENTS = ("xx", "yy", "zz", "xy", "xz", "yz")
-VIRIAL_NAMES = (
-    tuple(f"v_w{c}" for c in COMPONENTS),
-    tuple(f"c_vir[{i}]" for i in range(1, 7)),
-)
-PRESSURE_NAMES = tuple(f"P{c}" for c in COMPONENTS)
-
-
-def resolve_units(stated: str | None, found: dict[Path, str | None]) -> str:
-    """The unit style of a run's files.
-
-    Args:
-        stated: by the user, or None.
-        found: what each file says, or None where it is silent.
-
-    Raises:
-        UnitError: nobody says, or they contradict each other.
-    """
-    units = stated
-    for path, value in found.items():
-        if value is None:
-            continue
-        if units is not None and value != units:
-            raise UnitError(f"units {value!r}, but {units!r} stated", file=path, key="units")
-        units = value
-    if units is None:
-        raise UnitError(
-            "the units are missing: neither the dump ('ITEM: UNITS', dump_modify units yes) nor "
-            "the log ('units' command) holds them; pass --units metal or --units real",
-            file=next(iter(found), None),
-            key="units",
-        )
-    lammps_factors(units)
-    return units
-
-
-def read_data(path: str | Path) -> AtomTopology:
-    """Topology from a LAMMPS data file, through MDAnalysis.
-
-    Raises:
-        InputError: missing or not readable (an unknown atom style needs 'Atoms # style').
-    """
-    import MDAnalysis
-
-    p = require_file(path, "topology")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            universe = MDAnalysis.Universe(str(p), topology_format="DATA", format="DATA")
-    except (ValueError, OSError, KeyError, IndexError, StopIteration) as err:
-        raise InputError(f"not a readable LAMMPS data file: {err}", file=p) from err
-    atoms = universe.atoms
-    ids = np.asarray(atoms.ids, dtype=np.int64)
-    if not np.array_equal(ids, np.arange(1, len(ids) + 1)):
-        raise InputError(
-            f"atom ids run from {ids.min()} to {ids.max()} for {len(ids)} atoms; expected 1 to "
-            f"{len(ids)} (reset_atoms id)",
-            file=p,
-        )
-    bonds: NDArray[np.int64] | None = None
-    if hasattr(atoms, "bonds") and len(universe.bonds):
-        bonds = np.asarray(universe.bonds.indices, dtype=np.int64).reshape(-1, 2)
-    resids = np.asarray(atoms.resids, dtype=np.int64)
-    _, molecules = np.unique(resids, return_inverse=True)
-    return AtomTopology(
-        path=p,
-        n_atoms=len(atoms),
-        masses=np.asarray(atoms.masses, dtype=np.float64) if hasattr(atoms, "masses") else None,
-        bonds=bonds,
-        molecules=np.asarray(molecules, dtype=np.int64),
-        constraints=None,
-        universe=universe,
-        forces_hold_constraints=True,
-    )
 
 
 def dump_units(path: str | Path) -> str | None:
@@ -356,132 +271,3 @@ class LammpsDump:
             file=self.path,
             frame=index,
         )
-
-
-def parse_thermo(path: str | Path) -> tuple[list[str], Array, str | None]:
-    """Thermo rows of a log or yaml file: column names, values (n, columns), units if echoed.
-
-    Reads ``thermo_style custom`` in one-line and yaml form; runs with other columns than the
-    last are left out, a last row cut short by a kill is dropped.  (pymatgen's log parser
-    fails on a log that ends early.)
-
-    Raises:
-        InputError: no thermo output.
-    """
-    p = require_file(path, "thermo output")
-    units: str | None = None
-    sections: list[tuple[list[str], list[list[float]]]] = []
-    names: list[str] | None = None
-    in_yaml = False
-    with open_text(p) as stream:
-        for raw in stream:
-            line = raw.strip()
-            tokens = line.split()
-            if len(tokens) == 2 and tokens[0] == "units" and tokens[1].isalpha():
-                units = tokens[1]
-            elif line.startswith("keywords:"):
-                names = re.findall(r"[^\s,'\"\[\]]+(?:\[\d+\])?", line.removeprefix("keywords:"))
-                in_yaml = True
-                sections.append((names, []))
-            elif tokens[:1] == ["Step"] and not in_yaml:
-                names = tokens
-                sections.append((names, []))
-            elif line.startswith("Loop time") or line == "...":
-                names = None
-                in_yaml = False
-            elif names is not None and raw.endswith("\n"):
-                values = line.removeprefix("-").strip(" []").replace(",", " ").split()
-                if in_yaml != line.startswith("- ["):
-                    continue
-                if len(values) != len(names):
-                    continue
-                try:
-                    sections[-1][1].append([float(v) for v in values])
-                except ValueError:
-                    continue
-    sections = [s for s in sections if s[1]]
-    if not sections:
-        raise InputError(
-            "no thermo output found; expected a log with 'thermo_style custom step ...' or "
-            "'thermo_modify line yaml'",
-            file=p,
-        )
-    last = sections[-1][0]
-    rows = [row for columns, part in sections if columns == last for row in part]
-    return last, np.asarray(rows, dtype=np.float64), units
-
-
-def read_thermo(path: str | Path, units: str | None) -> ThermoSeries:
-    """Virial, pressure, temperature and volume from thermo output.
-
-    Args:
-        path: log or yaml.
-        units: unit style stated by the user or another file, or None.
-
-    Raises:
-        InputError: columns missing (all are listed), NaN.
-        UnitError: units unknown or contradicting.
-    """
-    p = Path(path)
-    names, table, echoed = parse_thermo(p)
-    factors = lammps_factors(resolve_units(units, {p: echoed}))
-    column = {name: table[:, i] for i, name in enumerate(names)}
-    if "Step" not in column:
-        raise InputError(f"no column 'Step' among {names}", file=p)
-    _, last = np.unique(column["Step"][::-1], return_index=True)
-    rows = np.sort(len(table) - 1 - last)
-    rows = rows[np.argsort(column["Step"][rows], kind="stable")]
-    column = {name: values[rows] for name, values in column.items()}
-
-    def series(*options: str) -> Array | None:
-        return next((column[name] for name in options if name in column), None)
-
-    volume = series("Volume", "v_vol")
-    to_bar = factors["pressure"]
-    found = next((group for group in VIRIAL_NAMES if all(c in column for c in group)), None)
-    notes: tuple[str, ...]
-    if found is not None:
-        virial = _tensor([column[c] for c in found]) * to_bar
-        notes = (f"W_AA from the thermo columns {found[0]} ... {found[-1]}",)
-    elif all(c in column for c in PRESSURE_NAMES) and "KinEng" in column and volume is not None:
-        kinetic = 2.0 / 3.0 * column["KinEng"] * factors["energy"] / volume * EV_PER_A3_IN_BAR
-        virial = _tensor([column[c] for c in PRESSURE_NAMES]) * to_bar
-        virial -= kinetic[:, None, None] * np.eye(3)
-        notes = (
-            "W_AA from Pxx ... Pyz less an isotropic kinetic part 2 KinEng / 3 V (the trace is "
-            "exact; print 'compute vir all pressure NULL virial' for exact components)",
-        )
-    else:
-        raise InputError(
-            f"no virial among the columns {names}; expected {' '.join(VIRIAL_NAMES[0])} or "
-            f"{' '.join(VIRIAL_NAMES[1])} (compute vir all pressure NULL virial), or "
-            f"{' '.join(PRESSURE_NAMES)} with KinEng and Volume",
-            file=p,
-        )
-    bad = np.flatnonzero(~np.isfinite(virial).all(axis=(1, 2)))
-    if len(bad):
-        raise InputError(
-            f"the virial at step {column['Step'][bad[0]]:.0f} holds NaN or infinity", file=p
-        )
-    pressure = series("Press")
-    if pressure is None and all(c in column for c in PRESSURE_NAMES[:3]):
-        pressure = np.mean([column[c] for c in PRESSURE_NAMES[:3]], axis=0)
-    time = series("Time", "v_time")
-    return ThermoSeries(
-        path=p,
-        key="step",
-        keys=column["Step"],
-        virial=None,
-        virial_pressure=virial,
-        pressure=None if pressure is None else pressure * to_bar,
-        temperature=series("Temp"),
-        volume=volume,
-        time=None if time is None else time * factors["time"],
-        notes=notes,
-    )
-
-
-def _tensor(components: list[Array]) -> Array:
-    """(n, 3, 3) symmetric tensors from LAMMPS's six components."""
-    xx, yy, zz, xy, xz, yz = components
-    return np.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz], axis=1).reshape(-1, 3, 3)

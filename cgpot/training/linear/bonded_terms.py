@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The bonded terms of a molecule together: bonds, angles, dihedrals, and what they exclude."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cgpot.core.frame import BeadTopology, CGFrame
+from cgpot.training.linear.angles import AngleBasis
+from cgpot.training.linear.bonded import BondBasis, bond_vectors
+from cgpot.training.linear.connectivity import (
+    WORDS,
+    Exclusions,
+    bond_sites,
+    by_molecule,
+    separated,
+    term_sites,
+)
+from cgpot.training.linear.dihedrals import DihedralBasis
+from cgpot.training.linear.terms import TermBasis
+from cgpot.training.model_config import MSCGConfig
+
+BOND_MARGIN = 0.3
+"""Å of bond length beyond the sampled ones that the bond splines cover."""
+
+
+@dataclass(frozen=True)
+class BondedTerms:
+    """Splines along the bonds; None where there are none.
+
+    Attributes:
+        bonds, angles, dihedrals: the bases.
+        excluded: distances along bonds (1 to 3) at which sites do not interact through the pair
+            part: LAMMPS's ``special_bonds`` of 1-2, 1-3 and 1-4.
+    """
+
+    bonds: BondBasis | None = None
+    angles: AngleBasis | None = None
+    dihedrals: DihedralBasis | None = None
+    excluded: tuple[int, ...] = ()
+
+    @property
+    def parts(self) -> dict[str, TermBasis]:
+        """Those that there are: bond, angle, dihedral."""
+        every: dict[str, TermBasis | None] = {
+            "bond": self.bonds,
+            "angle": self.angles,
+            "dihedral": self.dihedrals,
+        }
+        return {name: part for name, part in every.items() if part is not None}
+
+    def exclusions(self) -> Exclusions | None:
+        """The excluded pairs; None where there are none."""
+        if self.bonds is None or not self.excluded:
+            return None
+        pairs = separated(self.bonds.sites, self.excluded)
+        return Exclusions(self.bonds.topology.n_sites, pairs)
+
+    def special(self) -> str:
+        """LAMMPS's weights of 1-2, 1-3 and 1-4 pairs."""
+        return " ".join("0.0" if k in self.excluded else "1.0" for k in (1, 2, 3))
+
+    def deployed(self) -> dict[str, Any] | None:
+        """What a data file must hold: types in their order, and the terms of each molecule.
+
+        A term is its type (from 1) and the places of its sites in the molecule (from 0); None
+        without bonded terms.
+        """
+        parts = self.parts
+        if not parts:
+            return None
+        topology = next(iter(parts.values())).topology
+        words = {name: WORDS[part.sites.shape[1]] for name, part in parts.items()}
+        return {
+            "types": {
+                words[name]: [part.kind_name(k) for k in range(part.n_kinds)]
+                for name, part in parts.items()
+            },
+            "special_bonds": [0.0 if k in self.excluded else 1.0 for k in (1, 2, 3)],
+            "molecules": by_molecule(
+                topology, {words[name]: (part.sites, part.kind) for name, part in parts.items()}
+            ),
+        }
+
+    def record(self) -> dict[str, Any]:
+        """Plain data for `read`, by part."""
+        bonds, angles, dihedrals = self.bonds, self.angles, self.dihedrals
+        return {
+            "sites": None
+            if not self.parts
+            else {
+                "types": next(iter(self.parts.values())).topology.types.tolist(),
+                "molecules": next(iter(self.parts.values())).topology.molecules.tolist(),
+            },
+            "excluded": list(self.excluded),
+            "bonds": None
+            if bonds is None
+            else {
+                "terms": bonds.sites.tolist(),
+                "span_A": [bonds.low, bonds.high],
+                "intervals": bonds.intervals,
+                "springs": [list(bonds.spring(k)) for k in range(bonds.n_kinds)],
+                "kT_eV": bonds.kt,
+            },
+            "angles": None
+            if angles is None
+            else {
+                "terms": angles.sites.tolist(),
+                "intervals": angles.intervals,
+                "wells": [list(angles.well(k)) for k in range(angles.n_kinds)],
+                "kT_eV": angles.kt,
+            },
+            "dihedrals": None
+            if dihedrals is None
+            else {
+                "terms": dihedrals.sites.tolist(),
+                "intervals": dihedrals.intervals,
+                "kT_eV": dihedrals.kt,
+            },
+        }
+
+    @classmethod
+    def read(
+        cls, record: Mapping[str, Any], names: tuple[str, ...], masses: tuple[float, ...]
+    ) -> tuple[BeadTopology, BondedTerms]:
+        """What `record` gave, and the sites; also from files written before there were angles.
+
+        Raises:
+            KeyError: a missing key.
+        """
+        bonded = record["bonds"]
+        sites = record.get("sites")
+        if sites is None and bonded is not None:
+            sites = {"types": bonded["site_types"], "molecules": bonded["site_molecules"]}
+        types, molecules = (
+            np.asarray([] if sites is None else sites[key], dtype=np.int64)
+            for key in ("types", "molecules")
+        )
+        topology = BeadTopology(names, masses, types, molecules)
+        bonds = angles = dihedrals = None
+        excluded: tuple[int, ...] = tuple(record.get("excluded", ()))
+        if bonded is not None:
+            span = (float(bonded["span_A"][0]), float(bonded["span_A"][1]))
+            spacing = (span[1] - span[0]) / bonded["intervals"]
+            if "terms" in bonded:
+                terms = np.asarray(bonded["terms"], dtype=np.int64)
+            else:
+                terms = bond_sites(topology, bonded["types"])
+                excluded = (1,) if bonded["exclude"] else ()
+            bonds = BondBasis(topology, None, span, spacing, bonded["kT_eV"], bonds=terms)
+            bonds.springs = [(float(k), float(r)) for k, r in bonded["springs"]]
+        if (found := record.get("angles")) is not None:
+            terms = np.asarray(found["terms"], dtype=np.int64)
+            angles = AngleBasis(topology, terms, 180.0 / found["intervals"], found["kT_eV"])
+            angles.wells = [(float(k), float(c)) for k, c in found["wells"]]
+        if (found := record.get("dihedrals")) is not None:
+            terms = np.asarray(found["terms"], dtype=np.int64)
+            dihedrals = DihedralBasis(topology, terms, 360.0 / found["intervals"], found["kT_eV"])
+        return topology, cls(bonds, angles, dihedrals, excluded)
+
+
+def bonded_terms(model: MSCGConfig, frames: Sequence[CGFrame], kt: float) -> BondedTerms:
+    """The bonded terms that a model asks for.
+
+    Args:
+        model: section ``model`` of train.yaml.
+        frames: of the fit, for the span of the bonds.
+        kt: k_B T, eV.
+
+    Raises:
+        ConfigError: terms that the molecules do not have.
+    """
+    topology = frames[0].topology
+    bonds = angles = dihedrals = None
+    if model.bonds is not None:
+        sites = bond_sites(topology, model.bonds.types, model.bonds.between)
+        lengths = [bond_vectors(frame, sites)[1] for frame in frames]
+        low = min(float(x.min()) for x in lengths) - BOND_MARGIN
+        high = max(float(x.max()) for x in lengths) + BOND_MARGIN
+        span = (max(low, 0.0), high)
+        bonds = BondBasis(topology, None, span, model.bonds.spacing, kt, bonds=sites)
+    along = None if bonds is None else bonds.sites
+    if (section := model.angles) is not None:
+        sites = term_sites(topology, 3, along, section.types, section.between)
+        angles = AngleBasis(topology, sites, section.spacing, kt)
+    if (torsion := model.dihedrals) is not None:
+        sites = term_sites(topology, 4, along, torsion.types, torsion.between)
+        dihedrals = DihedralBasis(topology, sites, torsion.spacing, kt)
+    return BondedTerms(bonds, angles, dihedrals, model.excluded)

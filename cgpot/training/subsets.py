@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The frames of a training: its subsets, held against the report of the data set."""
+
+from __future__ import annotations
+
+from cgpot.core.errors import InputError
+from cgpot.core.files import read_json
+from cgpot.core.frame import CGFrame
+from cgpot.training.config import TrainConfig
+from cgpot.training.dataset import load_frames
+from cgpot.training.selection import select
+from cgpot.training.states import TOLERANCE
+
+
+def load_subsets(config: TrainConfig) -> dict[str, list[CGFrame]]:
+    """The frames of ``train``, ``val`` and ``test`` (those of ``val`` where there are none).
+
+    Raises:
+        InputError: labels missing, or bead names that differ.
+        ConfigError: more training frames asked for than there are.
+    """
+    stress = config.needs_stress
+    energy = config.needs_energy
+    every = load_frames(config.data.train, None, stress, need_energy=energy)
+    frames = {"train": select(every, config.data.frames, config.data.bootstrap)}
+    names = frames["train"][0].topology.type_names
+    for name in ("val", "test"):
+        path = getattr(config.data, name)
+        if path is not None:
+            frames[name] = load_frames(path, names, stress, need_energy=energy)
+    frames.setdefault("test", frames["val"])
+    return frames
+
+
+def check_report(config: TrainConfig, frames: list[CGFrame]) -> None:
+    """Refuse a report of another system (where it states these facts).
+
+    Raises:
+        InputError: other bead names or another temperature than in the report.
+    """
+    path = config.data.report
+    report = read_json(path) if path is not None else {}
+    names = report.get("bead_names") if isinstance(report, dict) else None
+    if names is not None and tuple(names) != frames[0].topology.type_names:
+        raise InputError(
+            f"the report is about bead types {list(names)}, the training frames hold "
+            f"{list(frames[0].topology.type_names)}",
+            file=path,
+            key="bead_names",
+        )
+    temperature = report.get("temperature") if isinstance(report, dict) else None
+    if (
+        isinstance(temperature, int | float)
+        and abs(temperature - config.temperature) > TOLERANCE * config.temperature
+    ):
+        raise InputError(
+            f"the data are at {temperature:g} K, system.temperature is {config.temperature:g} K",
+            file=path,
+            key="temperature",
+        )
