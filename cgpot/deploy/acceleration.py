@@ -47,7 +47,7 @@ class Table:
 
 
 def _coefficients(values: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """B-spline coefficients (n + 3, functions) from values at n + 1 knots and end slopes (times h)."""
+    """B-spline coefficients (n + 3, functions) from values at n + 1 knots and slopes times h."""
     from scipy.linalg import solve_banded
 
     n = len(values) - 1
@@ -86,7 +86,7 @@ def spline(
         coefficients = _coefficients(values, start, np.zeros_like(start))
         basis = BSpline(np.arange(-3, n + 4) * h, coefficients, 3)
         middle = (np.arange(4 * n) + 0.5) * (h / 4)
-        step = min(1e-4 * r_max, h / 4)
+        step = min(1e-4 * r_max, h / 8)  # stays inside
         exact = function(middle)
         slopes = (
             8.0 * (function(middle + step / 2) - function(middle - step / 2))
@@ -173,7 +173,7 @@ class FastPair(torch.nn.Module):
 
 
 class FastInteraction(torch.nn.Module):
-    """NequIP's interaction block with `cgpot::convolve`; shares the other modules of the old one."""
+    """NequIP's interaction block with `cgpot::convolve`; shares the modules of the old one."""
 
     def __init__(self, old: torch.nn.Module, convolution: Convolution) -> None:
         super().__init__()

@@ -22,9 +22,9 @@ Y are real spherical harmonics of the edge's direction (e3nn's order, sum of squ
 coupling with Wigner 3j symbols, channel by channel ("uvu" in e3nn).  The result has the
 channels of x for each path, in the order of the paths.
 
-`cgpot::pair_energy(vectors, index, types, coefficients, rows, r_max)` sums half of a pair potential
-over the edges of each centre, (nodes, 1) in float64: coefficients (pairs of types, intervals + 3) of
-uniform cubic B-splines, rows (types, types) the pair of each two types.
+`cgpot::pair_energy(vectors, index, types, coefficients, rows, r_max)` sums half of a pair
+potential over the edges of each centre, (nodes, 1) in float64: coefficients (pairs of types,
+intervals + 3) of uniform cubic B-splines, rows (types, types) the pair of each two types.
 
 `cgpot::exchange(x)` fills the rows of ghost nodes from the ranks that own them, when the pair
 style says so; elsewhere it copies.  Both have derivatives (`_backward`).  The plugin's library

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`pair_style cgpot` on several MPI ranks: the same numbers as on one, in all that users combine."""
+"""`pair_style cgpot` on several MPI ranks: the same numbers as on one, whatever is combined."""
 
 from __future__ import annotations
 

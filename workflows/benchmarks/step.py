@@ -81,10 +81,13 @@ def main() -> None:
     from nequip.utils.global_state import set_global_state
 
     from cgpot.core.extxyz import read_frames
+    from cgpot.core.native import built_operators
+    from cgpot.deploy.operators import load
     from cgpot.deploy.target import INPUTS, edge_vector_data
     from cgpot.deploy.verify import frame_data
 
     set_global_state()
+    load(built_operators())
     torch.set_num_threads(1)
     model = deploy / "model.nequip.pt2"
     frame = next(read_frames(start))

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Tabulated radial functions and fused kernels against the networks that they replace."""
+
+from __future__ import annotations
+
+import sys
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from nequip.data import AtomicDataDict
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+from model_systems import CUTOFF, NAMES, SMALL, build, frame, graph
+
+from cgpot.core.splines import PairTable
+from cgpot.deploy import operators
+from cgpot.deploy.acceleration import accelerate, spline
+from cgpot.deploy.ranks import exchange_features, only_owned
+
+FAST = {
+    **{name: SMALL[name] for name in ("nequip", "nequip-scalar", "schnet", "schnet-polynomial")},
+    "nequip with parity": {**SMALL["nequip"], "parity": True, "features": 9},
+    "nequip, three layers": {**SMALL["nequip"], "layers": 3, "l_max": 1},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def native() -> None:
+    from cgpot.plugin.build import build as build_plugin
+
+    operators.load(build_plugin().library.with_name("cgpotops.so"))
+
+
+def with_pair(section: dict[str, Any], folder: Path) -> Any:
+    """A network with a pair spline, its biases random."""
+    coefficients = np.outer([1.0, -0.7, 0.4], np.linspace(1.0, 0.0, 20) ** 3)
+    coefficients[:, -3:] = 0.0
+    path = PairTable(NAMES, CUTOFF, coefficients, {}).write(folder / "pair.json")
+    network = build(
+        section,
+        pair_potential={
+            "_target_": "cgpot.training.modules.PairSpline",
+            "pair_file": str(path),
+        },
+    )
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for key, parameter in network.named_parameters():
+            if key.endswith("bias"):
+                parameter.normal_(0.0, 0.3)
+    return network.eval()
+
+
+def labels(model: Any, **changes: torch.Tensor) -> dict[str, np.ndarray]:
+    out = model({**graph(frame()), **changes})
+    keys = ("total_energy", "forces", "virial", "atomic_energy")
+    return {key: out[key].detach().double().numpy() for key in keys}
+
+
+def largest_error(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
+    return max(
+        float(np.abs(found[key] - expected[key]).max() / np.abs(expected[key]).max())
+        for key in expected
+    )
+
+
+@pytest.mark.parametrize("name", list(FAST))
+def test_double_precision(name: str, tmp_path: Path) -> None:
+    model = with_pair({**FAST[name], "dtype": "float64"}, tmp_path)
+    expected = labels(model)
+    record = accelerate(model)
+    assert record is not None
+    assert record["layers"] == FAST[name].get("layers", record["layers"])
+    assert record["slope_error"] < 1e-7
+    assert largest_error(labels(model), expected) < max(1e-9, 20 * record["slope_error"])
+    kinds = {type(m).__name__ for m in model.modules()}
+    assert not kinds & {"TensorProductScatter", "SchNetInteraction", "PairSpline"}
+
+
+@pytest.mark.parametrize("name", ["nequip", "schnet"])
+def test_single_precision(name: str, tmp_path: Path) -> None:
+    model = with_pair({**FAST[name], "dtype": "float32"}, tmp_path)
+    expected = labels(model)
+    record = accelerate(model)
+    assert record is not None
+    assert record["slope_error"] < 4e-6
+    assert largest_error(labels(model), expected) < 2e-5
+
+
+@pytest.mark.parametrize("name", ["allegro", "nequip, l = 3"])
+def test_models_without_kernels_are_left_alone(name: str) -> None:
+    section = SMALL.get(name) or {**SMALL["nequip"], "l_max": 3}
+    model = build(section).eval()
+    before = [type(m) for m in model.modules()]
+    assert accelerate(model) is None
+    assert [type(m) for m in model.modules()] == before
+
+
+def test_a_table_is_as_fine_as_it_must_be() -> None:
+    """sin on [0, pi]: value 0 at both ends, but a slope at the end that the table does not have."""
+
+    def bump(r: np.ndarray) -> np.ndarray:
+        return np.stack([np.sin(r) ** 2, np.sin(r) ** 4], axis=1)
+
+    coarse, fine = (spline(bump, np.pi, tolerance) for tolerance in (1e-3, 1e-9))
+    assert len(coarse.coefficients) < len(fine.coefficients)
+    assert max(coarse.value_error, coarse.slope_error) <= 1e-3
+    assert max(fine.value_error, fine.slope_error) <= 1e-9
+    from scipy.interpolate import BSpline
+
+    n = len(fine.coefficients) - 3
+    basis = BSpline(np.arange(-3, n + 4) * np.pi / n, fine.coefficients, 3)
+    r = np.linspace(0.5, 3.1, 1000)
+    np.testing.assert_allclose(basis(r), bump(r), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        basis.derivative()(r)[:, 0], 2.0 * np.sin(r) * np.cos(r), rtol=0, atol=1e-8
+    )
+
+
+def test_a_function_that_no_table_holds_says_so() -> None:
+    """A kink: the finest table is given, with its error."""
+    table = spline(lambda r: np.abs(r - 1.7)[:, None] * (r < 3.0)[:, None], 3.0, 1e-6)
+    assert table.slope_error > 1e-3
+
+
+def test_only_energies_of_owned_beads_count() -> None:
+    model = build({**SMALL["nequip"], "dtype": "float64"}).eval()
+    whole = labels(model)
+    masked = deepcopy(model)
+    only_owned(masked)
+    only_owned(masked)  # a second time changes nothing
+    key = AtomicDataDict.NUM_LOCAL_GHOST_NODES_KEY
+    some = labels(masked, **{key: torch.tensor([[10, 17]])})
+    np.testing.assert_allclose(some["atomic_energy"][:10], whole["atomic_energy"][:10], rtol=1e-12)
+    assert np.all(some["atomic_energy"][10:] == 0)
+    np.testing.assert_allclose(some["total_energy"], whole["atomic_energy"][:10].sum(), rtol=1e-12)
+    # without the key all count
+    np.testing.assert_allclose(labels(masked)["forces"], whole["forces"], rtol=1e-12)
+
+
+def test_a_model_without_a_sum_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected one sum of the energies of beads, found 0"):
+        only_owned(torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "width"),
+    [("nequip", 2, 3 * 9), ("schnet", 2, 6), ("allegro", 1, 0), ("nequip-scalar", 1, 0)],
+)
+@pytest.mark.parametrize("fast", [False, True])
+def test_reach(name: str, layers: int, width: int, fast: bool) -> None:
+    section = SMALL[name]
+    if name == "schnet":
+        section = {**section, "interactions": 2}
+    model = build(section).eval()
+    if fast:
+        accelerate(model)
+    reach = exchange_features(model)
+    assert reach.layers == layers
+    if name == "schnet" and not fast:
+        width = 0  # by halos alone
+    assert reach.exchange_width == width
+    assert reach.metadata()["cgpot_layers"] == str(layers)
