@@ -3,7 +3,8 @@
 
 `python plugin_models.py NAME FOLDER` (lj, lj-strong, lj-weak, float64, float32, or fast64 and
 fast32 with tabulated radial functions and fused kernels) writes `NAME.nequip.pt2`,
-`NAME.cgpot.json` and, for the networks, `NAME.npz`: energies, forces and virials from the eager NequIP model, which goes the way of positions and cell instead of edge vectors.
+`NAME.cgpot.json` and, for the networks, `NAME.npz`: energies, forces and virials from the eager
+NequIP model, which goes the way of positions and cell instead of edge vectors.
 """
 
 from __future__ import annotations

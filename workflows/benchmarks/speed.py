@@ -5,9 +5,9 @@ Compiles each model twice, as `cgpot deploy` does and with `--plain` (the networ
 same plugin: what a pair style without tables and fused kernels runs), replicates a frame, and
 times NVE steps in LAMMPS, one run after another on a machine that should do nothing else:
 
-    python workflows/benchmarks/speed.py --train runs/benzene/train --start runs/benzene/dataset/test.extxyz.xz
+    python workflows/benchmarks/speed.py --train runs/benzene/train --start test.extxyz.xz
     python workflows/benchmarks/speed.py --train a/train --train b/train --start test.extxyz.xz \
-        --replicate 1 2 4 --ranks 1 2 --output workflows/benchmarks/results.json
+        --replicate 1 2 4 --ranks 1 2 --output results.json
 
 Prints steps/s, bead-steps/s, ns/day at the time step given, the share of the loop outside the pair
 style, memory per bead (of all ranks, the model included), the exponent of the cost with the number
