@@ -24,15 +24,9 @@ name               shape          unit     meaning
 A mapped frame has no energy: only forces and virial of the potential of mean force are mapped.
 """
 
-POSITIONS = "positions"
-FORCES = "forces"
 ATOM_TYPES = "atom_types"
 MOLECULE_IDS = "molecule_ids"
 BEAD_NAMES = "bead_names"
-CELL = "cell"
-PBC = "pbc"
-STRESS = "stress"
-VIRIAL = "virial"
 TIME = "time"
 SOURCE_FRAME = "source_frame"
 TEMPERATURE = "temperature"

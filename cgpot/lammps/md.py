@@ -104,7 +104,7 @@ def run_md(
     with folder_lock(where) as lock:
         if fresh:
             _clear(where)
-        _claim(where, ensemble, config)
+        _claim(where, ensemble, config, None if bonded is None else config.pair_file)
         write_data(where / "system.data", frame, bonded=bonded)
         write_text(where / "in.deck", text)
         total = config.steps(config.length_ps)
@@ -204,8 +204,10 @@ def _clear(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _claim(folder: Path, ensemble: Ensemble, config: MdConfig) -> None:
+def _claim(folder: Path, ensemble: Ensemble, config: MdConfig, tables: Path | None = None) -> None:
     """Record the settings of the run, or compare them with those recorded.
+
+    With ``tables``, a pair file of bonded styles, also the sidecar that holds their hashes.
 
     Raises:
         ConfigError: the folder belongs to a run with other settings; the key is named.
@@ -216,6 +218,8 @@ def _claim(folder: Path, ensemble: Ensemble, config: MdConfig) -> None:
         settings[key] = None if path is None else str(Path(path).resolve())
         settings[f"{key}_sha256"] = None if path is None else sha256_file(path)
     settings["ensemble"] = ensemble
+    if tables is not None and (sidecar := pair_file_sidecar(tables)) is not None:
+        settings["sidecar_sha256"] = sha256_file(sidecar)
     path = folder / SETTINGS
     if path.is_file():
         before = read_json(path)

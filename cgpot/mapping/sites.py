@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import ConfigError, DataError, InputError
 from cgpot.core.frame import BeadTopology
+from cgpot.mapping.assignment import assign
 from cgpot.mapping.atoms import AtomTopology
 from cgpot.mapping.spec import MappingSpec, SiteType
 
@@ -71,113 +72,6 @@ class SiteMap:
     n_atoms: int
     n_constraints: int | None
     notes: tuple[str, ...]
-
-
-def _by_index(spec: MappingSpec, n_atoms: int, file: Path) -> list[tuple[str, IntArray, int]]:
-    """Sites (type, atoms, molecule) of a mapping with ``index`` and ``system``."""
-    sites: list[tuple[str, IntArray, int]] = []
-    molecule = 0
-    end = 0
-    blocks = spec.system or ()
-    for number, block in enumerate(blocks):
-        key = f"system.{number}"
-        rest = n_atoms - block.anchor
-        if block.repeat == "all":
-            if rest <= 0 or rest % block.offset:
-                raise ConfigError(
-                    f"{rest} atoms follow anchor {block.anchor}; expected a multiple of the "
-                    f"{block.offset} atoms of a molecule",
-                    file=file,
-                    key=f"{key}.repeat",
-                )
-            repeat = rest // block.offset
-        else:
-            repeat = block.repeat
-        if block.anchor + repeat * block.offset > n_atoms:
-            raise ConfigError(
-                f"{repeat} molecules of {block.offset} atoms from atom {block.anchor} need "
-                f"{block.anchor + repeat * block.offset} atoms; the topology has {n_atoms}",
-                file=file,
-                key=f"{key}.repeat",
-            )
-        if block.anchor < end:
-            raise ConfigError(
-                f"starts at atom {block.anchor}, inside the block before, which ends at {end}",
-                file=file,
-                key=f"{key}.anchor",
-            )
-        for name, offset in block.sites:
-            top = offset + max(spec.site_types[name].index or (0,))
-            if top >= block.offset:
-                raise ConfigError(
-                    f"site {name!r} at {offset} reaches atom {top} of a molecule of "
-                    f"{block.offset} atoms",
-                    file=file,
-                    key=f"{key}.sites",
-                )
-        for r in range(repeat):
-            start = block.anchor + r * block.offset
-            for name, offset in block.sites:
-                index = np.asarray(spec.site_types[name].index, dtype=np.int64)
-                sites.append((name, start + offset + index, molecule))
-            molecule += 1
-        end = block.anchor + repeat * block.offset
-    return sites
-
-
-def _by_selection(
-    spec: MappingSpec, topology: AtomTopology, file: Path
-) -> list[tuple[str, IntArray, int]]:
-    """Sites of a mapping with MDAnalysis selections: one site per type and molecule."""
-    if topology.universe is None or topology.molecules is None:
-        raise InputError(
-            "selections need molecules (bonds or molecule numbers), which this topology lacks; "
-            "use 'index' and 'system'",
-            file=topology.path,
-        )
-    from MDAnalysis.exceptions import SelectionError
-
-    found: list[tuple[int, int, str, IntArray]] = []
-    for order, (name, kind) in enumerate(spec.site_types.items()):
-        key = f"site-types.{name}.selection"
-        try:
-            selected = topology.universe.select_atoms(kind.selection)
-        except (SelectionError, AttributeError, ValueError) as err:
-            raise ConfigError(
-                f"MDAnalysis refuses {kind.selection!r}: {err}", file=file, key=key
-            ) from err
-        atoms = np.asarray(selected.indices, dtype=np.int64)
-        if not len(atoms):
-            raise ConfigError(
-                f"{kind.selection!r} selects no atom of {topology.path.name}", file=file, key=key
-            )
-        molecules = topology.molecules[atoms]
-        for molecule in np.unique(molecules):
-            found.append((int(molecule), order, name, atoms[molecules == molecule]))
-    found.sort(key=lambda item: item[:2])
-    number = {m: i for i, m in enumerate(dict.fromkeys(item[0] for item in found))}
-    return [(name, atoms, number[molecule]) for molecule, _, name, atoms in found]
-
-
-def _check_cover(sites: list[tuple[str, IntArray, int]], n_atoms: int, file: Path) -> None:
-    owners = np.zeros(n_atoms, dtype=np.int64)
-    for _, atoms, _ in sites:
-        owners[atoms] += 1
-    shared = np.flatnonzero(owners > 1)
-    if len(shared):
-        raise ConfigError(
-            f"overlapping sites: atom {shared[0]} belongs to {owners[shared[0]]} sites "
-            f"({len(shared)} such atoms); expected disjoint sites",
-            file=file,
-        )
-    free = np.flatnonzero(owners == 0)
-    if len(free):
-        raise ConfigError(
-            f"atom {free[0]} belongs to no site ({len(free)} of {n_atoms} atoms); the mapping "
-            "must cover whole molecules (use an x-weight of 0 for atoms that only carry force, "
-            "and check 'repeat' and 'offset')",
-            file=file,
-        )
 
 
 def _weights(
@@ -243,11 +137,7 @@ def resolve(spec: MappingSpec, topology: AtomTopology, file: str | Path) -> Site
             "(virtual sites and shells are not supported)",
             file=topology.path,
         )
-    if any(kind.selection is not None for kind in spec.site_types.values()):
-        sites = _by_selection(spec, topology, path)
-    else:
-        sites = _by_index(spec, n, path)
-    _check_cover(sites, n, path)
+    sites = assign(spec, topology, path)
 
     names = tuple(spec.site_types)
     notes: list[str] = []

@@ -13,7 +13,7 @@ import pytest
 from lammps_support import app, script
 from typer.testing import CliRunner
 
-from cgpot.core.errors import DataError, InputError, ManifestError, ToolError
+from cgpot.core.errors import ConfigError, DataError, InputError, ManifestError, ToolError
 from cgpot.core.extxyz import read_frames, write_frames
 from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.manifest import check_manifest, write_manifest
@@ -299,4 +299,17 @@ def test_styles_that_lammps_lacks(tmp_path: Path, deployed: Path) -> None:
         start=tmp_path / "start.extxyz", pair_file=deployed, temperature=300, length_ps=0.4
     )
     with pytest.raises(ToolError, match="Unrecognized dihedral style 'unknown'"):
+        run_md("nvt", config, tmp_path / "out", quiet=True)
+
+
+def test_a_run_keeps_to_its_tables(tmp_path: Path, deployed: Path) -> None:
+    config = MdConfig(
+        start=tmp_path / "start.extxyz", pair_file=deployed, temperature=300, length_ps=0.4,
+        dump_ps=0.4, thermo_ps=0.4, timestep_fs=4, minimize=True,
+    )  # fmt: skip
+    run_md("nvt", config, tmp_path / "out", quiet=True)
+    sidecar = tmp_path / "model.cgpot.json"
+    sidecar.write_text(sidecar.read_text().replace('{"bead', '{"sha256": "other", "bead', 1))
+    write_manifest(sidecar, stage="deploy", inputs={}, outputs=[deployed])
+    with pytest.raises(ConfigError, match="key 'sidecar_sha256': the folder holds a run with"):
         run_md("nvt", config, tmp_path / "out", quiet=True)

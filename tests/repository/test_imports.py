@@ -147,3 +147,20 @@ def test_the_command_line_starts_light() -> None:
         todo |= edges[name] - seen
         heavy = {x.split(".")[0] for x in imported(trees[name], top_level_only=True)} & HEAVY
         assert not heavy, f"{name} imports {sorted(heavy)} at module level"
+
+
+def private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_no_module_uses_underscored_names_of_another(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    aliases: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "cgpot":
+            assert not [a.name for a in node.names if private(a.name)]
+            aliases |= {alias.asname or alias.name for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            assert not (private(node.attr) and node.value.id in aliases), ast.unparse(node)

@@ -514,3 +514,18 @@ def test_the_mean_of_members_is_that_of_their_potentials(trained, frames, tmp_pa
     replace(potential, excluded=(1,)).write(folders[1] / "mscg.json")
     with pytest.raises(InputError, match=r"list of bonded terms is .*excluded: 1-2, that of mem"):
         mean_mscg(folders)
+
+
+def test_dihedrals_cross_a_gap_without_slope():
+    """Where nothing was seen the slope is drawn to zero, with the weight of sampled terms."""
+    frame = chain.chains()
+    basis = chain.terms(frame).dihedrals
+    basis.rows(frame)
+    matrix, vector = basis.anchors()
+    assert not vector.any()
+    assert np.abs(matrix @ np.ones(basis.size)).max() < 1e-12 * np.abs(matrix).max()
+    seen = basis.locate(basis.measure(frame).value)[0]
+    gap = np.setdiff1d(np.arange(basis.intervals), seen)
+    c = np.random.default_rng(0).normal(size=basis.size)
+    slopes = basis.evaluate(c, 0, basis.centres(gap))[1]
+    assert c @ matrix @ c == pytest.approx(basis.wall_weight(0) * np.sum(slopes**2))
