@@ -195,7 +195,7 @@ def test_the_cheaper_way_is_taken(run: Runner, data: dict[str, Path], fast_model
 
 
 DECOMPOSITIONS = {
-    "uneven": ("", "balance 1.0 x 0.3 y uniform z uniform"),
+    "uneven": ("", "balance 1.0 z 0.3"),
     "tiled": ("comm_style tiled", "balance 1.0 rcb"),
     "shift": ("", "balance 1.0 shift xyz 10 1.0"),
     "layers": ("processors 1 1 *", ""),

@@ -228,6 +228,9 @@ void PairCGPot::choose_ghosts()
   if (exchange) {
     // floats travel two by two
     comm_forward = comm_reverse = width;
+    // LAMMPS sizes its buffers by the outermost style: pair_style hybrid has asked us before
+    force->pair->comm_forward = std::max(force->pair->comm_forward, width);
+    force->pair->comm_reverse = std::max(force->pair->comm_reverse, width);
     exchanger_ = std::make_unique<cgpot::RankExchanger>(
         [this](int size) { comm->forward_comm(this, size); },
         [this](int size) { comm->reverse_comm(this, size); }, width);
