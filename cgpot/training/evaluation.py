@@ -21,7 +21,7 @@ from cgpot.core.versions import check_checkpoint, read_result
 from cgpot.training import evaluate as ev
 from cgpot.training.dataset import load_frames
 from cgpot.training.held_out import HeldOut, Labels, network_labels
-from cgpot.training.noise import applicable_noise, floor_record
+from cgpot.training.noise import applicable_noise, floor_record, of_means
 
 Array = NDArray[np.float64]
 FORMAT = "cgpot-evaluation-1"
@@ -165,6 +165,7 @@ def evaluate_model(
     if not frames:
         raise InputError("the data hold no frame", file=data[0] if data else None)
     floor, noise_file = applicable_noise(noise, data[0], frames[0])
+    floor = None if floor is None else of_means(floor, frames)
     held_out = HeldOut.of(frames, trained.labels, trained.yardstick, quiet=quiet)
     labels, arrays, parity = held_out.labels, held_out.arrays, held_out.parity
     record: dict[str, Any] = {

@@ -255,6 +255,17 @@ def applicable_noise(
     return None, None
 
 
+def of_means(floor: dict[str, float], frames: Sequence[CGFrame]) -> dict[str, float]:
+    """The floor of frames whose labels are means: a weight of n stands for n samples.
+
+    Args:
+        floor: of `read_noise`, that of single samples.
+        frames: frames whose errors are averaged; weights below 1 count as 1.
+    """
+    share = float(np.mean([1.0 / max(frame.weight or 1.0, 1.0) for frame in frames]))
+    return {key: value * float(np.sqrt(share)) for key, value in floor.items()}
+
+
 def noise_free(rmse: float, rmse_error: float, floor: dict[str, float]) -> dict[str, Any]:
     """What is left of a force error without the noise of the labels: sqrt(RMSE^2 - floor^2).
 

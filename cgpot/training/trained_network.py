@@ -24,7 +24,7 @@ from cgpot.training.folder import Folder
 from cgpot.training.held_out import HeldOut, network_labels
 from cgpot.training.lightning import read_table
 from cgpot.training.nequip_config import energy_weight, loss_weights
-from cgpot.training.noise import floor_record, read_noise
+from cgpot.training.noise import floor_record, of_means, read_noise
 from cgpot.training.refit import refit_pair
 from cgpot.training.result import Subsets, counts, system
 from cgpot.training.weights import describe_states, type_weights
@@ -57,7 +57,7 @@ def finish(config: TrainConfig, folder: Folder, frames: Subsets, *, quiet: bool)
     held_out.save(folder.parity)
     val, _ = ev.evaluate(frames["val"], lambda frame: ev.pair_labels(table, frame))
     draw_curves(folder.metrics, folder.curves, pair_force_rmse=val["force_rmse"])
-    noise = None if config.data.noise is None else read_noise(config.data.noise)
+    noise = None if config.data.noise is None else of_means(read_noise(config.data.noise), test)
     facts = DataFacts.of(frames["train"], 0.0, config.data.state_weights)
     weights = loss_weights(config, facts)
     return {

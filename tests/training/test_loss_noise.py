@@ -25,6 +25,7 @@ from cgpot.training.noise import (
     floor_record,
     measure_noise,
     noise_free,
+    of_means,
     read_noise,
 )
 from cgpot.training.run import Outcome, train
@@ -201,3 +202,12 @@ def test_a_loss_of_nan_names_the_frames(tmp_path: Path) -> None:
     failure = json.loads((tmp_path / "out" / "failure.json").read_text(encoding="utf-8"))
     assert len(failure["frames"]) == 2
     assert all(f["index"] == f["source_frame"] for f in failure["frames"])
+
+
+def test_the_floor_of_mean_forces_is_that_of_their_samples() -> None:
+    """Means over 4 and over 16 samples: variances of 1/4 and 1/16, 5/32 on average."""
+    floor = {"rmse": 0.4, "rmse_error": 0.02}
+    frames = [replace(fluid(1, seed)[0], weight=weight) for seed, weight in ((1, 4.0), (2, 16.0))]
+    scaled = of_means(floor, frames)
+    assert scaled == pytest.approx({k: v * np.sqrt(5 / 32) for k, v in floor.items()})
+    assert of_means(floor, [replace(frames[0], weight=1.0)]) == pytest.approx(floor)
