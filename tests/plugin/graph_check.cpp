@@ -31,21 +31,31 @@ int main()
     return 0;
   }
   const int bit = 1 << 30;    // LAMMPS marks special neighbours in the upper bits
-  std::vector<std::vector<int>> lists(nlocal);
-  std::vector<const int *> first(nlocal);
-  std::vector<int> ilist, count(nlocal);
-  for (int i = 0; i < nlocal; ++i) {
+  std::vector<std::vector<int>> lists(nall);    // of ghosts too, for halos
+  std::vector<const int *> first(nall);
+  std::vector<int> ilist, count(nall);
+  for (int i = 0; i < nall; ++i) {
     for (int j = 0; j < nall; ++j)
       if (j != i) lists[i].push_back(j % 2 ? j : j | bit);
     first[i] = lists[i].data();
     count[i] = static_cast<int>(lists[i].size());
-    ilist.push_back(i);
+    if (i < nlocal) ilist.push_back(i);
   }
   const cgpot::NeighborView view{nlocal, ilist.data(), count.data(), first.data(), bit - 1};
   cgpot::GraphBuilder builder(cutoff, scale);
-  builder.build(rows.data(), type.data(), nall, owner.data(), type_map, view);
-  // a second time: buffers are used again
-  const cgpot::Graph &g = builder.build(rows.data(), type.data(), nall, owner.data(), type_map, view);
+  using cgpot::Ghosts;
+  const auto build = [&](Ghosts ghosts, int reach) -> const cgpot::Graph & {
+    return builder.build(rows.data(), type.data(), nlocal, nall, type_map, view, ghosts,
+                         owner.data(), reach);
+  };
+  std::printf("modes");
+  for (const int reach : {0, 1, 2}) {
+    const cgpot::Graph &other = build(reach ? Ghosts::halo : Ghosts::exchange, reach);
+    std::printf(" %d %d %zu", other.owned, other.nodes, other.edges);
+  }
+  std::printf("\n");
+  // after others: buffers are used again
+  const cgpot::Graph &g = build(Ghosts::image, 1);
   std::printf("sizes %d %zu %d %zu %.17g\n", g.nodes, g.edges, g.padded_nodes, g.padded_edges,
               g.shortest);
   for (int n = 0; n < g.padded_nodes; ++n)

@@ -15,8 +15,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from cgpot.core import native
 from cgpot.core.errors import InputError, ToolError
-from cgpot.plugin import doctor, load, location, plugin_folder
+from cgpot.plugin import doctor, load, plugin_folder
 from cgpot.plugin.build import ForeignLammps, build, find_compiler, lammps_release
 
 
@@ -32,7 +33,7 @@ def command(*arguments: str) -> Any:
 
 @pytest.fixture
 def nothing_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(location.FOLDER_VARIABLE, str(tmp_path / "plugins"))
+    monkeypatch.setenv(native.FOLDER_VARIABLE, str(tmp_path / "plugins"))
     return tmp_path / "plugins"
 
 
@@ -42,7 +43,7 @@ def test_up_to_date(plugin: Path) -> None:
     assert command("plugin", "path").stdout == f"{plugin}\n"
     assert plugin_folder() == str(plugin.parent)
     information = json.loads((plugin.parent / "build.json").read_text())
-    assert information["torch"] == location.package_version("torch")
+    assert information["torch"] == native.package_version("torch")
 
 
 def test_check_starts_lammps(plugin: Path) -> None:
@@ -52,14 +53,14 @@ def test_check_starts_lammps(plugin: Path) -> None:
 
 
 def test_the_library_is_not_in_the_source_tree(plugin: Path) -> None:
-    assert location.SOURCE not in plugin.parents
-    assert not list(location.SOURCE.rglob("*.so"))
+    assert native.SOURCE not in plugin.parents
+    assert not list(native.SOURCE.rglob("*.so"))
 
 
 def test_any_ingredient_changes_the_folder() -> None:
     from dataclasses import fields, replace
 
-    now = location.ingredients()
+    now = native.ingredients()
     keys = {replace(now, **{f.name: "other"}).key() for f in fields(now)} | {now.key()}
     assert len(keys) == len(fields(now)) + 1
 
@@ -71,7 +72,7 @@ def test_plugin_folder_when_nothing_is_built(
     assert folder.is_dir()
     assert not list(folder.glob("*plugin.so"))
     assert "run `cgpot plugin build`" in capsys.readouterr().err
-    assert location.built_plugin() is None
+    assert native.built_plugin() is None
 
 
 def test_plugin_folder_never_raises(
@@ -80,7 +81,7 @@ def test_plugin_folder_never_raises(
     def broken() -> None:
         raise RuntimeError("broken metadata")
 
-    monkeypatch.setattr(location, "built_plugin", broken)
+    monkeypatch.setattr(native, "built_plugin", broken)
     assert Path(plugin_folder()).is_dir()
     assert "pair_style cgpot is not available: broken metadata" in capsys.readouterr().err
 
@@ -139,18 +140,18 @@ def test_load_says_why_lammps_does_not_take_it(
         def command(self, text: str) -> None:
             assert text == f"plugin load {broken}"
 
-    monkeypatch.setattr(location, "built_plugin", lambda: broken)
+    monkeypatch.setattr(native, "built_plugin", lambda: broken)
     with pytest.raises(ToolError, match=r"cgpotplugin.so: .*file too short|invalid ELF header"):
         load(Refusing())
 
 
 def test_loader_reasons(plugin: Path, tmp_path: Path) -> None:
-    assert location.loader_reason(plugin) == ""
-    other = Path(location.mpi_file(location.MPI_LIBRARY) or "")
-    assert location.loader_reason(other) == "it has no symbol lammpsplugin_init"
-    assert "cannot open shared object file" in location.loader_reason(tmp_path / "none.so")
+    assert native.loader_reason(plugin) == ""
+    other = Path(native.mpi_file(native.MPI_LIBRARY) or "")
+    assert native.loader_reason(other) == "it has no symbol lammpsplugin_init"
+    assert "cannot open shared object file" in native.loader_reason(tmp_path / "none.so")
     with pytest.raises(ToolError, match=r"LAMMPS does not load the plugin: .*cannot open shared"):
-        location.check_loads(tmp_path / "none" / "cgpotplugin.so")
+        native.check_loads(tmp_path / "none" / "cgpotplugin.so")
 
 
 @pytest.mark.parametrize(
@@ -179,10 +180,10 @@ def test_compiler_errors_are_shown(nothing_built: Path, monkeypatch: pytest.Monk
         "add_library(cgpotplugin MODULE a.cpp)"
     )
     (broken / "a.cpp").write_text("int broken( { return 0; }\n")
-    monkeypatch.setattr(location, "SOURCE", broken)
+    monkeypatch.setattr(native, "SOURCE", broken)
     with pytest.raises(ToolError, match=r"cmake ended with status 1:[\s\S]*a\.cpp:1:[\s\S]*error:"):
         build()
-    assert location.built_plugin() is None
+    assert native.built_plugin() is None
     assert not list(nothing_built.rglob("*.so"))
 
 
@@ -195,7 +196,7 @@ def test_no_compiler(nothing_built: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_no_folder_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv(location.FOLDER_VARIABLE, str(tmp_path / "file" / "below"))
+    monkeypatch.setenv(native.FOLDER_VARIABLE, str(tmp_path / "file" / "below"))
     with pytest.raises(InputError, match=r"no folder for the plugin can be written .*below"):
         build()
 
@@ -215,18 +216,18 @@ def test_another_lammps_without_headers(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_build_by_hand_for_another_lammps(tmp_path: Path) -> None:
     """The CMake project alone, for a LAMMPS named by its folders."""
-    header = location.mpi_file("mpi.h")
+    header = native.mpi_file("mpi.h")
     assert header is not None
     result = build(
         foreign=ForeignLammps(
-            include=location.package_folder("lammps") / "include" / "lammps",
+            include=native.package_folder("lammps") / "include" / "lammps",
             mpi_include=header.parent,
             version="22 Jul 2025",
             output=tmp_path / "out",
         )
     )
     assert result.library == tmp_path / "out" / "cgpotplugin.so"
-    assert location.check_loads(result.library).startswith("LAMMPS (")
+    assert native.check_loads(result.library).startswith("LAMMPS (")
 
 
 def test_doctor(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +277,7 @@ def test_package_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = doctor.check_package("no-such-package", ">=1")
     assert (missing.status, missing.found) == ("fail", "not installed")
     assert missing.advice == "pip install 'no-such-package>=1'"
-    monkeypatch.setattr(location, "package_version", lambda name: "2.10.0")
+    monkeypatch.setattr(native, "package_version", lambda name: "2.10.0")
     torch = doctor.check_package("torch", ">=2.11,<2.14")
     assert torch.status == "fail"
     assert "torch 2.10 compiles wrong CPU models" in torch.advice
@@ -284,7 +285,7 @@ def test_package_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_mpi_check(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor.check_mpi().status == "ok"
-    monkeypatch.setattr(location, "mpi_file", lambda name: None)
+    monkeypatch.setattr(native, "mpi_file", lambda name: None)
     check = doctor.check_mpi()
     assert (check.status, check.found) == ("fail", "no libmpi.so.12")
     assert "lammps[mpi]" in check.advice
@@ -353,7 +354,8 @@ def test_plugin_path_checks(plugin: Path, tmp_path: Path) -> None:
     assert "does not load: " in check.found
     stale = tmp_path / "stale"
     stale.mkdir()
-    (stale / "cgpotplugin.so").write_bytes(plugin.read_bytes())
+    for name in ("cgpotplugin.so", "cgpotops.so"):
+        (stale / name).write_bytes(plugin.with_name(name).read_bytes())
     check = one(str(stale))
     assert check.status == "warn"
     assert "another build than the current one" in check.found
@@ -363,8 +365,8 @@ def test_plugin_path_checks(plugin: Path, tmp_path: Path) -> None:
 
 def test_environment_for_lammps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LD_LIBRARY_PATH", "/a")
-    environment = location.lammps_environment("/b")
-    library = location.mpi_file(location.MPI_LIBRARY)
+    environment = native.lammps_environment("/b")
+    library = native.mpi_file(native.MPI_LIBRARY)
     assert library is not None
     assert environment["LD_LIBRARY_PATH"] == f"/a:{library.parent}"
     assert environment["LAMMPS_PLUGIN_PATH"] == "/b"

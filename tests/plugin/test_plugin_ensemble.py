@@ -269,7 +269,10 @@ def test_hybrid_overlay(lammps: Any, lj_members: list[Path]) -> None:
 @pytest.mark.parametrize(
     ("style", "message"),
     [
-        ("spraed 10", "unknown keyword 'spraed'; expected spread, use, threshold or action"),
+        (
+            "spraed 10",
+            "unknown keyword 'spraed'; expected spread, use, threshold, action or ghosts",
+        ),
         ("spread", "keyword 'spread' needs a value"),
         ("spread -1", "keyword 'spread' takes a whole number of at least 0, found '-1'"),
         ("spread 2.5", "keyword 'spread' takes a whole number of at least 0, found '2.5'"),

@@ -47,6 +47,8 @@ class Output:
     virial: np.ndarray
     forces: np.ndarray
     virials: np.ndarray
+    modes: np.ndarray
+    """(3, 3) owned beads, nodes and edges with exchange, and with halos of depth 1 and 2."""
 
 
 def run(program: Path, lines: list[str]) -> str:
@@ -70,6 +72,7 @@ def parse(text: str) -> Output:
         *(node[:, 0].astype(int), node[:, 1].astype(int)),
         *(edge[:, :2].astype(int).T, edge[:, 2:], np.array(rows["virial"][0])),
         *(tally[:, :3], tally[:, 3:]),
+        np.array(rows["modes"][0], int).reshape(3, 3),
     )
 
 
@@ -121,6 +124,10 @@ def test_edges_and_sums(program: Path, name: str) -> None:
     padding = 2 if n == 1 else 0
     assert (out.nodes, out.edges) == (n, len(expected))
     assert out.padded == (n + padding, len(expected) + padding)
+    exchange, one, two = out.modes
+    assert exchange.tolist() == [n, len(with_ghosts(configuration, 7.0)), len(expected)]
+    assert one[[0, 2]].tolist() == [n, len(expected)]
+    assert two[2] > one[2]  # edges of the owned beads' ghost neighbours too
     assert out.types[:n].tolist() == configuration.types.tolist()
 
     def order(edges: list[tuple[int, int, np.ndarray]]) -> list[tuple[float, ...]]:

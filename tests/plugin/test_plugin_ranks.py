@@ -166,12 +166,11 @@ def test_ranks_agree(
     assert words[ghosts] in found.log
 
 
-def test_single_precision(run: Runner, data: dict[str, Path]) -> None:
-    from conftest import model
-
-    one = run(1, deck(data["box"], model("fast32")))
+@pytest.mark.parametrize("network", ["fast32"], indirect=True)
+def test_single_precision(run: Runner, data: dict[str, Path], network: Path) -> None:
+    one = run(1, deck(data["box"], network))
     for ghosts in ("exchange", "halo"):
-        same(run(2, deck(data["box"], model("fast32"), ghosts=ghosts)), one, 1e-6)
+        same(run(2, deck(data["box"], network, ghosts=ghosts)), one, 1e-6)
 
 
 def test_plain_network(
