@@ -35,6 +35,7 @@ from cgpot.lammps.outputs import (
 from cgpot.lammps.restart import newest_restart
 from cgpot.lammps.start import (
     check_model,
+    check_pair_file,
     pair_file_sidecar,
     pair_file_terms,
     read_start,
@@ -88,9 +89,11 @@ def run_md(
         sidecars = [check_model(path, frame.topology, config.start) for path in models]
         sidecar = sidecars[0]
     bonded = None
+    tables: dict[str, Any] = {}
     if config.pair_file is not None:
+        tables = check_pair_file(config.pair_file, frame.topology, config.start)
         bonded = pair_file_terms(config.pair_file, frame.topology, config.start)
-    temperature = config.temperature or (sidecar or {}).get("temperature")
+    temperature = config.temperature or (sidecar or tables).get("temperature")
     if temperature is None:
         raise ConfigError("give a temperature in K (the potential names none)", key="temperature")
     if config.density_kg_m3 is not None:

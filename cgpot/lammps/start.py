@@ -155,6 +155,40 @@ def pair_file_sidecar(pair_file: str | Path) -> Path | None:
     return path if path.is_file() else None
 
 
+def check_pair_file(
+    pair_file: str | Path, topology: BeadTopology, start: str | Path
+) -> dict[str, Any]:
+    """Content of the sidecar beside a pair file, after it was compared with the system.
+
+    Args:
+        pair_file: file with pair_style and pair_coeff.
+        topology: the system's sites.
+        start: file that they come from, for messages.
+
+    Returns:
+        The sidecar; empty where there is none.
+
+    Raises:
+        InputError: beads in another order than that of the tables.
+        DataError: a mass that differs from that of the training data.
+        ManifestError: tables that are not the ones that the sidecar describes.
+    """
+    path = pair_file_sidecar(require_file(pair_file, "pair file"))
+    if path is None:
+        return {}
+    sidecar: dict[str, Any] = read_json(path)
+    check_manifest(path, stage="deploy")
+    names = tuple(sidecar["bead_names"])
+    if topology.type_names != names:
+        raise InputError(
+            f"the bead types are {list(topology.type_names)}; the tables of {path.name} are "
+            f"numbered for {list(names)}, in this order",
+            file=start,
+        )
+    _check_beads(sidecar, path, topology, start)
+    return sidecar
+
+
 def pair_file_terms(
     pair_file: str | Path, topology: BeadTopology, start: str | Path
 ) -> BondedTerms | None:
@@ -178,22 +212,13 @@ def pair_file_terms(
     if not _STYLE.search(p.read_text(encoding="utf-8", errors="replace")):
         return None
     path = pair_file_sidecar(p)
-    sidecar = {} if path is None else read_json(path)
-    if path is None or not isinstance(sidecar, dict) or "bonded" not in sidecar:
+    if path is None or "bonded" not in read_json(path):
         raise InputError(
             "the file has bonded styles, but no sidecar beside it says which sites they join; "
             f"expected NAME{PAIR_SUFFIX} and NAME.cgpot.json as 'cgpot deploy' writes them",
             file=p,
         )
-    check_manifest(path, stage="deploy")
-    names = tuple(sidecar["bead_names"])
-    if topology.type_names != names:
-        raise InputError(
-            f"the bead types are {list(topology.type_names)}; the tables of {path.name} are "
-            f"numbered for {list(names)}, in this order",
-            file=start,
-        )
-    _check_beads(sidecar, path, topology, start)
+    sidecar = check_pair_file(p, topology, start)
     terms = bonded_terms(sidecar["bonded"], topology, path, start)
     if str(start).endswith(DATA_SUFFIXES):
         check_own_terms(start, terms)

@@ -11,10 +11,13 @@ from lammps_support import lattice
 
 from cgpot.core.errors import DataError, InputError, ManifestError
 from cgpot.core.extxyz import write_frames
-from cgpot.core.files import sha256_file
+from cgpot.core.files import sha256_file, write_json
+from cgpot.core.frame import BeadTopology
+from cgpot.core.manifest import write_manifest
 from cgpot.lammps.data import write_data
 from cgpot.lammps.start import (
     check_model,
+    check_pair_file,
     molecule_centres,
     read_start,
     scale_to_density,
@@ -122,3 +125,39 @@ def test_other_misfits(tmp_path: Path) -> None:
         check_model(tmp_path / "x.nequip.pt2", topology, "s.data")
     with pytest.raises(InputError, match=r"whose name ends in \.nequip\.pt2"):
         sidecar_path("model.pth")
+
+
+def tables(folder: Path, names: list[str]) -> Path:
+    """A pair file with its sidecar, as `cgpot deploy` writes them."""
+    table = folder / "model.table"
+    table.write_text("table")
+    pair_file = folder / "model.pair.lmp"
+    pair_file.write_text("pair_style table linear 1000\n")
+    sidecar = folder / "model.cgpot.json"
+    write_json(
+        sidecar, {"bead_names": names, "masses": [78.114] * len(names), "temperature": 311.0}
+    )
+    write_manifest(sidecar, stage="deploy", inputs={}, outputs=[table, pair_file], config={})
+    return pair_file
+
+
+def topology(names: tuple[str, ...]) -> BeadTopology:
+    kinds = np.arange(4) % len(names)
+    return BeadTopology(names, (78.114,) * len(names), kinds, np.arange(4))
+
+
+def test_the_sidecar_of_tables_goes_with_them(tmp_path: Path) -> None:
+    pair_file = tables(tmp_path, ["A", "B"])
+    found = check_pair_file(pair_file, topology(("A", "B")), "start.data")
+    assert found["temperature"] == 311.0
+    (tmp_path / "lj.lmp").write_text("pair_style lj/cut 10.0\n")
+    assert check_pair_file(tmp_path / "lj.lmp", topology(("A",)), "start.data") == {}
+
+
+def test_tables_of_another_order_or_changed_ones_are_refused(tmp_path: Path) -> None:
+    pair_file = tables(tmp_path, ["A", "B"])
+    with pytest.raises(InputError, match=r"numbered for \['A', 'B'\], in this order"):
+        check_pair_file(pair_file, topology(("B", "A")), "start.data")
+    (tmp_path / "model.table").write_text("another table")
+    with pytest.raises(ManifestError, match=r"model\.table"):
+        check_pair_file(pair_file, topology(("A", "B")), "start.data")

@@ -118,6 +118,7 @@ def main() -> None:
     parser.add_argument("--bead-steps", type=float, default=2.5e5, help="of a run, about")
     parser.add_argument("--timestep-fs", type=float, default=10.0)
     parser.add_argument("--skin", type=float, default=2.0, help="Å")
+    parser.add_argument("--models", type=Path, help="folder that keeps the compiled models")
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     options = parser.parse_args()
     runs = [ROOT / "runs" / name for name in ("benzene", "demo")]
@@ -131,6 +132,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        compiled = options.models or folder
         data, names = write_start(start, folder)
         print(
             f"{'model':22} {'kind':6} {'beads':>8} {'ranks':>5} {'steps/s':>9} "
@@ -138,7 +140,8 @@ def main() -> None:
         )
         for train in trains:
             for kind in ("plain", "fast"):
-                model = deploy(train, folder / f"{len(rows)}-{kind}", kind == "plain")
+                name = f"{train.absolute().parent.name}-{kind}"
+                model = deploy(train, (compiled / name).resolve(), kind == "plain")
                 for n in options.replicate:
                     for ranks in options.ranks:
                         steps = max(10, int(options.bead_steps / (500 * n**3)))
@@ -155,7 +158,7 @@ def main() -> None:
                             steps=steps,
                         )
                         row = {
-                            "model": train.parent.name,
+                            "model": train.absolute().parent.name,
                             "kind": kind,
                             "ranks": ranks,
                             **run_lammps(deck, ranks, folder),
