@@ -149,11 +149,10 @@ def model_facts(data: Gathered) -> list[tuple[str, str]]:
     ]
     weights = result.get("loss_weights")
     if isinstance(weights, dict):
+        given = {**weights, **(weights.get("per_type") or {})}  # None: that loss is not used
+        used = {k: w for k, v in given.items() if (w := real(v)) is not None}
         rows.append(
-            (
-                "Loss weights",
-                ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in weights.items()),
-            )
+            ("Loss weights", ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in used.items()))
         )
     check = sidecar.get("verification")
     if isinstance(check, dict):

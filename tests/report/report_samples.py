@@ -193,7 +193,21 @@ def write_all(base: Path) -> dict[str, Path]:
     head += "val_pressure_residual_error_bar"
     (train / "metrics.csv").write_text("\n".join([head, *rows]) + "\n")
     (train / "result.json").write_text(
-        json.dumps({"epochs": 10, "best_epoch": 9, "n_parameters": 1234, "prior": "spline"})
+        json.dumps(
+            {
+                "epochs": 10,
+                "best_epoch": 9,
+                "n_parameters": 1234,
+                "prior": "spline",
+                "loss_weights": {
+                    "forces": 31.0,
+                    "stress": 2.1e5,
+                    "mean_pressure": 0.0,
+                    "energy": None,
+                    "per_type": {"BNZ": 2.0},
+                },
+            }
+        )
     )
     r = np.arange(0.05, 10, 0.05)
     u = 0.02 * ((5.5 / r) ** 12 - 2 * (5.5 / r) ** 6)

@@ -142,6 +142,7 @@ def test_page_shows_the_numbers(made):
         "3.75 times as fast, by wall time on a busy machine: uncertain",
         "−34 ± 9 bar (spread of one frame 208 bar)",
         "energy 1.5 × 10⁻⁷, forces 2.0 × 10⁻⁶, virial 0 (3 frames)",
+        "forces 31, stress 2.1e+05, mean pressure 0, BNZ 2",
         "0123456789abcdef",
         "make demo",
         "seed 5",
