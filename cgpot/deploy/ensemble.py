@@ -71,19 +71,7 @@ def deploy_ensemble(
         "spread": record["spread"],
         "verification": _worst([sidecar["verification"] for sidecar in sidecars]),
     }
-    skipped = all(deployment.skipped for deployment in done)
-    if skipped and file.is_file() and manifest_path(file).is_file() and read_json(file) == content:
-        return Deployment(file, content, skipped=True)
-    manifest_path(file).unlink(missing_ok=True)
-    write_json(file, content)
-    write_manifest(
-        file,
-        stage=STAGE,
-        inputs={"ensemble": source},
-        outputs=models,
-        config={"device": device, "name": name},
-    )
-    return Deployment(file, content)
+    return _describe(file, content, done, source, models, {"device": device, "name": name})
 
 
 def _linear(source: Path, record: dict[str, Any], folder: Path, name: str) -> Deployment:
@@ -112,22 +100,25 @@ def _linear(source: Path, record: dict[str, Any], folder: Path, name: str) -> De
         "temperature": of_mean.content["temperature"],
         "spread": record["spread"],
     }
-    if (
-        all(deployment.skipped for deployment in done)
-        and file.is_file()
-        and manifest_path(file).is_file()
-        and read_json(file) == content
-    ):
+    sidecars = [deployment.sidecar for deployment in done]
+    return _describe(file, content, done, source, sidecars, {"name": name})
+
+
+def _describe(
+    file: Path,
+    content: dict[str, Any],
+    done: list[Deployment],
+    source: Path,
+    outputs: list[Path],
+    config: dict[str, Any],
+) -> Deployment:
+    """Write the description and its manifest, unless all is up to date."""
+    skipped = all(deployment.skipped for deployment in done)
+    if skipped and file.is_file() and manifest_path(file).is_file() and read_json(file) == content:
         return Deployment(file, content, skipped=True)
     manifest_path(file).unlink(missing_ok=True)
     write_json(file, content)
-    write_manifest(
-        file,
-        stage=STAGE,
-        inputs={"ensemble": source},
-        outputs=[deployment.sidecar for deployment in done],
-        config={"name": name},
-    )
+    write_manifest(file, stage=STAGE, inputs={"ensemble": source}, outputs=outputs, config=config)
     return Deployment(file, content)
 
 

@@ -116,7 +116,7 @@ class PointRun:
         try:
             ended = self._run(stage, record, item)
         except Stopped:
-            item.update(state=WAITING, seconds=round(before + time.monotonic() - start, 1))
+            item.update(state=WAITING, seconds=round(before + time.monotonic() - start, 3))
             record["state"] = WAITING
             self.folder.write(record)
             raise
@@ -125,7 +125,7 @@ class PointRun:
             self.say(f"{self.point.name}: {stage.name} failed: {err}")
             self.folder.write(record)
             return
-        item["seconds"] = round(before + ended.seconds, 1)
+        item["seconds"] = round(before + ended.seconds, 3)
         if ended.status == 0 and not ended.timed_out:
             item["state"] = DONE
             self.say(f"{self.point.name}: {stage.name} done in {clock(item['seconds'])}")

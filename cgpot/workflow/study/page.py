@@ -16,7 +16,8 @@ from cgpot.core.files import write_text
 from cgpot.report.numbers import MISSING, plus_minus, scientific
 from cgpot.workflow.study.collect import Row, state_text
 from cgpot.workflow.study.columns import COLUMNS, TEXT
-from cgpot.workflow.study.plots import Plot, families
+from cgpot.workflow.study.marks import families
+from cgpot.workflow.study.plots import Plot
 from cgpot.workflow.study.speed import ALONE, BESIDE
 from cgpot.workflow.study.state import DONE, FAILED
 

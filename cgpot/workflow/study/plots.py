@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from cgpot.core.files import atomic_path
 from cgpot.workflow.study.collect import Row
+from cgpot.workflow.study.marks import COLOURS, having, label_points, log_limits, scatter, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe & Ito's palette: told apart by the colour-blind too
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6b7280", "#000000")
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 PRESSURE_LINEAR = 100.0
 
 
@@ -102,18 +100,6 @@ def _save(path: Path, draw: Callable[[Any], bool], *, wide: bool) -> bool:
     return True
 
 
-def families(rows: Sequence[Row]) -> dict[str, str]:
-    """Family -> colour, in order of appearance."""
-    names = dict.fromkeys(str(row["family"]) for row in rows)
-    return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
-
-
-def losses(rows: Sequence[Row]) -> dict[str, str]:
-    """Labels of the loss -> marker."""
-    names = dict.fromkeys(str(row["loss"]) for row in rows)
-    return {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(names)}
-
-
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Indices of the points that no other beats (larger x, smaller y), by falling x."""
     order = sorted(range(len(points)), key=lambda i: (-points[i][0], points[i][1]))
@@ -125,186 +111,17 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def _scatter(
-    axes: Axes,
-    rows: Sequence[Row],
-    values: Sequence[tuple[float, float]],
-    x_errors: Sequence[float | None],
-    y_errors: Sequence[float | None],
-) -> None:
-    colours, markers = families(rows), losses(rows)
-    several = len(markers) > 1
-    for row, (x, y), dx, dy in zip(rows, values, x_errors, y_errors, strict=True):
-        colour = colours[str(row["family"])]
-        marker = markers[str(row["loss"])]
-        hollow = several and marker != list(markers.values())[-1]
-        axes.errorbar(
-            x,
-            y,
-            xerr=dx,
-            yerr=dy,
-            fmt=marker,
-            ms=7.5,
-            mfc="white" if hollow else colour,
-            mec=colour,
-            mew=1.6,
-            ecolor=colour,
-            elinewidth=1.1,
-            capsize=2.5,
-            zorder=3,
-        )
-    _legend(axes, colours, markers)
-
-
-def _legend(axes: Axes, colours: dict[str, str], markers: dict[str, str]) -> None:
-    from matplotlib.lines import Line2D
-
-    def handle(text: str, colour: str, marker: str, fill: str) -> Line2D:
-        return Line2D(
-            [], [], ls="", marker=marker, mec=colour, mfc=fill, mew=1.6, ms=7.5, label=text
-        )
-
-    handles = [handle(name, colour, "o", colour) for name, colour in colours.items()]
-    if len(markers) > 1:
-        last = list(markers)[-1]
-        handles += [
-            handle(f"loss: {name}", "#333333", marker, "#333333" if name == last else "white")
-            for name, marker in markers.items()
-        ]
-    axes.figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=min(4, len(handles)),
-        frameon=False,
-        fontsize=9,
-    )
-
-
-def _names(
-    axes: Axes,
-    rows: Sequence[Row],
-    values: Sequence[tuple[float, float]],
-    x_errors: Sequence[float | None] = (),
-) -> None:
-    """Write names beside the points where they hide neither each other nor a point."""
-    from matplotlib.patheffects import withStroke
-
-    figure: Any = axes.figure
-    figure.canvas.draw()
-    renderer = figure.canvas.get_renderer()
-    dots = [axes.transData.transform(value) for value in values]
-    for (x, y), error in zip(values, x_errors, strict=False):
-        if error:
-            dots += [axes.transData.transform((x + f * error, y)) for f in (-1, -0.5, 0.5, 1)]
-    frame = axes.get_window_extent(renderer)
-    taken: list[Any] = []
-    groups = _shared_names(rows)
-    offsets = [(9, 0), (-9, 0), (0, 9), (0, -9), (8, 8), (-8, 8), (8, -8), (-8, -8)]
-    offsets += [(0, 20), (0, -20), (14, 17), (-14, 17), (14, -17), (-14, -17)]
-    for row, value in zip(rows, values, strict=True):
-        best: tuple[float, Any, Any] | None = None
-        for dx, dy in offsets:
-            text = axes.annotate(
-                groups[str(row["point"])],
-                value,
-                xytext=(dx, dy),
-                textcoords="offset points",
-                fontsize=7.6,
-                color="#333333",
-                ha="left" if dx > 0 else "right" if dx < 0 else "center",
-                va="bottom" if dy > 0 else "top" if dy < 0 else "center",
-                arrowprops={"arrowstyle": "-", "color": "#999999", "lw": 0.6, "shrinkB": 4}
-                if abs(dx) + abs(dy) >= 20
-                else None,
-                path_effects=[withStroke(linewidth=1.6, foreground="white")],
-                zorder=4,
-            )
-            box = text.get_window_extent(renderer)
-            hidden = sum(100.0 for other in taken if box.overlaps(other))
-            hidden += sum(40.0 for x, y in dots if box.expanded(1.02, 1.2).contains(x, y))
-            outside = box.x0 < frame.x0 or box.x1 > frame.x1
-            outside = outside or box.y0 < frame.y0 or box.y1 > frame.y1
-            cost = hidden + (80.0 if outside else 0.0) + 0.1 * (abs(dx) + abs(dy))
-            if best is None or cost < best[0]:
-                if best is not None:
-                    best[1].remove()
-                best = (cost, text, box)
-            else:
-                text.remove()
-        if best is not None:
-            if best[0] >= 100.0:
-                best[1].remove()
-            else:
-                taken.append(best[2])
-
-
-def _shared_names(rows: Sequence[Row]) -> dict[str, str]:
-    """Names as labels: the part that only tells the loss, which the marker shows, is left out."""
-    endings: dict[str, set[str]] = {}
-    for row in rows:
-        ending = str(row["point"]).rsplit("_", 1)[-1]
-        endings.setdefault(ending, set()).add(str(row["loss"]))
-    several = len(losses(rows)) > 1
-    result = {}
-    for row in rows:
-        name = str(row["point"])
-        head, _, ending = name.rpartition("_")
-        tells = several and head and len(endings[ending]) == 1 and len(endings) <= 4
-        result[name] = head if tells else name
-    return result
-
-
-def _with(rows: Sequence[Row], *columns: str) -> list[Row]:
-    return [row for row in rows if all(isinstance(row.get(c), int | float) for c in columns)]
-
-
-def _style(axes: Axes, x_label: str, y_label: str) -> None:
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.grid(True, which="major", color="#e3e5e8", lw=0.8, zorder=0)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-
-
-def _plain_log(axis: Any) -> None:
-    """Numbers, not powers, on a logarithmic axis; minor ones too where there is room."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    low, high = sorted(axis.get_view_interval())
-    span = high / low
-    subs: tuple[float, ...] = (1.0, 2.0, 5.0) if span < 500 else (1.0,)
-    if span < 8:
-        subs = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
-    axis.set_major_locator(LogLocator(base=10.0, subs=subs, numticks=20))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _log_limits(axes: Axes, values: Sequence[tuple[float, float]], *, x: bool, y: bool) -> None:
-    """Logarithmic axes with room for names around the points."""
-    for wanted, index, name in ((x, 0, "x"), (y, 1, "y")):
-        if not wanted:
-            continue
-        numbers = [value[index] for value in values]
-        low, high = min(numbers), max(numbers)
-        room = max((high / low) ** 0.12, 1.25)
-        getattr(axes, f"set_{name}scale")("log")
-        getattr(axes, f"set_{name}lim")(low / room, high * room)
-        _plain_log(getattr(axes, f"{name}axis"))
-
-
 def _pareto(axes: Axes, rows: Sequence[Row], noise: float | None) -> bool:
     rows = [
         row
-        for row in _with(rows, "rdf_error", "ns_per_day")
+        for row in having(rows, "rdf_error", "ns_per_day")
         if row["rdf_error"] > 0 and row["ns_per_day"] > 0
     ]
     if not rows:
         return False
     values = [(float(row["ns_per_day"]), float(row["rdf_error"])) for row in rows]
-    _style(axes, "speed, ns/day (NVT, one thread)", "RDF error Δg")
-    _log_limits(axes, values, x=True, y=True)
+    style(axes, "speed, ns/day (NVT, one thread)", "RDF error Δg")
+    log_limits(axes, values, x=True, y=True)
     front = pareto_front(values)
     corner_x: list[float] = []
     corner_y: list[float] = []
@@ -316,8 +133,8 @@ def _pareto(axes: Axes, rows: Sequence[Row], noise: float | None) -> bool:
         corner_y.append(values[index][1])
     axes.plot(corner_x, corner_y, color="#8a5a9e", lw=1.4, ls="--", zorder=2)
     _noise(axes, noise, vertical=False)
-    _scatter(axes, rows, values, [None] * len(rows), [row["rdf_error_error"] for row in rows])
-    _names(axes, rows, values)
+    scatter(axes, rows, values, [None] * len(rows), [row["rdf_error_error"] for row in rows])
+    label_points(axes, rows, values)
     return True
 
 
@@ -342,7 +159,7 @@ def _noise(axes: Axes, noise: float | None, *, vertical: bool) -> None:
 
 def _pressure(axes: Axes, rows: Sequence[Row]) -> bool:
     rows = [
-        r for r in _with(rows, "rdf_error", "pressure_bar", "pressure_aa_bar") if r["rdf_error"]
+        r for r in having(rows, "rdf_error", "pressure_bar", "pressure_aa_bar") if r["rdf_error"]
     ]
     if not rows:
         return False
@@ -354,8 +171,8 @@ def _pressure(axes: Axes, rows: Sequence[Row]) -> bool:
         math.hypot(row["pressure_error_bar"] or 0.0, row["pressure_aa_error_bar"] or 0.0)
         for row in rows
     ]
-    _style(axes, "RDF error Δg", "pressure error, bar")
-    _log_limits(axes, values, x=True, y=False)
+    style(axes, "RDF error Δg", "pressure error, bar")
+    log_limits(axes, values, x=True, y=False)
     largest = max(abs(value[1]) for value in values)
     if largest > 3 * PRESSURE_LINEAR:
         axes.set_yscale("symlog", linthresh=PRESSURE_LINEAR, linscale=1.0)
@@ -374,22 +191,22 @@ def _pressure(axes: Axes, rows: Sequence[Row]) -> bool:
     axes.axhspan(-PRESSURE_LINEAR, PRESSURE_LINEAR, color="#009E73", alpha=0.08, zorder=0)
     axes.axhline(0.0, color="#6b7280", lw=1.0, zorder=1)
     spread = [row["rdf_error_error"] for row in rows]
-    _scatter(axes, rows, values, spread, errors)
-    _names(axes, rows, values, spread)
+    scatter(axes, rows, values, spread, errors)
+    label_points(axes, rows, values, spread)
     return True
 
 
 def _forces(axes: Axes, rows: Sequence[Row], noise: float | None) -> bool:
-    rows = [row for row in _with(rows, "rdf_error", "force_rmse_eV_A") if row["rdf_error"] > 0]
+    rows = [row for row in having(rows, "rdf_error", "force_rmse_eV_A") if row["rdf_error"] > 0]
     if not rows:
         return False
     values = [(float(row["force_rmse_eV_A"]), float(row["rdf_error"])) for row in rows]
-    _style(axes, "RMSE of held-out forces, eV/Å", "RDF error Δg")
-    _log_limits(axes, values, x=False, y=True)
+    style(axes, "RMSE of held-out forces, eV/Å", "RDF error Δg")
+    log_limits(axes, values, x=False, y=True)
     low, high = (min(v[0] for v in values), max(v[0] for v in values))
     room = max(0.15 * (high - low), 2e-4 * high)
     axes.set_xlim(low - room, high + room)
-    pair = [row["force_rmse_pair_fit_eV_A"] for row in _with(rows, "force_rmse_pair_fit_eV_A")]
+    pair = [row["force_rmse_pair_fit_eV_A"] for row in having(rows, "force_rmse_pair_fit_eV_A")]
     if pair and low - room < min(pair) < high + room:
         axes.axvline(min(pair), color="#6b7280", lw=1.0, ls=":")
         axes.annotate(
@@ -403,14 +220,14 @@ def _forces(axes: Axes, rows: Sequence[Row], noise: float | None) -> bool:
             color="#6b7280",
         )
     _noise(axes, noise, vertical=False)
-    _scatter(axes, rows, values, [None] * len(rows), [row["rdf_error_error"] for row in rows])
-    _names(axes, rows, values)
+    scatter(axes, rows, values, [None] * len(rows), [row["rdf_error_error"] for row in rows])
+    label_points(axes, rows, values)
     return True
 
 
 def _learning(axes: Sequence[Axes], rows: Sequence[Row]) -> bool:
     """Drawn where points differ in frames and in nothing else."""
-    rows = [row for row in _with(rows, "frames", "force_rmse_eV_A") if row["frames"] > 0]
+    rows = [row for row in having(rows, "frames", "force_rmse_eV_A") if row["frames"] > 0]
     series: dict[tuple[str, str, Any], list[Row]] = {}
     for row in rows:
         series.setdefault((str(row["family"]), str(row["loss"]), row["parameters"]), []).append(row)
@@ -425,8 +242,8 @@ def _learning(axes: Sequence[Axes], rows: Sequence[Row]) -> bool:
     colours = {key: COLOURS[i % len(COLOURS)] for i, key in enumerate(series)}
     for key, group in series.items():
         family, loss, _ = key
-        style: dict[str, Any] = {"color": colours[key], "marker": "o", "ms": 6, "lw": 1.5}
-        good = _with(group, "rdf_error")
+        line: dict[str, Any] = {"color": colours[key], "marker": "o", "ms": 6, "lw": 1.5}
+        good = having(group, "rdf_error")
         if good:
             left.errorbar(
                 [row["frames"] for row in good],
@@ -435,7 +252,7 @@ def _learning(axes: Sequence[Axes], rows: Sequence[Row]) -> bool:
                 capsize=2.5,
                 elinewidth=1.1,
                 label=f"{family}, {loss}",
-                **style,
+                **line,
             )
         for row in group:
             if row not in good:
@@ -451,7 +268,7 @@ def _learning(axes: Sequence[Axes], rows: Sequence[Row]) -> bool:
             [row["frames"] for row in group],
             [row["force_rmse_eV_A"] for row in group],
             label=f"{family}, {loss}",
-            **style,
+            **line,
         )
     frames = sorted({int(row["frames"]) for group in series.values() for row in group})
     pair = [
@@ -462,7 +279,7 @@ def _learning(axes: Sequence[Axes], rows: Sequence[Row]) -> bool:
     if pair:
         right.plot(*zip(*pair, strict=True), color="#6b7280", ls=":", lw=1.3, label="pair fit")
     for axis, y_label in ((left, "RDF error Δg"), (right, "RMSE of held-out forces, eV/Å")):
-        _style(axis, "training frames", y_label)
+        style(axis, "training frames", y_label)
         axis.set_xscale("log")
         axis.set_xlim(frames[0] / 1.4, frames[-1] * 1.4)
         axis.set_xticks(frames, [str(n) for n in frames])
