@@ -1,223 +1,42 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Replace the message-passing steps of a network by operators with tabulated radial functions.
+"""Tabulate what depends on the edge length alone in a network, and sum its messages faster.
 
-The radial networks of NequIP and the filters of SchNet depend on the edge length alone.  They
-become cubic B-splines, cutoff included, and the step that sums the messages at each centre becomes
-`cgpot::convolve` (:mod:`cgpot.deploy.operators`), which stores nothing of the size edges times
-features.  Everything else of the model stays as it is; so do its parameters.
+The radial networks of NequIP, the filters of SchNet and the two-body embedding of Allegro (with
+all that is linear in it: the weights of the first tensors and of the first environment) become
+cubic splines, cutoff included.  Everything else of the model stays as it is; so do its parameters.
+
+There are two ways to sum the messages of NequIP and SchNet at each centre:
+
+* "kernels": `cgpot::convolve` (:mod:`cgpot.deploy.operators`), which stores nothing of the size
+  edges times features; CPUs, l up to 2.
+* "torch": plain torch operations, which Inductor compiles; any device, any l.
+
+Allegro's tensors are contracted by its own code in both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import torch
 from nequip.data import AtomicDataDict
 
+from cgpot.deploy.blocks import (
+    Columns,
+    Convolution,
+    FastInteraction,
+    FastPair,
+    FastSchNetInteraction,
+    NodeContracter,
+    PlainConvolution,
+    TwoBodyTable,
+)
 from cgpot.deploy.operators import LANES, Plan
+from cgpot.deploy.radial import TOLERANCE, Table, spline
 
-TOLERANCE: Final = {torch.float32: 4e-6, torch.float64: 1e-10}
-"""Largest error of a radial function and of its slope, relative to the largest of all.  In single
-precision a finer table gives worse slopes: they are differences of its rounded coefficients."""
-FEWEST: Final = 64
-MOST: Final = 8192
-"""Intervals of a table: doubled until the tolerance is met."""
-_TINY: Final = 1e-6
-
-
-@dataclass(frozen=True)
-class Table:
-    """Radial functions as uniform cubic B-splines on [0, r_max].
-
-    Attributes:
-        coefficients: (intervals + 3, functions), float64.
-        r_max: Å.
-        value_error: largest error of a value between the knots, relative to the largest value.
-        slope_error: the same of the slopes.
-    """
-
-    coefficients: np.ndarray
-    r_max: float
-    value_error: float
-    slope_error: float
-
-
-def _coefficients(values: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """B-spline coefficients (n + 3, functions) from values at n + 1 knots and slopes times h."""
-    from scipy.linalg import solve_banded
-
-    n = len(values) - 1
-    banded = np.zeros((5, n + 3))
-    right = np.concatenate([start[None], values, end[None]])
-    ends = {0: (-0.5, 0.0, 0.5), n + 2: (-0.5, 0.0, 0.5)}
-    for row in range(n + 3):
-        first = min(max(row - 1, 0), n)
-        for k, weight in enumerate(ends.get(row, (1 / 6, 4 / 6, 1 / 6))):
-            banded[2 + row - first - k, first + k] = weight
-    return solve_banded((2, 2), banded, right)
-
-
-def spline(
-    function: Callable[[np.ndarray], np.ndarray],
-    r_max: float,
-    tolerance: float,
-) -> Table:
-    """Tabulate functions of r with as many intervals as the tolerance needs.
-
-    Args:
-        function: distances (n,) in Å to values (n, functions), float64.
-        r_max: Å; value and slope of the functions vanish there.
-        tolerance: for values and slopes.
-
-    Returns:
-        The coarsest table within the tolerance, else the finest tried; the errors say which.
-    """
-    from scipy.interpolate import BSpline
-
-    table, n = None, FEWEST
-    while table is None or n <= MOST:
-        h = r_max / n
-        values = function(np.linspace(0.0, r_max, n + 1))
-        start = (function(np.array([_TINY])) - values[:1])[0] * (h / _TINY)
-        coefficients = _coefficients(values, start, np.zeros_like(start))
-        basis = BSpline(np.arange(-3, n + 4) * h, coefficients, 3)
-        middle = (np.arange(4 * n) + 0.5) * (h / 4)
-        step = min(1e-4 * r_max, h / 8)  # stays inside
-        exact = function(middle)
-        slopes = (
-            8.0 * (function(middle + step / 2) - function(middle - step / 2))
-            - (function(middle + step) - function(middle - step))
-        ) / (6.0 * step)
-        used = middle > 0.15 * r_max  # beads do not come closer; e.g. 1.5 Å for 10 Å
-        table = Table(
-            coefficients,
-            r_max,
-            _relative(basis(middle) - exact, exact, used),
-            _relative(basis.derivative()(middle) - slopes, slopes, used),
-        )
-        if max(table.value_error, table.slope_error) <= tolerance:
-            break
-        n *= 2
-    assert table is not None
-    return table
-
-
-def _relative(error: np.ndarray, values: np.ndarray, used: np.ndarray) -> float:
-    scale = float(np.abs(values[used]).max())
-    return float(np.abs(error[used]).max()) / scale if scale > 0 else 0.0
-
-
-class Convolution(torch.nn.Module):
-    """One call of `cgpot::convolve` with its table.
-
-    Args:
-        plan: the tensor product.
-        table: a function for each channel of each path, in the order of the plan.
-        dtype: of the features.
-    """
-
-    def __init__(self, plan: Plan, table: Table, dtype: torch.dtype) -> None:
-        super().__init__()
-        columns = plan.columns()
-        rows = np.zeros((len(table.coefficients), columns[-1]))
-        at = 0
-        for path in range(len(plan.paths)):
-            width = plan.channels(path)
-            rows[:, columns[path] : columns[path] + width] = table.coefficients[:, at : at + width]
-            at += width
-        self.code = plan.code()
-        self.r_max = float(table.r_max)
-        self.register_buffer("table", torch.as_tensor(rows, dtype=dtype))
-
-    def forward(self, x: torch.Tensor, data: AtomicDataDict.Type) -> torch.Tensor:
-        """Sums over the neighbours of each node, (nodes, width of the plan)."""
-        return torch.ops.cgpot.convolve(
-            x,
-            data[AtomicDataDict.EDGE_VECTORS_KEY],
-            data[AtomicDataDict.EDGE_INDEX_KEY],
-            self.table,
-            self.r_max,
-            self.code,
-        )
-
-
-class FastPair(torch.nn.Module):
-    """A pair spline by `cgpot::pair_energy`."""
-
-    def __init__(self, old: torch.nn.Module) -> None:
-        super().__init__()
-        self.field = old.per_atom_energy_field
-        self.r_max = float(old.r_max)
-        self.irreps_in, self.irreps_out = old.irreps_in, old.irreps_out
-        self.register_buffer("coefficients", old.coefficients.detach().double())
-        self.register_buffer("rows", old.rows.detach().clone())
-
-    def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
-        """Add half of u(r) of each edge to the energy of its centre."""
-        energy = torch.ops.cgpot.pair_energy(
-            data[AtomicDataDict.EDGE_VECTORS_KEY],
-            data[AtomicDataDict.EDGE_INDEX_KEY],
-            data[AtomicDataDict.ATOM_TYPE_KEY].view(-1),
-            self.coefficients,
-            self.rows,
-            self.r_max,
-        )
-        if self.field in data:
-            energy = energy + data[self.field]
-        data[self.field] = energy
-        return data
-
-
-class FastInteraction(torch.nn.Module):
-    """NequIP's interaction block with `cgpot::convolve`; shares the modules of the old one."""
-
-    def __init__(self, old: torch.nn.Module, convolution: Convolution) -> None:
-        super().__init__()
-        self.is_first_layer = old.is_first_layer
-        self.exchange_width = old.linear_1.irreps_out.dim
-        self.avg_num_neighbors_norm = old.avg_num_neighbors_norm
-        self.linear_1 = old.linear_1
-        self.linear_2 = old.linear_2
-        self.sc = old.sc
-        self.convolution = convolution
-        self.irreps_in, self.irreps_out = old.irreps_in, old.irreps_out
-
-    def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
-        """Update the node features."""
-        x = data[AtomicDataDict.NODE_FEATURES_KEY]
-        own = self.sc(x, data[AtomicDataDict.NODE_ATTRS_KEY]) if self.sc is not None else None
-        data[AtomicDataDict.NODE_FEATURES_KEY] = self.linear_1(x)
-        data = self.avg_num_neighbors_norm(data)
-        x = data[AtomicDataDict.NODE_FEATURES_KEY]
-        # the features of the first layer do not depend on positions
-        x = x.detach() if self.is_first_layer else torch.ops.cgpot.exchange(x)
-        x = self.linear_2(self.convolution(x, data))
-        data[AtomicDataDict.NODE_FEATURES_KEY] = x if own is None else x + own
-        return data
-
-
-class FastSchNetInteraction(torch.nn.Module):
-    """SchNet's interaction with `cgpot::convolve`; shares the dense layers of the old one."""
-
-    def __init__(self, old: torch.nn.Module, convolution: Convolution, first: bool) -> None:
-        super().__init__()
-        self.in2f, self.f2out = old.in2f, old.f2out
-        self.first = first
-        self.exchange_width = int(old.in2f.weight.shape[0])
-        self.convolution = convolution
-        self.irreps_in, self.irreps_out = old.irreps_in, old.irreps_out
-
-    def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
-        """Update the node features (nodes, features)."""
-        x = data[AtomicDataDict.NODE_FEATURES_KEY]
-        features = self.in2f(x)
-        features = features.detach() if self.first else torch.ops.cgpot.exchange(features)
-        data[AtomicDataDict.NODE_FEATURES_KEY] = x + self.f2out(self.convolution(features, data))
-        return data
+WAYS: Final = ("kernels", "torch")
 
 
 def _double(module: torch.nn.Module) -> torch.nn.Module:
@@ -245,26 +64,33 @@ def _edges(r: np.ndarray, pair: tuple[int, int] = (0, 0)) -> AtomicDataDict.Type
 
 
 class _Sampler:
-    """The edge embedding of a model as function of the distance."""
+    """The edge embedding of a model as function of the distance (and the types of the beads)."""
 
     def __init__(self, modules: list[torch.nn.Module]) -> None:
         self.modules = [_double(module) for module in modules]
 
-    def data(self, r: np.ndarray) -> AtomicDataDict.Type:
-        data = _edges(r)
+    def data(self, r: np.ndarray, pair: tuple[int, int] = (0, 0)) -> AtomicDataDict.Type:
+        data = _edges(r, pair)
         with torch.no_grad():
             for module in self.modules:
                 data = module(data)
         return data
 
 
-def _nequip(block: torch.nn.Module, sampler: _Sampler, r_max: float, dtype: torch.dtype) -> Any:
+def _convolution(plan: Plan, table: Table, dtype: torch.dtype, way: str) -> torch.nn.Module:
+    kind = Convolution if way == "kernels" and plan.supported else PlainConvolution
+    return kind(plan, table, dtype)
+
+
+def _nequip(
+    block: torch.nn.Module, sampler: _Sampler, r_max: float, dtype: torch.dtype, way: str
+) -> tuple[torch.nn.Module, Table]:
     scatter = block.tp_scatter
     irreps = [(ir.l, mul) for mul, ir in scatter.feature_irreps_in]
     harmonics = [ir.l for _, ir in scatter.irreps_edge_attr]
     instructions = list(scatter.tp.instructions)
     starts = np.cumsum([0] + [int(np.prod(ins.path_shape)) for ins in instructions])
-    # the operator gives its results in the order of the paths: that of the block's second layer
+    # the results are in the order of the paths: that of the block's second layer
     order = sorted(range(len(instructions)), key=lambda k: instructions[k].i_out)
     mid = [ir.l for _, ir in scatter.irreps_mid]
     plan = Plan(
@@ -279,8 +105,6 @@ def _nequip(block: torch.nn.Module, sampler: _Sampler, r_max: float, dtype: torc
             for k in order
         ),
     )
-    if not plan.supported:
-        return None
     network = _double(block.edge_mlp)
 
     def function(r: np.ndarray) -> np.ndarray:
@@ -296,7 +120,7 @@ def _nequip(block: torch.nn.Module, sampler: _Sampler, r_max: float, dtype: torc
         )
 
     table = spline(function, r_max, TOLERANCE[dtype])
-    return FastInteraction(block, Convolution(plan, table, dtype)), table
+    return FastInteraction(block, _convolution(plan, table, dtype, way)), table
 
 
 def _schnet(
@@ -304,8 +128,9 @@ def _schnet(
     sampler: _Sampler,
     r_max: float,
     dtype: torch.dtype,
+    way: str,
     first: bool,
-) -> Any:
+) -> tuple[torch.nn.Module, Table]:
     network = _double(block.filter_network)
 
     def function(r: np.ndarray) -> np.ndarray:
@@ -317,27 +142,95 @@ def _schnet(
 
     table = spline(function, r_max, TOLERANCE[dtype])
     plan = Plan(0, ((0, table.coefficients.shape[1]),), ((0, 0, 0),))
-    return FastSchNetInteraction(block, Convolution(plan, table, dtype), first), table
+    return FastSchNetInteraction(block, _convolution(plan, table, dtype, way), first), table
 
 
-def accelerate(model: torch.nn.Module) -> dict[str, Any] | None:
-    """Replace the interaction blocks of a NequIP `GraphModel` in place.
+def _allegro(
+    network: torch.nn.Module, r_max: float, dtype: torch.dtype, types: int, way: str
+) -> Table | None:
+    """Tabulate the embedding of an Allegro network in place."""
+    children = dict(network.named_children())
+    names = list(children)
+    by_kind = {type(child).__name__: name for name, child in children.items()}
+    place = by_kind.get("TwoBodySphericalHarmonicTensorEmbed")
+    if place is None or names.index(place) == 0:
+        return None
+    tensors, layers = children[place], children[by_kind["Allegro_Module"]]
+    before = names[: names.index(place)]
+    sampler = _Sampler([children[name] for name in before])
+    parts = [
+        _double(tensors.env_embed_linear),
+        _double(layers.first_layer_env_embed_projection),
+    ]
+    pairs = [(a, b) for a in range(types) for b in range(types)]
+
+    def function(r: np.ndarray) -> np.ndarray:
+        columns: list[np.ndarray] = []
+        for pair in pairs:
+            data = sampler.data(r, pair)
+            with torch.no_grad():
+                columns.extend(
+                    part(data[AtomicDataDict.EDGE_EMBEDDING_KEY]).numpy() for part in parts
+                )
+        return np.concatenate(columns, axis=1)
+
+    widths = [part(sampler.data(np.ones(1))[AtomicDataDict.EDGE_EMBEDDING_KEY]) for part in parts]
+    first, second = (width.shape[1] for width in widths)
+    table = spline(function, r_max, TOLERANCE[dtype])
+    last = before[-1]
+    setattr(
+        network, last, _After(children[last], TwoBodyTable(children[last], table, types, dtype))
+    )
+    if way == "kernels":
+        for number, product in enumerate(layers.tps):
+            if type(product).__name__ == "Contracter" and not product.w3j_is_ij_diagonal:
+                layers.tps[number] = NodeContracter(product)
+    tensors.env_embed_linear = Columns(0, first)
+    layers.first_layer_env_embed_projection = Columns(first, second)
+    return table
+
+
+class _After(torch.nn.Module):
+    """A module, and another that writes over some of its results (which compiling leaves out)."""
+
+    def __init__(self, old: torch.nn.Module, new: torch.nn.Module) -> None:
+        super().__init__()
+        self.old, self.new = old, new
+        self.irreps_in, self.irreps_out = old.irreps_in, old.irreps_out
+
+    def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
+        return self.new(self.old(data))
+
+
+def accelerate(model: torch.nn.Module, way: str = "kernels") -> dict[str, Any] | None:
+    """Tabulate the radial functions of a NequIP `GraphModel` in place.
+
+    Args:
+        model: NequIP, SchNet or Allegro.
+        way: one of :data:`WAYS`.
 
     Returns:
-        ``layers``, ``intervals`` of each table, ``value_error`` and ``slope_error`` (largest of
-        all tables, relative); None where the model holds no block that the operators can do
-        (Allegro, l above 2, cutoffs by edge type): it is left as it was.
+        ``way``, ``layers``, ``intervals`` of each table, ``value_error`` and ``slope_error``
+        (largest of all tables, relative); None where the model holds nothing that is tabulated
+        (pair potentials, cutoffs by edge type): it is left as it was.  What an earlier call on
+        the same model returned, if there was one.
+
+    Raises:
+        ValueError: another way.
     """
+    if way not in WAYS:
+        raise ValueError(f"unknown way {way!r}; expected one of {', '.join(WAYS)}")
     network = next(
         (m for m in model.modules() if type(m).__name__ == "SequentialGraphNetwork"), None
     )
-    if network is None or model.metadata.get("per_edge_type_cutoff"):
-        return None
+    done = tables_of(model)
+    if done is not None or network is None or model.metadata.get("per_edge_type_cutoff"):
+        return done
     dtype = model.model_dtype
     r_max = float(model.metadata["r_max"])
     before: list[torch.nn.Module] = []
     sampler: _Sampler | None = None
-    replaced: list[tuple[torch.nn.Module, str, Any]] = []
+    replaced: list[tuple[torch.nn.Module, str, torch.nn.Module]] = []
     tables: list[Table] = []
     for name, child in network.named_children():
         kind = type(child).__name__
@@ -349,26 +242,52 @@ def accelerate(model: torch.nn.Module) -> dict[str, Any] | None:
         if kind == "ConvNetLayer":
             if type(child.conv).__name__ != "InteractionBlock":
                 return None
-            made = _nequip(child.conv, sampler, r_max, dtype)
-            place = (child, "conv")
+            made, table = _nequip(child.conv, sampler, r_max, dtype, way)
+            replaced.append((child, "conv", made))
         else:
-            made = _schnet(child, sampler, r_max, dtype, first=not tables)
-            place = (network, name)
-        if made is None:
-            return None
-        replaced.append((*place, made[0]))
-        tables.append(made[1])
-    if not replaced:
-        return None
+            made, table = _schnet(child, sampler, r_max, dtype, way, first=not tables)
+            replaced.append((network, name, made))
+        tables.append(table)
     for parent, name, module in replaced:
         setattr(parent, name, module)
-    for name, child in list(network.named_children()):
-        if type(child).__name__ == "PairSpline":
-            setattr(network, name, FastPair(child))
-    return {
-        "layers": len(replaced),
+    if not tables:
+        table_of_pairs = _allegro(network, r_max, dtype, len(model.type_names), way)
+        if table_of_pairs is None:
+            return None
+        tables.append(table_of_pairs)
+    if way == "kernels":
+        for name, child in list(network.named_children()):
+            if type(child).__name__ == "PairSpline":
+                setattr(network, name, FastPair(child))
+    record = {
+        "way": way,
+        "layers": len(tables),
         "lanes": LANES,
         "intervals": [len(t.coefficients) - 3 for t in tables],
         "value_error": max(t.value_error for t in tables),
         "slope_error": max(t.slope_error for t in tables),
     }
+    network.cgpot_tables = record
+    return dict(record)
+
+
+def tables_of(model: torch.nn.Module) -> dict[str, Any] | None:
+    """What :func:`accelerate` did with a model before, None for nothing."""
+    records = (m.cgpot_tables for m in model.modules() if hasattr(m, "cgpot_tables"))
+    record = next(records, None)
+    return None if record is None else dict(record)
+
+
+def choose(model: torch.nn.Module, device: str) -> str:
+    """The way for a model on a device: "kernels" on CPUs, elsewhere "torch"."""
+    return "kernels" if device == "cpu" else "torch"
+
+
+def share_ghosts(model: torch.nn.Module, exchanges: bool = True) -> None:
+    """Whether the blocks of :func:`accelerate` fetch the features of ghosts from other ranks.
+
+    They do unless told otherwise; a graph without `cgpot::exchange` needs no library of operators.
+    """
+    for module in model.modules():
+        if hasattr(module, "exchanges"):
+            module.exchanges = exchanges

@@ -131,7 +131,8 @@ def _radial(table: torch.Tensor, r: torch.Tensor, r_max: float) -> torch.Tensor:
 
 
 @cache
-def _coupling(l1: int, l2: int, l3: int) -> torch.Tensor:
+def coupling(l1: int, l2: int, l3: int) -> torch.Tensor:
+    """Wigner 3j symbols of real harmonics, (2 l1 + 1, 2 l2 + 1, 2 l3 + 1)."""
     from e3nn.o3._wigner import wigner_3j
 
     return wigner_3j(l1, l2, l3, dtype=torch.float64)
@@ -168,7 +169,7 @@ def reference(
             weight,
             parts[source][neighbor],
             harmonics[:, edge**2 : (edge + 1) ** 2],
-            _coupling(plan.irreps[source][0], edge, out).to(x.dtype),
+            coupling(plan.irreps[source][0], edge, out).to(x.dtype),
         )
         total = x.new_zeros(len(x), plan.channels(k), 2 * out + 1)
         rows.append(total.index_add(0, center, message).flatten(1))

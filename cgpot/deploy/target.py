@@ -63,7 +63,7 @@ from nequip.data import AtomicDataDict, register_fields
 from nequip.nn.utils import with_edge_vectors_
 
 from cgpot.core.native import built_operators
-from cgpot.deploy.acceleration import accelerate
+from cgpot.deploy.acceleration import WAYS, accelerate, choose, share_ghosts, tables_of
 from cgpot.deploy.operators import load as load_operators
 from cgpot.deploy.ranks import exchange_features, only_owned
 
@@ -111,6 +111,7 @@ def compile_model(
     threads: int = 1,
     metadata: dict[str, str] | None = None,
     fast: bool = False,
+    way: str | None = None,
 ) -> Path:
     """Compile a model that is in memory for the target; returns the path written.
 
@@ -121,11 +122,14 @@ def compile_model(
         device: `cpu` or `cuda`.
         threads: CPU threads that the generated code uses.
         metadata: further strings for the archive.
-        fast: tabulate radial functions and use fused kernels where there are any for the model
-            (CPU; :func:`cgpot.deploy.acceleration.accelerate`, which changes the model).
+        fast: tabulate radial functions, and sum messages faster
+            (:func:`cgpot.deploy.acceleration.accelerate`, which changes the model).
+        way: how (:data:`cgpot.deploy.acceleration.WAYS`); None: by device and model
+            (:func:`cgpot.deploy.acceleration.choose`).
 
     Raises:
         AssertionError: from NequIP, when compiled and eager model differ beyond their precision.
+        ValueError: another way, or "kernels" for another device than the CPU.
 
     """
     from nequip.utils.aot import aot_export_model
@@ -136,7 +140,10 @@ def compile_model(
     )
 
     load_operators(built_operators())
-    tables = accelerate(model) if fast and device == "cpu" else None
+    if way == "kernels" and device != "cpu":
+        raise ValueError(f"the kernels are for CPUs, the device is {device!r}; expected 'torch'")
+    tables = accelerate(model, way or choose(model, device)) if fast else tables_of(model)
+    share_ghosts(model)
     only_owned(model)
     reach = exchange_features(model)
     strings = reach.metadata() | {TABLES_KEY: json.dumps(tables)}
@@ -174,6 +181,7 @@ def compile_file(
     modifiers: tuple[str, ...] = (),
     tf32: bool = False,
     fast: bool = True,
+    way: str | None = None,
 ) -> Path:
     """Compile a package (`.nequip.zip`) or checkpoint for the target; returns the path written.
 
@@ -198,7 +206,7 @@ def compile_file(
         model = modify(model, [{"modifier": name} for name in modifiers])
         state = get_latest_global_state(only_metadata_related=True)
         return compile_model(
-            model, data, output, device=device, threads=threads, metadata=state, fast=fast
+            model, data, output, device=device, threads=threads, metadata=state, fast=fast, way=way
         )
     finally:
         set_workflow_state(None)
@@ -215,6 +223,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--modifiers", nargs="*", default=[])
     parser.add_argument("--tf32", action="store_true")
     parser.add_argument("--plain", action="store_true", help="no tables and fused kernels")
+    parser.add_argument("--tables", choices=WAYS, help="how, where it is not --plain")
     options = parser.parse_args(arguments)
     compile_file(
         options.source,
@@ -224,6 +233,7 @@ def main(arguments: list[str] | None = None) -> None:
         modifiers=tuple(options.modifiers),
         tf32=options.tf32,
         fast=not options.plain,
+        way=options.tables,
     )
 
 

@@ -18,7 +18,9 @@ from model_systems import CUTOFF, NAMES, SMALL, build, frame, graph
 
 from cgpot.core.splines import PairTable
 from cgpot.deploy import operators
-from cgpot.deploy.acceleration import accelerate, spline
+from cgpot.deploy.acceleration import accelerate, tables_of
+from cgpot.deploy.blocks import NodeContracter
+from cgpot.deploy.radial import RadialTable, spline
 from cgpot.deploy.ranks import exchange_features, only_owned
 
 FAST = {
@@ -68,36 +70,125 @@ def largest_error(found: dict[str, np.ndarray], expected: dict[str, np.ndarray])
     )
 
 
+@pytest.mark.parametrize("way", ["kernels", "torch"])
 @pytest.mark.parametrize("name", list(FAST))
-def test_double_precision(name: str, tmp_path: Path) -> None:
+def test_double_precision(name: str, way: str, tmp_path: Path) -> None:
     model = with_pair({**FAST[name], "dtype": "float64"}, tmp_path)
     expected = labels(model)
-    record = accelerate(model)
+    record = accelerate(model, way)
     assert record is not None
+    assert record["way"] == way
     assert record["layers"] == FAST[name].get("layers", record["layers"])
-    assert record["slope_error"] < 1e-7
-    assert largest_error(labels(model), expected) < max(1e-9, 20 * record["slope_error"])
+    assert record["slope_error"] < 1e-9
+    assert largest_error(labels(model), expected) < 1e-9
     kinds = {type(m).__name__ for m in model.modules()}
-    assert not kinds & {"TensorProductScatter", "SchNetInteraction", "PairSpline"}
+    assert not kinds & {"TensorProductScatter", "SchNetInteraction"}
+    assert ("PairSpline" in kinds) == (way == "torch")
+    assert ("PlainConvolution" in kinds) == (way == "torch")
+    assert accelerate(model, way) == record == tables_of(model)  # nothing is done twice
 
 
-@pytest.mark.parametrize("name", ["nequip", "schnet"])
-def test_single_precision(name: str, tmp_path: Path) -> None:
-    model = with_pair({**FAST[name], "dtype": "float32"}, tmp_path)
+@pytest.mark.parametrize("way", ["kernels", "torch"])
+@pytest.mark.parametrize("name", ["nequip", "schnet", "allegro"])
+def test_single_precision(name: str, way: str, tmp_path: Path) -> None:
+    model = with_pair({**SMALL[name], "dtype": "float32"}, tmp_path)
     expected = labels(model)
-    record = accelerate(model)
+    record = accelerate(model, way)
     assert record is not None
     assert record["slope_error"] < 4e-6
-    assert largest_error(labels(model), expected) < 2e-5
+    assert largest_error(labels(model), expected) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["allegro", "nequip, l = 3"])
-def test_models_without_kernels_are_left_alone(name: str) -> None:
-    section = SMALL.get(name) or {**SMALL["nequip"], "l_max": 3}
-    model = build(section).eval()
+ALLEGRO = {
+    "parity": SMALL["allegro"],
+    "three layers, l = 2": {**SMALL["allegro"], "layers": 3, "l_max": 2, "parity": False},
+    "one layer": {**SMALL["allegro"], "layers": 1, "parity": False},
+}
+
+
+@pytest.mark.parametrize("way", ["kernels", "torch"])
+@pytest.mark.parametrize("name", list(ALLEGRO))
+def test_allegro(name: str, way: str, tmp_path: Path) -> None:
+    """Two types: four functions for each that one type would have."""
+    model = with_pair({**ALLEGRO[name], "dtype": "float64"}, tmp_path)
+    expected = labels(model)
+    record = accelerate(model, way)
+    assert record is not None
+    assert record["layers"] == 1
+    assert largest_error(labels(model), expected) < 1e-9
+    by_kind = {type(m).__name__: m for m in model.modules()}
+    assert by_kind["TwoBodyTable"].radial.cubics.shape[0] == 4 * record["intervals"][0]
+    assert ("NodeContracter" in by_kind) == (way == "kernels" and "one" not in name)
+    # of the embedding nothing but the table is left in what compiling sees
+    broken = by_kind["ProductTypeEmbedding"]
+    with torch.no_grad():
+        broken.basis_linear.mlp[0].weight.zero_()
+    assert largest_error(labels(model), expected) < 1e-9
+
+
+def test_products_summed_at_the_nodes() -> None:
+    """Against Allegro's own contraction, with gradients."""
+    from allegro.nn._strided import Contracter
+    from e3nn.o3._irreps import Irreps
+
+    torch.manual_seed(3)
+    irreps = [Irreps(text) for text in ("0e + 1o + 2e", "0e + 1o", "0e + 1o + 1e")]
+    old = Contracter(*irreps, mul=3).double()
+    assert not old.w3j_is_ij_diagonal
+    new = NodeContracter(old)
+    x1 = torch.randn(7, 3, 9, dtype=torch.float64, requires_grad=True)
+    x2 = torch.randn(4, 3, 4, dtype=torch.float64, requires_grad=True)
+    index = torch.tensor([0, 0, 1, 3, 3, 3, 2])
+    expected, found = old(x1, x2, index), new(x1, x2, index)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    seed = torch.randn_like(expected)
+    for a, b in zip(
+        torch.autograd.grad(found, (x1, x2), seed),
+        torch.autograd.grad(expected, (x1, x2), seed),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_features_of_high_degree_are_summed_by_plain_operations(tmp_path: Path) -> None:
+    model = with_pair({**SMALL["nequip"], "l_max": 3}, tmp_path)
+    expected = labels(model)
+    assert accelerate(model, "kernels") is not None
+    kinds = [type(m).__name__ for m in model.modules()]
+    assert "PlainConvolution" in kinds
+    assert largest_error(labels(model), expected) < 1e-9
+
+
+def test_cutoffs_by_types_are_left_alone() -> None:
+    model = build(SMALL["nequip"], per_edge_type_cutoff={"A": 3.0, "B": CUTOFF}).eval()
     before = [type(m) for m in model.modules()]
     assert accelerate(model) is None
+    assert tables_of(model) is None
     assert [type(m) for m in model.modules()] == before
+
+
+def test_another_way_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown way 'magic'; expected one of kernels, torch"):
+        accelerate(torch.nn.Linear(2, 2), "magic")
+
+
+def test_a_table_in_plain_torch() -> None:
+    """Two pairs of types, values and slopes against the functions; 0 from the cutoff on."""
+
+    def functions(r: np.ndarray) -> np.ndarray:
+        return np.stack([np.sin(r) ** 2, np.sin(r) ** 4, 2 * np.sin(r) ** 2, -(np.sin(r) ** 4)], 1)
+
+    table = RadialTable(spline(functions, np.pi, 1e-9), torch.float64, pairs=2)
+    r = torch.linspace(0.5, 4.0, 701, dtype=torch.float64, requires_grad=True)
+    for pair in (0, 1):
+        values = table(r, torch.full((701,), pair))
+        exact = torch.as_tensor(functions(r.detach().numpy()))[:, 2 * pair : 2 * pair + 2]
+        exact[r.detach() >= np.pi] = 0.0
+        torch.testing.assert_close(values, exact, rtol=0, atol=4e-9)
+        (slope,) = torch.autograd.grad(values[:, 0].sum(), r)
+        expected = (2 * pair or 1) * torch.sin(2 * r.detach())
+        expected[r.detach() >= np.pi] = 0.0
+        torch.testing.assert_close(slope, expected, rtol=0, atol=4e-8)
 
 
 def test_a_table_is_as_fine_as_it_must_be() -> None:
