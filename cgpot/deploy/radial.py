@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -101,11 +101,40 @@ def _relative(error: np.ndarray, values: np.ndarray, used: np.ndarray) -> float:
     return float(np.abs(error[used]).max()) / scale if scale > 0 else 0.0
 
 
+class _Cubics(torch.autograd.Function):
+    """Values of piecewise cubics; their slopes are made when they are asked for.
+
+    Nothing of the size (edges, functions) is kept between the two.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, row: torch.Tensor, *powers: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(x, row, *powers)
+        t = _fraction(x, powers[0])
+        a, b, c, d = (torch.index_select(power, 0, row) for power in powers)
+        return a + t * (b + t * (c + t * d))
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:
+        x, row, _, *powers = ctx.saved_tensors
+        t = _fraction(x, grad)
+        b, c, d = (torch.index_select(power, 0, row) for power in powers)
+        slope = b + t * (2.0 * c + 3.0 * t * d)
+        return (grad * slope).sum(-1, keepdim=True).to(x.dtype), None, None, None, None, None
+
+
+def _fraction(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Place in the interval of a coordinate counted in intervals, (edges, 1)."""
+    return (x - torch.floor(x.detach())).to(like.dtype)
+
+
 class RadialTable(torch.nn.Module):
     """The functions of a table by plain torch operations, on any device.
 
-    Each interval holds the four coefficients of its cubics: a value takes one gather, and its
-    slope none of the differences that rounded spline coefficients would need.
+    Each interval holds the four coefficients of its cubics: a value takes one gather of each, and
+    its slope none of the differences that rounded spline coefficients would need.
 
     Args:
         table: functions of r, those of each pair of types one after the other.
@@ -120,11 +149,12 @@ class RadialTable(torch.nn.Module):
         self.scale = self.intervals / float(table.r_max)
         a, b, c, d = (spline[k : k + self.intervals] for k in range(4))
         powers = (a + 4.0 * b + c, 3.0 * (c - a), 3.0 * (a - 2.0 * b + c), d - a + 3.0 * (b - c))
-        cubics = np.stack(powers, axis=1) / 6.0  # (intervals, 4, pairs * functions)
-        cubics = cubics.reshape(self.intervals, 4, pairs, -1).transpose(2, 0, 1, 3)
-        self.functions = cubics.shape[-1]
-        rows = np.ascontiguousarray(cubics).reshape(pairs * self.intervals, 4, self.functions)
-        self.register_buffer("cubics", torch.as_tensor(rows, dtype=dtype), persistent=False)
+        for number, power in enumerate(powers):
+            rows = np.zeros((pairs, self.intervals + 1, power.shape[1] // pairs))
+            # the last row stands for all that is beyond r_max
+            rows[:, :-1] = power.reshape(self.intervals, pairs, -1).transpose(1, 0, 2) / 6.0
+            values = torch.as_tensor(rows.reshape(-1, rows.shape[2]), dtype=dtype)
+            self.register_buffer(f"power{number}", values, persistent=False)
 
     def forward(self, length: torch.Tensor, pair: torch.Tensor | None = None) -> torch.Tensor:
         """Values at these distances, (edges, functions); 0 from r_max on.
@@ -134,11 +164,8 @@ class RadialTable(torch.nn.Module):
             pair: (edges), int64, the pair of types of each edge.
         """
         x = length.view(-1, 1) * self.scale
-        first = torch.clamp(torch.floor(x.detach()), min=0.0, max=float(self.intervals - 1))
-        t = (x - first).to(self.cubics.dtype)
-        row = first.view(-1).to(torch.long)
+        row = torch.clamp(x.detach().view(-1), max=float(self.intervals)).to(torch.long)
         if pair is not None:
-            row = row + pair * self.intervals
-        a, b, c, d = torch.index_select(self.cubics, 0, row).unbind(1)
-        values = a + t * (b + t * (c + t * d))
-        return torch.where(x < float(self.intervals), values, 0.0)
+            row = row + pair * (self.intervals + 1)
+        powers = (self.power0, self.power1, self.power2, self.power3)
+        return _Cubics.apply(x, row, *powers)

@@ -117,7 +117,7 @@ def test_allegro(name: str, way: str, tmp_path: Path) -> None:
     assert record["layers"] == 1
     assert largest_error(labels(model), expected) < 1e-9
     by_kind = {type(m).__name__: m for m in model.modules()}
-    assert by_kind["TwoBodyTable"].radial.cubics.shape[0] == 4 * record["intervals"][0]
+    assert by_kind["TwoBodyTable"].radial.power0.shape[0] == 4 * (record["intervals"][0] + 1)
     assert ("NodeContracter" in by_kind) == (way == "kernels" and "one" not in name)
     # of the embedding nothing but the table is left in what compiling sees
     broken = by_kind["ProductTypeEmbedding"]
