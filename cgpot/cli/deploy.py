@@ -29,6 +29,24 @@ def register(app: typer.Typer) -> None:
             "--plain",
             help="The network as it is: no tabulated radial functions and kernels.",
         ),
+        tables: str = typer.Option(
+            "auto",
+            "--tables",
+            help="How tabulated radial functions are used: kernels (operators of this package; "
+            "CPU, NequIP with l up to 2 and SchNet), torch (plain torch operations; any device "
+            "and l), auto (kernels on CPUs where the plugin is built, else torch).",
+        ),
+        tf32: bool = typer.Option(
+            False,
+            "--tf32",
+            help="Products of float32 matrices with 10 bits of mantissa (cuda); the error against "
+            "the checkpoint is measured and stored.",
+        ),
+        precision: str | None = typer.Option(
+            None,
+            "--precision",
+            help="That of the training (float32 or float64); half precision is refused.",
+        ),
         quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress bar."),
     ) -> None:
         """Package, compile for a device, verify against the checkpoint, and describe."""
@@ -45,7 +63,15 @@ def register(app: typer.Typer) -> None:
                     "an ensemble is deployed at the temperature of its members", key="temperature"
                 )
             done = deploy_ensemble(
-                training, output, device=device, name=name, fast=not plain, quiet=quiet
+                training,
+                output,
+                device=device,
+                name=name,
+                fast=not plain,
+                tables=tables,
+                tf32=tf32,
+                precision=precision,
+                quiet=quiet,
             )
         else:
             done = deploy(
@@ -55,6 +81,9 @@ def register(app: typer.Typer) -> None:
                 name=name,
                 temperature=temperature,
                 fast=not plain,
+                tables=tables,
+                tf32=tf32,
+                precision=precision,
                 quiet=quiet,
             )
         console = Console()

@@ -278,11 +278,6 @@ def tables_of(model: torch.nn.Module) -> dict[str, Any] | None:
     return None if record is None else dict(record)
 
 
-def choose(model: torch.nn.Module, device: str) -> str:
-    """The way for a model on a device: "kernels" on CPUs, elsewhere "torch"."""
-    return "kernels" if device == "cpu" else "torch"
-
-
 def share_ghosts(model: torch.nn.Module, exchanges: bool = True) -> None:
     """Whether the blocks of :func:`accelerate` fetch the features of ghosts from other ranks.
 

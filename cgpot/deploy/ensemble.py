@@ -27,14 +27,14 @@ def deploy_ensemble(
     *,
     device: str = "cpu",
     name: str = "model",
-    fast: bool = True,
     quiet: bool = False,
+    **options: Any,
 ) -> Deployment:
     """Make the files of `cgpot.deploy.run.deploy` for each member, and `<name>.ensemble.json`.
 
     The members are `<name>.0.nequip.pt2`, `<name>.1.nequip.pt2`, ... with their sidecars.  Of
     linear models, whose mean is one of them, `<name>.pair.lmp` runs the mean and
-    `<name>.0.pair.lmp`, ... the members.
+    `<name>.0.pair.lmp`, ... the members.  `options` are those of `deploy`.
 
     Raises:
         InputError: not a finished ensemble, or one whose mean is missing.
@@ -53,8 +53,8 @@ def deploy_ensemble(
             folder,
             device=device,
             name=f"{name}.{index}",
-            fast=fast,
             quiet=quiet,
+            **options,
         )
         for index, member in enumerate(record["members"])
     ]

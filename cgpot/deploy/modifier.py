@@ -47,10 +47,9 @@ class Modifiers:
         The compiled model calls operators that NequIP's Python code loads with it; a program
         without Python must load `cgpotops.so` first.
         """
-        from cgpot.core.native import built_operators
-        from cgpot.deploy.operators import load
+        from cgpot.deploy.kernels import load_library
 
-        load(built_operators())
+        load_library()
         model = _accelerate(model, "kernels")
         for module in model.modules():
             if type(module).__name__ in ("Convolution", "FastPair"):

@@ -13,6 +13,7 @@ from typing import Any
 
 from cgpot.core.errors import InputError, ToolError
 from cgpot.core.files import atomic_path, require_file
+from cgpot.core.native import built_operators
 
 LOG_LINES = 12
 
@@ -70,8 +71,19 @@ def build_package(checkpoint: str | Path, example: str | Path, output: str | Pat
     return Path(output)
 
 
+def choose(device: str) -> str:
+    """How tables are used on a device: ``kernels`` on CPUs where the plugin is built."""
+    return "kernels" if device == "cpu" and built_operators() is not None else "torch"
+
+
 def compile_package(
-    package: str | Path, output: str | Path, device: str, *, fast: bool = True
+    package: str | Path,
+    output: str | Path,
+    device: str,
+    *,
+    fast: bool = True,
+    tables: str = "auto",
+    tf32: bool = False,
 ) -> Path:
     """Write `model.nequip.pt2` for a device (see `cgpot.deploy.target`).
 
@@ -80,6 +92,8 @@ def compile_package(
         output: file to write.
         device: ``cpu`` or ``cuda``.
         fast: tabulated radial functions and fused kernels, where there are any.
+        tables: ``kernels`` or ``torch`` (`cgpot.deploy.acceleration`), or ``auto``.
+        tf32: products of matrices in TF32 (``cuda``).
 
     Raises:
         ToolError: no such device, or the compilation failed (end of its output given).
@@ -93,7 +107,13 @@ def compile_package(
         )
     with atomic_path(output) as temporary:
         words = ["-m", "cgpot.deploy.target", str(package), str(temporary), "--device", device]
-        _run(words if fast else [*words, "--plain"])
+        if not fast:
+            words.append("--plain")
+        elif tables != "auto":
+            words += ["--tables", tables]
+        if tf32:
+            words.append("--tf32")
+        _run(words)
     return Path(output)
 
 

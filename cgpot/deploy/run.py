@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from cgpot.core.checkpoints import save_at_temperature
-from cgpot.core.errors import InputError, ManifestError, ToolError
+from cgpot.core.errors import ConfigError, InputError, ManifestError, ToolError
 from cgpot.core.files import read_json, require_file, sha256_file, write_json
 from cgpot.core.manifest import check_manifest, manifest_path, package_versions, write_manifest
+from cgpot.core.native import built_operators
 from cgpot.core.progress import progress
 from cgpot.core.refined import refined_model
 from cgpot.core.versions import RESULT_FORMAT, check_checkpoint
-from cgpot.deploy.package import build_package, compile_package
+from cgpot.deploy.package import build_package, choose, compile_package
 from cgpot.deploy.verify import verify
 
 STAGE = "deploy"
@@ -45,6 +46,9 @@ def deploy(
     name: str = "model",
     temperature: float | None = None,
     fast: bool = True,
+    tables: str = "auto",
+    tf32: bool = False,
+    precision: str | None = None,
     quiet: bool = False,
 ) -> Deployment:
     """Make `<name>.nequip.zip`, `<name>.nequip.pt2` and `<name>.cgpot.json`.
@@ -56,12 +60,16 @@ def deploy(
         name: stem of the files.
         temperature: K; of a model whose energy depends on it, the constant that is stored in
             the files; for other models it must be that of the training.
-        fast: tabulated radial functions and fused kernels, where the model and the device have
-            them; False compiles the network as it is.
+        fast: tabulated radial functions, and messages summed by operators of this package or in
+            plain torch; False compiles the network as it is.
+        tables: ``kernels`` (CPU) or ``torch`` (any device); ``auto`` chooses by the device.
+        tf32: products of float32 matrices with 10 bits of mantissa (``cuda``).
+        precision: that of the training, ``float32`` or ``float64``; others are refused.
         quiet: no progress bar.
 
     Raises:
         InputError: not a finished training folder, or a temperature missing or not to be had.
+        ConfigError: options that this device or this model does not have.
         ManifestError: the training's files were changed.
         ToolError: packaging or compiling failed, or there is no such device.
         DataError: the compiled model differs from the checkpoint.
@@ -75,6 +83,10 @@ def deploy(
         from cgpot.deploy.tables import deploy_tables
 
         return Deployment(*deploy_tables(source, result, output, name))
+    check_options(device, tables, tf32, precision, str(result["dtype"]))
+    if tables == "auto":
+        tables = choose(device)
+    options = {"fast": fast, "tables": tables if fast else "none", "tf32": tf32}
     checkpoint = require_file(source / "model.ckpt", "checkpoint")
     example = require_file(source / "example.extxyz", "example frame")
     folder = Path(output).resolve()
@@ -84,7 +96,7 @@ def deploy(
     digest = sha256_file(checkpoint)
     thermal = bool(result.get("temperature_input"))
     check_checkpoint(checkpoint)
-    if _current(sidecar, digest, device, fast, temperature if thermal else None):
+    if _current(sidecar, digest, device, options, temperature if thermal else None):
         return Deployment(sidecar, read_json(sidecar), skipped=True)
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (manifest_path(sidecar), sidecar):
@@ -98,22 +110,56 @@ def deploy(
             model = save_at_temperature(checkpoint, Path(scratch) / "model.ckpt", temperature)
         build_package(model, example, package)
         advance(1)
-        compile_package(package, compiled, device, fast=fast)
+        compile_package(package, compiled, device, fast=fast, tables=tables, tf32=tf32)
         advance(1)
         record = verify(model, package, compiled, example, device)
         advance(1)
     result = {**result, "temperature": temperature}
     content = _sidecar(result, digest, package, compiled, device, record)
-    content["fast"] = fast
+    content |= options
     write_json(sidecar, content)
     write_manifest(
         sidecar,
         stage=STAGE,
         inputs={"model": checkpoint, "result": source / "result.json", "example": example},
         outputs=[package, compiled],
-        config={"device": device, "name": name, "fast": fast},
+        config={"device": device, "name": name, **options},
     )
     return Deployment(sidecar, content)
+
+
+def check_options(device: str, tables: str, tf32: bool, precision: str | None, dtype: str) -> None:
+    """Refuse what a device or a model does not have.
+
+    Raises:
+        ConfigError: unknown tables, kernels or TF32 for another device, or another precision
+            than that of the training.
+        ToolError: kernels without the built plugin.
+    """
+    if tables not in ("auto", "kernels", "torch"):
+        raise ConfigError(
+            f"unknown tables {tables!r}; expected 'auto', 'kernels' or 'torch'", key="tables"
+        )
+    if tables == "kernels" and device != "cpu":
+        raise ConfigError(
+            f"the kernels are for CPUs, the device is {device!r}; expected 'auto' or 'torch'",
+            key="tables",
+        )
+    if tables == "kernels" and built_operators() is None:
+        raise ToolError("the kernels are part of the plugin; run 'cgpot plugin build' first")
+    if tf32 and device != "cuda":
+        raise ConfigError(
+            f"TF32 is of CUDA devices, the device is {device!r}; leave --tf32 out", key="tf32"
+        )
+    if tf32 and dtype != "float32":
+        raise ConfigError(f"TF32 is for float32, the model is in {dtype}", key="tf32")
+    if precision not in (None, dtype):
+        raise ConfigError(
+            f"found {precision!r}, the model was trained in {dtype!r}: NequIP's networks fix their "
+            "precision when they are built, and have no form in half precision; expected "
+            f"{dtype!r} (on a GPU, --tf32 makes its products cheaper)",
+            key="precision",
+        )
 
 
 def _temperature(result: dict[str, Any], wanted: float | None, source: Path) -> float:
@@ -176,7 +222,11 @@ def _versions() -> dict[str, str]:
 
 
 def _current(
-    sidecar: Path, checkpoint: str, device: str, fast: bool, temperature: float | None = None
+    sidecar: Path,
+    checkpoint: str,
+    device: str,
+    options: dict[str, Any],
+    temperature: float | None = None,
 ) -> bool:
     """Whether the files were made from this checkpoint, for this device and these versions."""
     from cgpot.deploy.target import INPUTS
@@ -192,7 +242,7 @@ def _current(
     return bool(
         content["sha256"].get("model.ckpt") == checkpoint
         and content["device"] == device
-        and content.get("fast") == fast
+        and all(content.get(key) == value for key, value in options.items())
         and content["inputs"] == list(INPUTS)
         and temperature in (None, content["temperature"])
         and content["torch_version"] == versions["torch"].split("+")[0]

@@ -63,8 +63,9 @@ from nequip.data import AtomicDataDict, register_fields
 from nequip.nn.utils import with_edge_vectors_
 
 from cgpot.core.native import built_operators
-from cgpot.deploy.acceleration import WAYS, accelerate, choose, share_ghosts, tables_of
+from cgpot.deploy.acceleration import WAYS, accelerate, share_ghosts, tables_of
 from cgpot.deploy.operators import load as load_operators
+from cgpot.deploy.package import choose
 from cgpot.deploy.ranks import exchange_features, only_owned
 
 INPUTS: Final[list[str]] = [
@@ -124,12 +125,13 @@ def compile_model(
         metadata: further strings for the archive.
         fast: tabulate radial functions, and sum messages faster
             (:func:`cgpot.deploy.acceleration.accelerate`, which changes the model).
-        way: how (:data:`cgpot.deploy.acceleration.WAYS`); None: by device and model
-            (:func:`cgpot.deploy.acceleration.choose`).
+        way: how (:data:`cgpot.deploy.acceleration.WAYS`); None: by the device
+            (:func:`cgpot.deploy.package.choose`).
 
     Raises:
         AssertionError: from NequIP, when compiled and eager model differ beyond their precision.
-        ValueError: another way, or "kernels" for another device than the CPU.
+        ValueError: another way, or "kernels" for another device than the CPU, or without the
+            library of operators.
 
     """
     from nequip.utils.aot import aot_export_model
@@ -139,10 +141,12 @@ def compile_model(
         serialize_aoti_keys,
     )
 
-    load_operators(built_operators())
+    native = load_operators(built_operators())
+    if way == "kernels" and not native:
+        raise ValueError("the library of operators is not built; run 'cgpot plugin build'")
     if way == "kernels" and device != "cpu":
         raise ValueError(f"the kernels are for CPUs, the device is {device!r}; expected 'torch'")
-    tables = accelerate(model, way or choose(model, device)) if fast else tables_of(model)
+    tables = accelerate(model, way or choose(device)) if fast else tables_of(model)
     share_ghosts(model)
     only_owned(model)
     reach = exchange_features(model)

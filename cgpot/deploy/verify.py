@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 """Largest error of energy, forces and virial, relative to their largest value."""
+TF32_TOLERANCE = 1e-2
+"""The same of a compiled model whose products are in TF32 (a rounding error of 5e-4 each)."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,9 @@ class CompiledModel:
                 raise InputError(
                     f"the archive has no {key!r}; expected a file of 'cgpot deploy'", file=path
                 )
+        self.tf32 = device == "cuda" and self.metadata.get("allow_tf32") == "1"
+        if self.tf32:
+            set_global_state(allow_tf32=True)  # read when the products are made
         self._inputs = INPUTS
         self.tables: dict[str, Any] | None = json.loads(self.metadata.get(TABLES_KEY, "null"))
 
@@ -127,6 +132,18 @@ def compare(reference: list[Labels], other: list[Labels]) -> dict[str, float]:
         error = float(np.abs(a - b).max())
         result[name] = error / scale if scale > 0 else error
     return result
+
+
+def compiled_limit(tolerance: float, tables: dict[str, Any] | None, tf32: bool) -> float:
+    """Largest relative error that a compiled model may have.
+
+    Args:
+        tolerance: of its precision.
+        tables: record of its tables, whose slopes' errors add up over neighbours and layers.
+        tf32: whether its products are in TF32.
+    """
+    table_error = 20.0 * tables["slope_error"] if tables else 0.0
+    return max(tolerance, table_error, TF32_TOLERANCE if tf32 else 0.0)
 
 
 def verify(
@@ -165,9 +182,8 @@ def verify(
     tolerance = TOLERANCE[str(model.metadata["model_dtype"])]
     record: dict[str, Any] = {"frames": len(frames), "tolerance": tolerance}
     record["tables"] = fast.tables
-    # errors of the slopes of tables add up over neighbours and layers
-    table_error = 20.0 * fast.tables["slope_error"] if fast.tables else 0.0
-    limits = {"package": tolerance, "compiled": max(tolerance, table_error)}
+    record["tf32"] = fast.tf32
+    limits = {"package": tolerance, "compiled": compiled_limit(tolerance, fast.tables, fast.tf32)}
     for name, path, labels in (
         ("package", package, [eager_labels(archived, frame) for frame in frames]),
         ("compiled", compiled, [fast.labels(frame) for frame in frames]),

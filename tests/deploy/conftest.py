@@ -32,5 +32,8 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def deployed(training: Path) -> Deployment:
-    """The deployed model."""
+    """The deployed model, with the kernels of the built plugin."""
+    from cgpot.plugin.build import build
+
+    build()
     return deploy(training, training.parent / "deploy", quiet=True)

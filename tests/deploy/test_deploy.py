@@ -8,18 +8,19 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from training_systems import NAME, fluid
 
-from cgpot.core.errors import DataError, InputError, ManifestError, ToolError
+from cgpot.core.errors import ConfigError, DataError, InputError, ManifestError, ToolError
 from cgpot.core.files import sha256_file
 from cgpot.core.manifest import check_manifest
 from cgpot.deploy.package import build_package, compile_package, stand_alone
 from cgpot.deploy.run import Deployment, deploy, training_result
-from cgpot.deploy.verify import CompiledModel, Labels, compare, verify
+from cgpot.deploy.verify import CompiledModel, Labels, compare, compiled_limit, verify
 
 STEM = "model"
 
@@ -221,3 +222,60 @@ def test_compare_takes_the_largest_value_as_scale() -> None:
     ]
     errors = compare(a, b)
     assert errors == pytest.approx({"energy": 0.1, "forces": 1e-3, "virial": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tables": "magic"}, "unknown tables 'magic'; expected 'auto', 'kernels'"),
+        ({"tables": "kernels", "device": "cuda"}, "the kernels are for CPUs.*'cuda'"),
+        ({"tf32": True}, "TF32 is of CUDA devices, the device is 'cpu'; leave --tf32 out"),
+        ({"tf32": True, "device": "cuda"}, "TF32 is for float32, the model is in float64"),
+        ({"precision": "bfloat16"}, "found 'bfloat16', .*trained in 'float64'"),
+        ({"precision": "float32"}, "found 'float32', .*expected 'float64'"),
+    ],
+)
+def test_options_that_a_model_does_not_have_are_refused(
+    training: Path, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        deploy(training, tmp_path / "out", quiet=True, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_the_plugin_tables_are_plain_torch(
+    training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cgpot.deploy import package, run
+
+    assert (package.choose("cpu"), package.choose("cuda")) == ("kernels", "torch")
+    for module in (package, run):
+        monkeypatch.setattr(module, "built_operators", lambda: None)
+    assert package.choose("cpu") == "torch"
+    with pytest.raises(ToolError, match="part of the plugin; run 'cgpot plugin build' first"):
+        deploy(training, tmp_path / "out", tables="kernels", quiet=True)
+
+
+def test_limits_of_a_compiled_model() -> None:
+    assert compiled_limit(1e-4, None, False) == 1e-4
+    assert compiled_limit(1e-9, {"slope_error": 1e-9}, False) == pytest.approx(2e-8)
+    assert compiled_limit(1e-4, {"slope_error": 1e-9}, True) == 1e-2
+
+
+@pytest.mark.slow
+def test_tables_in_plain_torch(training: Path, deployed: Deployment, tmp_path: Path) -> None:
+    """The way of GPUs, on a CPU: compiled, verified, described; no operator of this package."""
+    other = deploy(training, tmp_path / "torch", tables="torch", quiet=True)
+    assert other.content["tables"] == "torch"
+    assert not other.content["tf32"]
+    record = other.content["verification"]
+    assert record["tables"]["way"] == "torch"
+    assert deployed.content["verification"]["tables"]["way"] == "kernels"
+    assert all(value <= 1e-9 for value in record["compiled"].values())
+    frame = fluid(1, 11)[0]
+    first, second = (
+        CompiledModel(done.sidecar.with_name(f"{STEM}.nequip.pt2")).labels(frame)
+        for done in (deployed, other)
+    )
+    assert max(compare([first], [second]).values()) < 1e-9
+    assert deploy(training, tmp_path / "torch", tables="torch", quiet=True).skipped

@@ -57,6 +57,15 @@ def test_a_model_without_tables_is_refused() -> None:
         modify(model, [{"modifier": MODIFIERS[0]}])
 
 
+def test_kernels_need_the_built_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cgpot.core.errors import ToolError
+    from cgpot.deploy import kernels
+
+    monkeypatch.setattr(kernels, "built_operators", lambda: None)
+    with pytest.raises(ToolError, match="not built; run 'cgpot plugin build' first"):
+        kernels.load_library()
+
+
 def from_calculator(calculator: Any) -> dict[str, np.ndarray]:
     from ase import Atoms
 

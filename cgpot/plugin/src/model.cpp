@@ -7,6 +7,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
@@ -90,6 +91,12 @@ Model::Model(const std::string &path, const std::string &device, int device_inde
     const c10::DeviceGuard guard(torch_->device);
     torch_->loader = std::make_unique<Loader>(path, "model", false, 1,
                                               static_cast<c10::DeviceIndex>(cuda ? device_index : -1));
+    if (cuda) {    // cuBLAS asks for this when it multiplies, not when the model is compiled
+      const auto strings = torch_->loader->get_metadata();
+      const auto found = strings.find("allow_tf32");
+      if (found != strings.end() && found->second == "1")
+        at::globalContext().setAllowTF32CuBLAS(true);
+    }
   });
 }
 
