@@ -7,6 +7,7 @@
 
 #include <cstdio>
 #include <iostream>
+#include <utility>
 #include <vector>
 
 int main()
@@ -54,6 +55,37 @@ int main()
     std::printf(" %d %d %zu", other.owned, other.nodes, other.edges);
   }
   std::printf("\n");
+  // beads move and change their types, the list stays: as a new builder sees them
+  for (const auto &[ghosts, reach] : {std::pair(Ghosts::image, 1), std::pair(Ghosts::exchange, 1),
+                                     std::pair(Ghosts::halo, 1), std::pair(Ghosts::halo, 2)}) {
+    std::vector<double> moved = x;
+    std::vector<int> kinds = type;
+    std::vector<const double *> at(nall);
+    for (int i = 0; i < nall; ++i) at[i] = &moved[3 * i];
+    cgpot::GraphBuilder held(cutoff, scale);
+    unsigned long state = 1;
+    const auto random = [&] { return (state = state * 48271 % 2147483647) / 2147483647.0; };
+    long compared = 0;
+    bool same = true;
+    for (int step = 0; step < 12; ++step) {
+      const cgpot::Graph &a = held.build(at.data(), kinds.data(), nlocal, nall, type_map, view, ghosts,
+                                         owner.data(), reach, step == 0);
+      cgpot::GraphBuilder made(cutoff, scale);
+      const cgpot::Graph &b = made.build(at.data(), kinds.data(), nlocal, nall, type_map, view, ghosts,
+                                         owner.data(), reach);
+      same = same && a.owned == b.owned && a.nodes == b.nodes && a.edges == b.edges &&
+          a.padded_nodes == b.padded_nodes && a.padded_edges == b.padded_edges &&
+          a.atoms == b.atoms && a.types == b.types && a.shortest == b.shortest &&
+          a.shortest_edge == b.shortest_edge;
+      for (std::size_t k = 0; same && k < 2 * a.padded_edges; ++k) same = a.index[k] == b.index[k];
+      for (std::size_t k = 0; same && k < 3 * a.padded_edges; ++k)
+        same = a.vectors[k] == b.vectors[k];
+      compared += static_cast<long>(a.edges);
+      for (double &c : moved) c += 0.2 * cutoff * (random() - 0.5);
+      if (nlocal > 0 && step % 3 == 1) kinds[static_cast<int>(nlocal * random())] = 1 + step % ntypes;
+    }
+    std::printf("steps %d %ld\n", same ? 1 : 0, compared);
+  }
   // after others: buffers are used again
   const cgpot::Graph &g = build(Ghosts::image, 1);
   std::printf("sizes %d %zu %d %zu %.17g\n", g.nodes, g.edges, g.padded_nodes, g.padded_edges,

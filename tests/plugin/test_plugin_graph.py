@@ -114,6 +114,18 @@ def brute_force(configuration: Configuration, cutoff: float) -> list[tuple[int, 
     return [(int(i), int(k % n), vectors[i, k]) for i, k in np.argwhere(inside)]
 
 
+@pytest.mark.parametrize("types", ["0 1", "1 -1"])
+@pytest.mark.parametrize("name", list(CONFIGURATIONS))
+def test_list_kept_between_steps(program: Path, name: str, types: str) -> None:
+    """Twelve steps with one list, beads moving and changing types, against graphs made anew."""
+    configuration = CONFIGURATIONS[name]
+    n = len(configuration.positions)
+    text = run(program, lines(with_ghosts(configuration, 7.0), n, 5.0, types))
+    steps = [line.split()[1:] for line in text.splitlines() if line.startswith("steps")]
+    assert [same for same, _ in steps] == ["1"] * 4  # image, exchange, halos of one and two steps
+    assert len(configuration.positions) == 1 or all(int(count) > 0 for _, count in steps)
+
+
 @pytest.mark.parametrize("name", list(CONFIGURATIONS))
 def test_edges_and_sums(program: Path, name: str) -> None:
     configuration = CONFIGURATIONS[name]

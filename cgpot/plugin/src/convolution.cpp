@@ -2,7 +2,7 @@
 // Compiled once for each instruction set: CGPOT_KERNELS names the functions that it gives.
 #include "convolution.h"
 
-#include "couplings.h"
+#include "couplings3.h"
 
 #include <cmath>
 #include <cstddef>
@@ -20,8 +20,10 @@ template <typename T> struct Group {
 };
 template <typename T> using Vector = typename Group<T>::type;
 
-constexpr int harmonics_length = 9;    // components up to l = 2
+constexpr int harmonics_length = 16;    // components up to l = 3
 constexpr double root3 = 1.7320508075688772, root5 = 2.23606797749979, root15 = 3.872983346207417;
+constexpr double root7 = 2.6457513110645906, root105 = 10.246950765959598,
+                 root21_8 = 1.6201851746019651, root35_8 = 2.0916500663351889;
 
 template <typename T> inline T sum(const Vector<T> &v)
 {
@@ -39,6 +41,16 @@ template <typename T> inline void harmonics_gradient(int l_max, const T *u, cons
   d[0] += T(root15) * (c * g[4] + b * g[5] - a * g[8]) - T(root5) * a * g[6];
   d[1] += T(root15) * (a * g[5] + c * g[7]) + T(2 * root5) * b * g[6];
   d[2] += T(root15) * (a * g[4] + b * g[7] + c * g[8]) - T(root5) * c * g[6];
+  if (l_max < 3) return;
+  d[0] += T(3 * root35_8) * ((c * c - a * a) * g[9] - T(2) * a * c * g[15]) +
+      T(root105) * b * (c * g[10] - a * g[14]) - T(3 * root7) * a * b * g[12] +
+      T(root21_8) * ((T(4) * b * b - T(3) * a * a - c * c) * g[11] - T(2) * a * c * g[13]);
+  d[1] += T(root105) * (a * c * g[10] + T(0.5) * (c * c - a * a) * g[14]) +
+      T(8 * root21_8) * b * (a * g[11] + c * g[13]) +
+      T(1.5 * root7) * (T(2) * b * b - a * a - c * c) * g[12];
+  d[2] += T(3 * root35_8) * ((c * c - a * a) * g[15] + T(2) * a * c * g[9]) +
+      T(root105) * b * (a * g[10] + c * g[14]) - T(3 * root7) * b * c * g[12] +
+      T(root21_8) * ((T(4) * b * b - a * a - T(3) * c * c) * g[13] - T(2) * a * c * g[11]);
 }
 
 // No std::vector here: the linker keeps one copy of its code for all instruction sets.
@@ -139,6 +151,17 @@ void harmonics(int l_max, int n, const T *__restrict ux, const T *__restrict uy,
     y[7 * n + e] = T(root15) * b * c;
     y[8 * n + e] = T(0.5 * root15) * (c * c - a * a);
   }
+  if (l_max < 3) return;
+  for (int e = 0; e < n; ++e) {
+    const T a = ux[e], b = uy[e], c = uz[e], around = a * a + c * c;
+    y[9 * n + e] = T(root35_8) * a * (T(3) * c * c - a * a);
+    y[10 * n + e] = T(root105) * a * b * c;
+    y[11 * n + e] = T(root21_8) * a * (T(4) * b * b - around);
+    y[12 * n + e] = T(0.5 * root7) * b * (T(2) * b * b - T(3) * around);
+    y[13 * n + e] = T(root21_8) * c * (T(4) * b * b - around);
+    y[14 * n + e] = T(0.5 * root105) * b * (c * c - a * a);
+    y[15 * n + e] = T(root35_8) * c * (c * c - T(3) * a * a);
+  }
 }
 
 // Interval of each distance, and the weights of the four splines there (and of their slopes).
@@ -235,7 +258,7 @@ void forward_path(const Path &path, int width, const Work<T> &work, int n, Vecto
 }
 
 template <int L1, int L2, int L3, bool need_x, typename T>
-void backward_path(const Path &path, int width, Work<T> &work, int n,
+void backward_path(const Path &path, int width, int components, Work<T> &work, int n,
                    const Vector<T> *grad_out)
 {
   constexpr auto &list = Couplings<L1, L2, L3>::list;
@@ -258,7 +281,7 @@ void backward_path(const Path &path, int width, Work<T> &work, int n,
           ((of_x[list[I].m1] += g[list[I].m3] * (T(list[I].value) * y[list[I].m2 * n])), ...);
       }(std::make_index_sequence<std::size(list)>{});
       Vector<T> of_w{};
-      Vector<T> *gy = groups(work.gy.data()) + e * harmonics_length + L2 * L2;
+      Vector<T> *gy = groups(work.gy.data()) + e * components + L2 * L2;
       for (int m = 0; m <= 2 * L2; ++m) {
         of_w += of_y[m] * y[m * n];
         if constexpr (L2 > 0) gy[m] += of_y[m] * w;
@@ -272,7 +295,7 @@ void backward_path(const Path &path, int width, Work<T> &work, int n,
   }
 }
 
-constexpr int code(int l1, int l2, int l3) { return 9 * l1 + 3 * l2 + l3; }
+constexpr int code(int l1, int l2, int l3) { return 16 * l1 + 4 * l2 + l3; }
 
 template <typename F> inline void dispatch(const Path &path, F &&f)
 {
@@ -285,6 +308,11 @@ template <typename F> inline void dispatch(const Path &path, F &&f)
     CGPOT_PATH(1, 1, 0) CGPOT_PATH(1, 1, 1) CGPOT_PATH(1, 1, 2) CGPOT_PATH(1, 2, 1)
     CGPOT_PATH(1, 2, 2) CGPOT_PATH(2, 0, 2) CGPOT_PATH(2, 1, 1) CGPOT_PATH(2, 1, 2)
     CGPOT_PATH(2, 2, 0) CGPOT_PATH(2, 2, 1) CGPOT_PATH(2, 2, 2)
+    CGPOT_PATH(0, 3, 3) CGPOT_PATH(1, 2, 3) CGPOT_PATH(1, 3, 2) CGPOT_PATH(1, 3, 3)
+    CGPOT_PATH(2, 1, 3) CGPOT_PATH(2, 2, 3) CGPOT_PATH(2, 3, 1) CGPOT_PATH(2, 3, 2)
+    CGPOT_PATH(2, 3, 3) CGPOT_PATH(3, 0, 3) CGPOT_PATH(3, 1, 2) CGPOT_PATH(3, 1, 3)
+    CGPOT_PATH(3, 2, 1) CGPOT_PATH(3, 2, 2) CGPOT_PATH(3, 2, 3) CGPOT_PATH(3, 3, 0)
+    CGPOT_PATH(3, 3, 1) CGPOT_PATH(3, 3, 2) CGPOT_PATH(3, 3, 3)
   }
 #undef CGPOT_PATH
 }
@@ -333,23 +361,23 @@ void backward(const Plan &plan, const Star &star, const RadialTable<T> &table, c
       if (grad_x) work.gx[static_cast<std::size_t>(e)] = grad_x + at;
       groups(work.gr.data())[e] = Vector<T>{};
       for (int m = 1; m < components; ++m)
-        groups(work.gy.data())[e * harmonics_length + m] = Vector<T>{};
+        groups(work.gy.data())[e * components + m] = Vector<T>{};
     }
     const Vector<T> *row = groups(grad_out + static_cast<std::size_t>(i) * width);
     for (std::size_t k = 0; k < plan.paths.size(); ++k) {
       const Path &path = plan.paths[k];
       dispatch(path, [&]<int A, int B, int C>() {
         if (grad_x)
-          backward_path<A, B, C, true, T>(path, plan.weight_groups, work, n, row);
+          backward_path<A, B, C, true, T>(path, plan.weight_groups, components, work, n, row);
         else
-          backward_path<A, B, C, false, T>(path, plan.weight_groups, work, n, row);
+          backward_path<A, B, C, false, T>(path, plan.weight_groups, components, work, n, row);
       });
     }
     const T *unit = work.unit.data();
     for (int e = 0; e < n; ++e) {
       T gy[harmonics_length] = {}, d[3];
       for (int m = 1; m < components; ++m)
-        gy[m] = sum<T>(groups(work.gy.data())[e * harmonics_length + m]);
+        gy[m] = sum<T>(groups(work.gy.data())[e * components + m]);
       const T u[3] = {unit[e], unit[n + e], unit[2 * n + e]};
       harmonics_gradient(plan.l_max, u, gy, d);
       const T along = d[0] * u[0] + d[1] * u[1] + d[2] * u[2];

@@ -18,7 +18,7 @@ namespace cgpot {
 constexpr int lanes = 8;
 
 struct Path {
-  int l1, l2, l3;    // of the neighbour's features, of the edge, of the result; 2 at most
+  int l1, l2, l3;    // of the neighbour's features, of the edge, of the result; 3 at most
   int groups;        // channels / lanes, rounded up
   int in;            // first group of the input irrep: groups for m = 0, then for m = 1, ...
   int out;           // first group of the result, in the same order

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Coupling coefficients of real spherical harmonics up to l = 2: Wigner 3j symbols in the real basis
 // of e3nn (m order and phases), sum over all entries of the square 1. Checked against e3nn by
-// tests/deploy/test_kernels.py.
+// tests/deploy/test_operators.py.
 #pragma once
 
 namespace cgpot {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "graph.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
@@ -11,6 +12,12 @@ namespace {
 template <typename T> std::size_t capacity_bytes(const std::vector<T> &v)
 {
   return v.capacity() * sizeof(T);
+}
+
+// Buffers are not cut: growing again would fill them.
+template <typename T> void grow(std::vector<T> &v, std::size_t length)
+{
+  if (v.size() < length) v.resize(length);
 }
 }    // namespace
 
@@ -30,7 +37,8 @@ GraphBuilder::GraphBuilder(double cutoff, double length_scale) :
 std::size_t GraphBuilder::bytes() const
 {
   return graph_.bytes() + capacity_bytes(node_of_) + capacity_bytes(depth_) +
-      capacity_bytes(neighbors_);
+      capacity_bytes(neighbors_) + capacity_bytes(first_) + capacity_bytes(candidate_atoms_) +
+      capacity_bytes(candidate_nodes_);
 }
 
 int GraphBuilder::add_node(int atom, const int *type, const std::vector<int> &type_map, int depth)
@@ -45,9 +53,111 @@ int GraphBuilder::add_node(int atom, const int *type, const std::vector<int> &ty
   return node;
 }
 
-const Graph &GraphBuilder::build(const double *const *x, const int *type, int nlocal, int nall,
-                                 const std::vector<int> &type_map, const NeighborView &list,
-                                 Ghosts ghosts, const int *owner, int reach)
+// Nodes and candidate pairs, for the ways with ghosts in which nodes do not depend on positions.
+void GraphBuilder::collect(const int *type, int nlocal, int nall, const std::vector<int> &type_map,
+                           const NeighborView &list, Ghosts ghosts, const int *owner)
+{
+  Graph &g = graph_;
+  g.atoms.clear();
+  g.types.clear();
+  depth_.clear();
+  candidate_atoms_.clear();
+  candidate_nodes_.clear();
+  node_of_.assign(static_cast<std::size_t>(nall), -1);
+
+  for (int ii = 0; ii < list.inum; ++ii) add_node(list.ilist[ii], type, type_map, 0);
+  g.owned = static_cast<int>(g.atoms.size());
+  if (ghosts == Ghosts::exchange)    // all: a ghost may hand on to other ghosts what it receives
+    for (int i = nlocal; i < nall; ++i) add_node(i, type, type_map, 1);
+
+  first_.assign(1, 0);
+  for (int n = 0; n < g.owned; ++n) {
+    const int i = g.atoms[static_cast<std::size_t>(n)];
+    const int *neighbors = list.firstneigh[i];
+    for (int jj = 0; jj < list.numneigh[i]; ++jj) {
+      const int j = neighbors[jj] & list.mask;
+      const int atom = ghosts == Ghosts::image ? owner[j] : j;
+      int node = node_of_[static_cast<std::size_t>(atom)];
+      if (node < 0 && ghosts == Ghosts::halo) node = add_node(atom, type, type_map, 1);
+      if (node < 0) continue;
+      candidate_atoms_.push_back(j);
+      candidate_nodes_.push_back(node);
+    }
+    first_.push_back(candidate_atoms_.size());
+  }
+  g.nodes = static_cast<int>(g.atoms.size());
+}
+
+// Takes the types of the nodes as they are now (fixes may change them); false where an atom has
+// become a node or ceased to be one.
+bool GraphBuilder::same_nodes(const int *type, int nlocal, const std::vector<int> &type_map,
+                              Ghosts ghosts)
+{
+  Graph &g = graph_;
+  g.types.resize(static_cast<std::size_t>(g.nodes));
+  for (int n = 0; n < g.nodes; ++n) {
+    const auto node = static_cast<std::size_t>(n);
+    const int t = type_map[static_cast<std::size_t>(type[g.atoms[node]])];
+    if (t < 0) return false;
+    g.types[node] = t;
+  }
+  bool all_take_part = true;
+  for (std::size_t t = 1; t < type_map.size(); ++t) all_take_part = all_take_part && type_map[t] >= 0;
+  if (all_take_part) return true;
+  if (ghosts == Ghosts::halo) return false;    // which ghosts were left out is not kept
+  const int atoms = ghosts == Ghosts::exchange ? static_cast<int>(node_of_.size()) : nlocal;
+  for (int i = 0; i < atoms; ++i)
+    if (node_of_[static_cast<std::size_t>(i)] < 0 &&
+        type_map[static_cast<std::size_t>(type[i])] >= 0)
+      return false;
+  return true;
+}
+
+// The candidates within the cutoff. Each is written, and kept by moving on where it is one of them.
+void GraphBuilder::select(const double *const *x)
+{
+  Graph &g = graph_;
+  const std::size_t most = candidate_atoms_.size() + 2;    // 2: room for padding
+  grow(g.index, 2 * most);
+  grow(g.vectors, 3 * most);
+  grow(neighbors_, most);
+  std::int64_t *centers = g.index.data();
+  std::int64_t *neighbors = neighbors_.data();
+  double *vectors = g.vectors.data();
+
+  const double cutsq = cutoff_ * cutoff_;
+  double shortest = std::numeric_limits<double>::max();
+  std::size_t edge = 0;
+  g.shortest_edge = 0;
+  for (int n = 0; n < g.owned; ++n) {
+    const double *xi = x[g.atoms[static_cast<std::size_t>(n)]];
+    const double x0 = xi[0], y0 = xi[1], z0 = xi[2];
+    const std::size_t last = first_[static_cast<std::size_t>(n) + 1];
+    for (std::size_t c = first_[static_cast<std::size_t>(n)]; c < last; ++c) {
+      const double *xj = x[candidate_atoms_[c]];
+      const double dx = (xj[0] - x0) * scale_;
+      const double dy = (xj[1] - y0) * scale_;
+      const double dz = (xj[2] - z0) * scale_;
+      const double rsq = dx * dx + dy * dy + dz * dz;
+      centers[edge] = n;
+      neighbors[edge] = candidate_nodes_[c];
+      vectors[3 * edge] = dx;
+      vectors[3 * edge + 1] = dy;
+      vectors[3 * edge + 2] = dz;
+      if (rsq < shortest) {
+        shortest = rsq;
+        g.shortest_edge = edge;
+      }
+      edge += rsq < cutsq ? 1 : 0;
+    }
+  }
+  g.edges = edge;
+  g.shortest = edge ? std::sqrt(shortest) : 0.0;
+}
+
+// Nodes and edges of a halo of several steps: both depend on positions.
+void GraphBuilder::follow(const double *const *x, const int *type, int nall,
+                          const std::vector<int> &type_map, const NeighborView &list, int reach)
 {
   Graph &g = graph_;
   g.atoms.clear();
@@ -57,19 +167,16 @@ const Graph &GraphBuilder::build(const double *const *x, const int *type, int nl
   depth_.clear();
   neighbors_.clear();
   node_of_.assign(static_cast<std::size_t>(nall), -1);
-
   for (int ii = 0; ii < list.inum; ++ii) add_node(list.ilist[ii], type, type_map, 0);
   g.owned = static_cast<int>(g.atoms.size());
-  if (ghosts == Ghosts::exchange)    // all: a ghost may hand on to other ghosts what it receives
-    for (int i = nlocal; i < nall; ++i) add_node(i, type, type_map, 1);
 
   const double cutsq = cutoff_ * cutoff_;
   double shortest = std::numeric_limits<double>::max();
   g.shortest_edge = 0;
-  // nodes of a halo come in the order of their depth, and grow while the loop runs
+  // nodes come in the order of their depth, and grow while the loop runs
   for (int n = 0; n < static_cast<int>(g.atoms.size()); ++n) {
     const int depth = depth_[static_cast<std::size_t>(n)];
-    if (ghosts == Ghosts::halo ? depth >= reach : n >= g.owned) break;
+    if (depth >= reach) break;
     const int i = g.atoms[static_cast<std::size_t>(n)];
     const double xi = x[i][0], yi = x[i][1], zi = x[i][2];
     const int *neighbors = list.firstneigh[i];
@@ -80,9 +187,8 @@ const Graph &GraphBuilder::build(const double *const *x, const int *type, int nl
       const double dz = (x[j][2] - zi) * scale_;
       const double rsq = dx * dx + dy * dy + dz * dz;
       if (rsq >= cutsq) continue;
-      const int atom = ghosts == Ghosts::image ? owner[j] : j;
-      int node = node_of_[static_cast<std::size_t>(atom)];
-      if (node < 0 && ghosts == Ghosts::halo) node = add_node(atom, type, type_map, depth + 1);
+      int node = node_of_[static_cast<std::size_t>(j)];
+      if (node < 0) node = add_node(j, type, type_map, depth + 1);
       if (node < 0) continue;
       if (rsq < shortest) {
         shortest = rsq;
@@ -98,22 +204,45 @@ const Graph &GraphBuilder::build(const double *const *x, const int *type, int nl
   g.nodes = static_cast<int>(g.atoms.size());
   g.edges = neighbors_.size();
   g.shortest = g.edges ? std::sqrt(shortest) : 0.0;
+}
 
+// Two beads further apart than the cutoff where a graph is too small, and the second row of `index`.
+void GraphBuilder::pad(Ghosts ghosts)
+{
+  Graph &g = graph_;
   const bool needed = g.nodes > 0 || ghosts == Ghosts::exchange;
-  if (needed && (g.nodes < 2 || g.edges < 2)) {
-    for (int k = 0; k < 2; ++k) {
-      g.types.push_back(g.nodes > 0 ? g.types[0] : 0);
-      g.index.push_back(g.nodes + k);
-      neighbors_.push_back(g.nodes + 1 - k);
-      g.vectors.push_back(k == 0 ? 2.0 * cutoff_ : -2.0 * cutoff_);
-      g.vectors.push_back(0.0);
-      g.vectors.push_back(0.0);
-    }
+  const std::size_t added = needed && (g.nodes < 2 || g.edges < 2) ? 2 : 0;
+  g.padded_edges = g.edges + added;
+  grow(g.index, 2 * g.padded_edges);
+  grow(g.vectors, 3 * g.padded_edges);
+  grow(neighbors_, g.padded_edges);
+  for (std::size_t k = 0; k < added; ++k) {
+    const std::size_t edge = g.edges + k;
+    g.types.push_back(g.nodes > 0 ? g.types[0] : 0);
+    g.index[edge] = g.nodes + static_cast<std::int64_t>(k);
+    neighbors_[edge] = g.nodes + 1 - static_cast<std::int64_t>(k);
+    g.vectors[3 * edge] = k == 0 ? 2.0 * cutoff_ : -2.0 * cutoff_;
+    g.vectors[3 * edge + 1] = g.vectors[3 * edge + 2] = 0.0;
   }
   g.padded_nodes = static_cast<int>(g.types.size());
-  g.padded_edges = neighbors_.size();
-  g.index.insert(g.index.end(), neighbors_.begin(), neighbors_.end());
-  return g;
+  std::copy_n(neighbors_.data(), g.padded_edges, g.index.data() + g.padded_edges);
+}
+
+const Graph &GraphBuilder::build(const double *const *x, const int *type, int nlocal, int nall,
+                                 const std::vector<int> &type_map, const NeighborView &list,
+                                 Ghosts ghosts, const int *owner, int reach, bool fresh)
+{
+  if (ghosts == Ghosts::halo && reach > 1) {
+    follow(x, type, nall, type_map, list, reach);
+    stale_ = true;
+  } else {
+    if (fresh || stale_ || !same_nodes(type, nlocal, type_map, ghosts))
+      collect(type, nlocal, nall, type_map, list, ghosts, owner);
+    stale_ = false;
+    select(x);
+  }
+  pad(ghosts);
+  return graph_;
 }
 
 void Tally::sum(const Graph &graph, const double *gradient)
@@ -124,30 +253,37 @@ void Tally::sum(const Graph &graph, const double *gradient)
 
   const std::int64_t *centers = graph.centers();
   const std::int64_t *neighbors = graph.neighbors();
-  for (std::size_t e = 0; e < graph.edges; ++e) {
-    const double *r = &graph.vectors[3 * e];
-    const double *d = gradient + 3 * e;
-    double *fi = &forces[3 * static_cast<std::size_t>(centers[e])];
-    double *fj = &forces[3 * static_cast<std::size_t>(neighbors[e])];
-    for (int k = 0; k < 3; ++k) {
-      fi[k] += d[k];
-      fj[k] -= d[k];
+  const bool no_virial = !total_virial && !atom_virial;
+  std::size_t e = 0;
+  while (e < graph.edges) {
+    const std::int64_t center = centers[e];
+    double own[3] = {};
+    for (; e < graph.edges && centers[e] == center; ++e) {
+      const double *r = &graph.vectors[3 * e];
+      const double *d = gradient + 3 * e;
+      double *fj = &forces[3 * static_cast<std::size_t>(neighbors[e])];
+      for (int k = 0; k < 3; ++k) {
+        own[k] += d[k];
+        fj[k] -= d[k];
+      }
+      if (no_virial) continue;
+      const double w[9] = {-r[0] * d[0], -r[1] * d[1], -r[2] * d[2], -r[0] * d[1], -r[0] * d[2],
+                           -r[1] * d[2], -r[1] * d[0], -r[2] * d[0], -r[2] * d[1]};
+      // the sum over edges is symmetric because the energy does not change under rotation
+      for (int k = 0; k < 3; ++k) {
+        virial[k] += w[k];
+        virial[k + 3] += 0.5 * (w[k + 3] + w[k + 6]);
+      }
+      if (!atom_virial) continue;
+      double *wi = &virials[9 * static_cast<std::size_t>(center)];
+      double *wj = &virials[9 * static_cast<std::size_t>(neighbors[e])];
+      for (int k = 0; k < 9; ++k) {
+        wi[k] += 0.5 * w[k];
+        wj[k] += 0.5 * w[k];
+      }
     }
-    if (!total_virial && !atom_virial) continue;
-    const double w[9] = {-r[0] * d[0], -r[1] * d[1], -r[2] * d[2], -r[0] * d[1], -r[0] * d[2],
-                         -r[1] * d[2], -r[1] * d[0], -r[2] * d[0], -r[2] * d[1]};
-    // the sum over edges is symmetric because the energy does not change under rotation
-    for (int k = 0; k < 3; ++k) {
-      virial[k] += w[k];
-      virial[k + 3] += 0.5 * (w[k + 3] + w[k + 6]);
-    }
-    if (!atom_virial) continue;
-    double *wi = &virials[9 * static_cast<std::size_t>(centers[e])];
-    double *wj = &virials[9 * static_cast<std::size_t>(neighbors[e])];
-    for (int k = 0; k < 9; ++k) {
-      wi[k] += 0.5 * w[k];
-      wj[k] += 0.5 * w[k];
-    }
+    double *fi = &forces[3 * static_cast<std::size_t>(center)];
+    for (int k = 0; k < 3; ++k) fi[k] += own[k];
   }
 }
 

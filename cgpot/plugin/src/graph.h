@@ -36,6 +36,7 @@ struct Graph {
   std::size_t padded_edges = 0;
   std::vector<int> atoms;               // (nodes) LAMMPS index of each node
   std::vector<std::int64_t> types;      // (padded_nodes) type of the model
+  // these two may be longer than what they hold
   std::vector<std::int64_t> index;      // (2, padded_edges) centre row, then neighbour row
   std::vector<double> vectors;          // (padded_edges, 3) x_neighbour - x_centre, model's unit
   double shortest = 0.0;                // shortest edge, model's unit; 0 without edges
@@ -46,7 +47,9 @@ struct Graph {
   std::size_t bytes() const;
 };
 
-// Builds graphs one after another in the same buffers.
+// Builds graphs one after another in the same buffers. It holds a Verlet list of its own: made from
+// LAMMPS's list whenever that is new, with nodes in place of atoms; the steps between only take the
+// pairs within the cutoff from it, in an order that does not change.
 class GraphBuilder {
  public:
   // cutoff: in the model's length unit; length_scale: model's unit per unit of `x`.
@@ -59,9 +62,16 @@ class GraphBuilder {
   // fewer steps away from owned ones are in the graph). A graph with fewer than two nodes or edges
   // is padded with two beads further apart than the cutoff: compiled models take no smaller sizes.
   // Without nodes this is done for Ghosts::exchange alone, whose ranks run the model together.
+  // fresh: whether atoms or `list` are others than at the call before; if not, `list`, `owner` and
+  // the way with ghosts are not looked at (a halo of more than one step follows the beads: it is
+  // made anew each time).
   const Graph &build(const double *const *x, const int *type, int nlocal, int nall,
                      const std::vector<int> &type_map, const NeighborView &list, Ghosts ghosts,
-                     const int *owner = nullptr, int reach = 1);
+                     const int *owner = nullptr, int reach = 1, bool fresh = true);
+
+  // Whether the next call of build() must be a fresh one.
+  bool stale() const { return stale_; }
+  void forget() { stale_ = true; }
 
   const Graph &graph() const { return graph_; }
   const std::vector<int> &node_of() const { return node_of_; }
@@ -69,13 +79,24 @@ class GraphBuilder {
 
  private:
   int add_node(int atom, const int *type, const std::vector<int> &type_map, int depth);
+  void collect(const int *type, int nlocal, int nall, const std::vector<int> &type_map,
+               const NeighborView &list, Ghosts ghosts, const int *owner);
+  bool same_nodes(const int *type, int nlocal, const std::vector<int> &type_map, Ghosts ghosts);
+  void select(const double *const *x);
+  void follow(const double *const *x, const int *type, int nall,
+              const std::vector<int> &type_map, const NeighborView &list, int reach);
+  void pad(Ghosts ghosts);
 
   double cutoff_;
   double scale_;
   Graph graph_;
+  bool stale_ = true;
   std::vector<int> node_of_;               // (nall) node of an atom, -1 for none
   std::vector<int> depth_;                 // (nodes) steps from the owned nodes
   std::vector<std::int64_t> neighbors_;    // second row of `index` while it grows
+  std::vector<std::size_t> first_;         // (owned + 1) first candidate of each centre
+  std::vector<int> candidate_atoms_;       // (candidates) LAMMPS index of the neighbour
+  std::vector<int> candidate_nodes_;       // (candidates) its node
 };
 
 // owner[i] for owned atoms and ghosts: the owned atom with the same id. Returns the index of the

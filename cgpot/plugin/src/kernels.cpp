@@ -16,11 +16,11 @@ extern const PairKernels avx2_pair, avx512_pair;
 bool Plan::supported() const
 {
   for (const Path &p : paths) {
-    if (p.l1 > 2 || p.l2 > 2 || p.l3 > 2 || p.l1 < 0 || p.l2 < 0 || p.l3 < 0) return false;
+    if (p.l1 > 3 || p.l2 > 3 || p.l3 > 3 || p.l1 < 0 || p.l2 < 0 || p.l3 < 0) return false;
     if (p.l3 < (p.l1 > p.l2 ? p.l1 - p.l2 : p.l2 - p.l1) || p.l3 > p.l1 + p.l2) return false;
     if (p.l2 > l_max) return false;
   }
-  return l_max >= 0 && l_max <= 2;
+  return l_max >= 0 && l_max <= 3;
 }
 
 namespace {

@@ -101,7 +101,7 @@ struct Step {
     }
     plan.in_groups = in.groups;
     plan.out_groups = out.groups;
-    TORCH_CHECK(plan.supported(), "cgpot::convolve: a path beyond l = 2");
+    TORCH_CHECK(plan.supported(), "cgpot::convolve: a path beyond l = 3");
   }
 };
 

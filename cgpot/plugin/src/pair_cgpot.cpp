@@ -20,6 +20,7 @@
 #include "utils.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <stdexcept>
@@ -31,7 +32,13 @@ using cgpot::number;
 namespace {
 
 constexpr double mass_tolerance = 0.01;
-constexpr int summary_length = 5;
+constexpr int summary_length = 7;
+constexpr int spread_step_entry = 4, model_time_entry = 5, pair_time_entry = 6;
+
+double seconds_since(std::chrono::steady_clock::time_point start)
+{
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 }    // namespace
 
@@ -42,7 +49,7 @@ PairCGPot::PairCGPot(LAMMPS *lmp) :
     summary_(summary_length, 0.0)
 {
   nextra = summary_length;
-  summary_[summary_length - 1] = -1.0;
+  summary_[spread_step_entry] = -1.0;
   pvector = summary_.data();
   single_enable = 0;
   restartinfo = 0;
@@ -330,8 +337,15 @@ void PairCGPot::compute(int eflag, int vflag)
       error->warning(FLERR, "cgpot: `neigh_modify exclude` hides neighbors from the model");
   }
 
+  const auto began = std::chrono::steady_clock::now();
+  // times of a run are those of its steps: setting up loads and warms what is used first
+  if (update->setupflag) summary_[model_time_entry] = summary_[pair_time_entry] = 0.0;
+
   const int nall = atom->nlocal + atom->nghost;
-  if (ghosts_ == cgpot::Ghosts::image) {
+  const ListStamp stamp{neighbor->lastcall, neighbor->ncalls, atom->nlocal, nall, list->inum};
+  const bool fresh = neighbor->ago == 0 || builder_->stale() || !(stamp == list_stamp_);
+  list_stamp_ = stamp;
+  if (fresh && ghosts_ == cgpot::Ghosts::image) {
     const int orphan = cgpot::map_owners(atom->tag, atom->nlocal, nall, owner_);
     if (orphan >= 0)
       error->one(FLERR, "pair_style cgpot: ghost atom with ID " + std::to_string(atom->tag[orphan]) +
@@ -340,13 +354,15 @@ void PairCGPot::compute(int eflag, int vflag)
   const cgpot::NeighborView view{list->inum, list->ilist, list->numneigh, list->firstneigh,
                                  NEIGHMASK};
   const cgpot::Graph &graph = builder_->build(atom->x, atom->type, atom->nlocal, nall, type_map_,
-                                              view, ghosts_, owner_.data(), reach_);
+                                              view, ghosts_, owner_.data(), reach_, fresh);
   if (exchanger_)
     exchanger_->begin(builder_->node_of(), graph.owned);
   else if (graph.owned == 0)
     return;
 
+  const auto asked = std::chrono::steady_clock::now();
   const Evaluation result = evaluate(graph);
+  if (!update->setupflag) summary_[model_time_entry] += seconds_since(asked);
 
   double total = 0.0;
   for (int n = 0; n < graph.owned; ++n) total += result.energies[n];
@@ -387,6 +403,7 @@ void PairCGPot::compute(int eflag, int vflag)
       if (cvflag_atom)
         for (int k = 0; k < 9; ++k) cvatom[i][k] += energy_scale_ * w[k];
     }
+  if (!update->setupflag) summary_[pair_time_entry] += seconds_since(began);
   // after the forces stand: a dump or an error of an action finds them whole
   if (spread_step_ == update->ntimestep && options_->threshold > 0.0) act(graph);
 }
@@ -446,7 +463,7 @@ void PairCGPot::tally_spread(const cgpot::Graph &graph, const std::vector<Evalua
   summary_[1] = force_scale * spread_->rms;
   summary_[2] = energy_scale_ * spread_->energy;
   summary_[3] = energy_scale_ * spread_->trace / (3.0 * volume) * force->nktv2p;
-  summary_[4] = static_cast<double>(spread_step_);
+  summary_[spread_step_entry] = static_cast<double>(spread_step_);
   atom_spread_.assign(static_cast<std::size_t>(atom->nmax), 0.0);
   for (int n = 0; n < graph.nodes; ++n) {
     const auto node = static_cast<std::size_t>(n);

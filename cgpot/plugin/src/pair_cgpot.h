@@ -18,7 +18,8 @@
 //               deep as its layers; auto (default) takes the one with less work
 //
 // compute C all pair cgpot: c_C[1] largest s_i, [2] their root mean square, [3] spread of the energy
-// per bead, [4] of the pressure, [5] step at which these were evaluated (-1: not yet).
+// per bead, [4] of the pressure, [5] step at which these were evaluated (-1: not yet); [6] seconds
+// in the models and [7] in the pair style since the steps of the run began, summed over ranks.
 // fix F all pair N cgpot spread 0|1: s_i per atom; with 1 evaluated for this fix every N steps.
 #pragma once
 
@@ -82,6 +83,12 @@ class PairCGPot : public Pair {
   double energy_scale_ = 1.0;            // LAMMPS energy per model energy
   double length_scale_ = 1.0;            // model length per LAMMPS length
   double per_ev_ = 1.0;                  // LAMMPS energy per eV
+  struct ListStamp {    // tells one neighbour list from the next
+    bigint step = -1, builds = -1;
+    int nlocal = -1, nall = -1, centers = -1;
+    bool operator==(const ListStamp &) const = default;
+  };
+  ListStamp list_stamp_;
   bigint spread_step_ = -1;              // step of the last evaluation
   bigint acted_step_ = -1;               // step of the last action
   int spread_wanted_ = 0;                // set by fix pair
