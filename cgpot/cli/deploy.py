@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
             "auto",
             "--tables",
             help="How tabulated radial functions are used: kernels (operators of this package; "
-            "CPU, NequIP with l up to 2 and SchNet), torch (plain torch operations; any device "
+            "CPU, NequIP with l up to 3 and SchNet), torch (plain torch operations; any device "
             "and l), auto (kernels on CPUs where the plugin is built, else torch).",
         ),
         tf32: bool = typer.Option(

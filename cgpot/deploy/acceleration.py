@@ -8,7 +8,7 @@ cubic splines, cutoff included.  Everything else of the model stays as it is; so
 There are two ways to sum the messages of NequIP and SchNet at each centre:
 
 * "kernels": `cgpot::convolve` (:mod:`cgpot.deploy.operators`), which stores nothing of the size
-  edges times features; CPUs, l up to 2.
+  edges times features; CPUs, l up to 3.
 * "torch": plain torch operations, which Inductor compiles; any device, any l.
 
 Allegro's tensors are contracted by its own code in both.

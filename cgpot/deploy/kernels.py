@@ -21,7 +21,8 @@ def load_library() -> None:
     library = built_operators()
     if library is None:
         raise ToolError("the operators of cgpot are not built; run 'cgpot plugin build' first")
-    load(library)
+    if not load(library):
+        raise ToolError("the operators were loaded as plain torch code before")
 
 
 load_library()

@@ -42,7 +42,7 @@ class Modifiers:
 
     @classmethod
     def enable_cgpotKernels(cls, model: Any) -> Any:
-        """The same for CPUs, with messages summed by `cgpot::convolve` for l up to 2.
+        """The same for CPUs, with messages summed by `cgpot::convolve` for l up to 3.
 
         The compiled model calls operators that NequIP's Python code loads with it; a program
         without Python must load `cgpotops.so` first.

@@ -62,8 +62,8 @@ class Plan:
     """A tensor product of node features with spherical harmonics.
 
     Attributes:
-        l_max: of the harmonics, 2 at most.
-        irreps: (l, channels) of each irrep of the features, 2 at most for l.
+        l_max: of the harmonics, 3 at most.
+        irreps: (l, channels) of each irrep of the features, 3 at most for l.
         paths: (number of the irrep, l of the edge, l of the result) of each path.
     """
 
@@ -107,8 +107,8 @@ class Plan:
     @property
     def supported(self) -> bool:
         """Whether there are kernels for it."""
-        return self.l_max <= 2 and all(
-            max(self.irreps[i][0], edge, out) <= 2 for i, edge, out in self.paths
+        return self.l_max <= 3 and all(
+            max(self.irreps[i][0], edge, out) <= 3 for i, edge, out in self.paths
         )
 
 
@@ -226,6 +226,8 @@ def _copy(x: torch.Tensor) -> torch.Tensor:
 
 
 _LIBRARIES: list[Any] = []
+_LOADED: list[bool] = []
+"""Whether the operators of this process are native; empty before they are loaded."""
 
 
 def _fakes() -> None:
@@ -298,13 +300,16 @@ def _derivatives() -> None:
     torch.library.register_autograd("cgpot::exchange", exchange)
 
 
-@cache
 def load(library: Path | None = None) -> bool:
     """Make the operators known to torch in this process; returns whether they are native.
+
+    What is known stays: a process takes one library, or none.
 
     Args:
         library: `cgpotops.so` beside the built plugin; None registers plain torch code.
     """
+    if _LOADED:
+        return _LOADED[0]
     native = library is not None
     if library is not None:
         torch.ops.load_library(str(library))
@@ -321,4 +326,5 @@ def load(library: Path | None = None) -> bool:
         _LIBRARIES.append(definition)
     _fakes()
     _derivatives()
+    _LOADED.append(native)
     return native

@@ -27,6 +27,7 @@ FAST = {
     **{name: SMALL[name] for name in ("nequip", "nequip-scalar", "schnet", "schnet-polynomial")},
     "nequip with parity": {**SMALL["nequip"], "parity": True, "features": 9},
     "nequip, three layers": {**SMALL["nequip"], "layers": 3, "l_max": 1},
+    "nequip, l = 3": {**SMALL["nequip"], "l_max": 3},
 }
 
 
@@ -157,7 +158,7 @@ def test_products_summed_at_the_nodes() -> None:
 
 
 def test_features_of_high_degree_are_summed_by_plain_operations(tmp_path: Path) -> None:
-    model = with_pair({**SMALL["nequip"], "l_max": 3}, tmp_path)
+    model = with_pair({**SMALL["nequip"], "l_max": 4, "features": 2}, tmp_path)
     expected = labels(model)
     assert accelerate(model, "kernels") is not None
     kinds = [type(m).__name__ for m in model.modules()]

@@ -16,16 +16,23 @@ from cgpot.deploy import operators
 from cgpot.deploy.operators import Plan, reference, reference_pair
 
 NODES, EDGES, R_MAX = 40, 700, 5.0
-ALL_PATHS = tuple(
-    (i, edge, out)
-    for i in range(3)
-    for edge in range(3)
-    for out in range(abs(i - edge), min(2, i + edge) + 1)
-)
+
+
+def every_path(l_max: int) -> tuple[tuple[int, int, int], ...]:
+    degrees = range(l_max + 1)
+    return tuple(
+        (i, edge, out)
+        for i in degrees
+        for edge in degrees
+        for out in range(abs(i - edge), min(l_max, i + edge) + 1)
+    )
+
+
 PLANS = {
     "scalars": Plan(0, ((0, 16),), ((0, 0, 0),)),
     "vectors": Plan(1, ((0, 8), (1, 8)), ((0, 0, 0), (1, 1, 0), (0, 1, 1), (1, 0, 1), (1, 1, 1))),
-    "odd channels": Plan(2, ((0, 5), (1, 3), (2, 9)), ALL_PATHS),
+    "odd channels": Plan(2, ((0, 5), (1, 3), (2, 9)), every_path(2)),
+    "l = 3": Plan(3, ((0, 3), (1, 2), (2, 4), (3, 9)), every_path(3)),
 }
 
 
@@ -165,7 +172,8 @@ def test_plan_survives_its_code() -> None:
     plan = PLANS["odd channels"]
     assert Plan.read(plan.code()) == plan
     assert plan.supported
-    assert not Plan(3, ((0, 4),), ((0, 3, 3),)).supported
+    assert Plan(3, ((0, 4),), ((0, 3, 3),)).supported
+    assert not Plan(4, ((0, 4),), ((0, 4, 4),)).supported
     assert plan.columns()[:3] == [0, 8, 16]
 
 
@@ -176,7 +184,7 @@ def test_plan_survives_its_code() -> None:
         ({"index": torch.full((2, EDGES), NODES)}, "an edge ends at no node"),
         ({"index": torch.zeros(2, EDGES - 1, dtype=torch.long)}, "a vector for each edge"),
         ({"table": torch.zeros(53, 8)}, r"expected \(intervals \+ 3, 16\)"),
-        ({"plan": [3, 1, 0, 16, 0, 3, 3]}, "a path beyond l = 2"),
+        ({"plan": [4, 1, 0, 16, 0, 4, 4]}, "a path beyond l = 3"),
         ({"plan": [0, 1, 0, 16, 4, 0, 0]}, "takes an input that is not there"),
         ({"plan": [0, 1, 0, 16, 0, 0]}, "wrong length"),
     ],
