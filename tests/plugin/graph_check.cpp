@@ -5,8 +5,10 @@
 // each type; then for each atom: id, type, x, y, z.
 #include "graph.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -20,10 +22,8 @@ int main()
   std::vector<long> id(nall);
   std::vector<int> type(nall);
   std::vector<double> x(3 * nall);
-  std::vector<const double *> rows(nall);
   for (int i = 0; i < nall; ++i) {
     std::cin >> id[i] >> type[i] >> x[3 * i] >> x[3 * i + 1] >> x[3 * i + 2];
-    rows[i] = &x[3 * i];
   }
   std::vector<int> owner;
   const int orphan = cgpot::map_owners(id.data(), nlocal, nall, owner);
@@ -46,7 +46,7 @@ int main()
   cgpot::GraphBuilder builder(cutoff, scale);
   using cgpot::Ghosts;
   const auto build = [&](Ghosts ghosts, int reach) -> const cgpot::Graph & {
-    return builder.build(rows.data(), type.data(), nlocal, nall, type_map, view, ghosts,
+    return builder.build(x.data(), type.data(), nlocal, nall, type_map, view, ghosts,
                          owner.data(), reach);
   };
   std::printf("modes");
@@ -60,19 +60,17 @@ int main()
                                      std::pair(Ghosts::halo, 1), std::pair(Ghosts::halo, 2)}) {
     std::vector<double> moved = x;
     std::vector<int> kinds = type;
-    std::vector<const double *> at(nall);
-    for (int i = 0; i < nall; ++i) at[i] = &moved[3 * i];
     cgpot::GraphBuilder held(cutoff, scale);
     unsigned long state = 1;
     const auto random = [&] { return (state = state * 48271 % 2147483647) / 2147483647.0; };
     long compared = 0;
     bool same = true;
     for (int step = 0; step < 12; ++step) {
-      const cgpot::Graph &a = held.build(at.data(), kinds.data(), nlocal, nall, type_map, view, ghosts,
-                                         owner.data(), reach, step == 0);
+      const cgpot::Graph &a = held.build(moved.data(), kinds.data(), nlocal, nall, type_map, view,
+                                         ghosts, owner.data(), reach, step == 0);
       cgpot::GraphBuilder made(cutoff, scale);
-      const cgpot::Graph &b = made.build(at.data(), kinds.data(), nlocal, nall, type_map, view, ghosts,
-                                         owner.data(), reach);
+      const cgpot::Graph &b = made.build(moved.data(), kinds.data(), nlocal, nall, type_map, view,
+                                         ghosts, owner.data(), reach);
       same = same && a.owned == b.owned && a.nodes == b.nodes && a.edges == b.edges &&
           a.padded_nodes == b.padded_nodes && a.padded_edges == b.padded_edges &&
           a.atoms == b.atoms && a.types == b.types && a.shortest == b.shortest &&
@@ -82,9 +80,42 @@ int main()
         same = a.vectors[k] == b.vectors[k];
       compared += static_cast<long>(a.edges);
       for (double &c : moved) c += 0.2 * cutoff * (random() - 0.5);
-      if (nlocal > 0 && step % 3 == 1) kinds[static_cast<int>(nlocal * random())] = 1 + step % ntypes;
+      if (nlocal > 0 && step % 3 == 1)
+        kinds[static_cast<int>(nlocal * random())] = 1 + step % ntypes;
     }
     std::printf("steps %d %ld\n", same ? 1 : 0, compared);
+  }
+  // neighbours found by cells: the same edges in another order, types that take no part aside;
+  // kept while beads are within half a skin of where they were
+  for (const Ghosts ghosts : {Ghosts::image, Ghosts::exchange, Ghosts::halo}) {
+    const double skin = 0.2 * cutoff / scale;
+    cgpot::NeighborView none;
+    none.range = cutoff / scale + skin;
+    cgpot::GraphBuilder by_list(cutoff, scale), by_cells(cutoff, scale);
+    std::vector<double> moved = x;
+    const auto edges = [&](cgpot::GraphBuilder &made, const cgpot::NeighborView &list, bool fresh) {
+      const cgpot::Graph &g = made.build(moved.data(), type.data(), nlocal, nall, type_map, list,
+                                         ghosts, owner.data(), 1, fresh);
+      std::vector<std::tuple<int, int, double, double, double>> all;
+      for (std::size_t e = 0; e < g.edges; ++e)
+        all.emplace_back(g.atoms[g.centers()[e]], g.atoms[g.neighbors()[e]], g.vectors[3 * e],
+                         g.vectors[3 * e + 1], g.vectors[3 * e + 2]);
+      std::sort(all.begin(), all.end());
+      return all;
+    };
+    unsigned long state = 7;
+    const auto random = [&] { return (state = state * 48271 % 2147483647) / 2147483647.0; };
+    bool same = true;
+    std::size_t first_count = 0, changes = 0;
+    for (int step = 0; step < 6; ++step) {
+      const auto expected = edges(by_list, view, true);
+      same = same && edges(by_cells, none, step == 0) == expected;
+      if (step == 0) first_count = expected.size();
+      changes += expected.size() != first_count ? 1 : 0;
+      // a cube inside the sphere of half a skin
+      for (int k = 0; k < 3 * nall; ++k) moved[k] = x[k] + 0.57 * skin * (random() - 0.5);
+    }
+    std::printf("cells %d %zu %zu\n", same ? 1 : 0, first_count, changes);
   }
   // after others: buffers are used again
   const cgpot::Graph &g = build(Ghosts::image, 1);

@@ -27,6 +27,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
             *(compiler, "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror"),
             *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
             *("-I", str(SOURCE / "src"), str(SOURCE / "src" / "graph.cpp")),
+            str(SOURCE / "src" / "cells.cpp"),
             *(str(here / "graph_check.cpp"), "-o", str(target)),
         ],
         check=True,
@@ -123,7 +124,12 @@ def test_list_kept_between_steps(program: Path, name: str, types: str) -> None:
     text = run(program, lines(with_ghosts(configuration, 7.0), n, 5.0, types))
     steps = [line.split()[1:] for line in text.splitlines() if line.startswith("steps")]
     assert [same for same, _ in steps] == ["1"] * 4  # image, exchange, halos of one and two steps
-    assert len(configuration.positions) == 1 or all(int(count) > 0 for _, count in steps)
+    assert n == 1 or all(int(count) > 0 for _, count in steps)
+    cells = [line.split()[1:] for line in text.splitlines() if line.startswith("cells")]
+    assert [same for same, _, _ in cells] == ["1"] * 3  # image, exchange, halo of one step
+    assert n == 1 or all(int(count) > 0 for _, count, _ in cells)
+    # while the list is kept, pairs come into the cutoff and leave it
+    assert n < 10 or all(int(changes) > 0 for _, _, changes in cells)
 
 
 @pytest.mark.parametrize("name", list(CONFIGURATIONS))

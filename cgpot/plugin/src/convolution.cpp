@@ -4,6 +4,7 @@
 
 #include "couplings3.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdlib>
@@ -257,9 +258,8 @@ void forward_path(const Path &path, int width, const Work<T> &work, int n, Vecto
   }
 }
 
-template <int L1, int L2, int L3, bool need_x, typename T>
-void backward_path(const Path &path, int width, int components, Work<T> &work, int n,
-                   const Vector<T> *grad_out)
+template <int L1, int L2, int L3, bool need_x, int components, typename T>
+void backward_path(const Path &path, int width, Work<T> &work, int n, const Vector<T> *grad_out)
 {
   constexpr auto &list = Couplings<L1, L2, L3>::list;
   const int stride = path.groups;
@@ -297,11 +297,14 @@ void backward_path(const Path &path, int width, int components, Work<T> &work, i
 
 constexpr int code(int l1, int l2, int l3) { return 16 * l1 + 4 * l2 + l3; }
 
-template <typename F> inline void dispatch(const Path &path, F &&f)
+// most: largest l of all paths. With 3 the code of a step grows beyond what the compiler puts in
+// line, which made models up to 2 slower by a seventh: they have code of their own.
+template <int most, typename F> inline void dispatch(const Path &path, F &&f)
 {
-#define CGPOT_PATH(a, b, c) \
-  case code(a, b, c):       \
-    f.template operator()<a, b, c>(); \
+#define CGPOT_PATH(a, b, c)                                 \
+  case code(a, b, c):                                       \
+    if constexpr (a <= most && b <= most && c <= most)      \
+      f.template operator()<a, b, c>();                     \
     return;
   switch (code(path.l1, path.l2, path.l3)) {
     CGPOT_PATH(0, 0, 0) CGPOT_PATH(0, 1, 1) CGPOT_PATH(0, 2, 2) CGPOT_PATH(1, 0, 1)
@@ -317,8 +320,8 @@ template <typename F> inline void dispatch(const Path &path, F &&f)
 #undef CGPOT_PATH
 }
 
-template <typename T>
-void forward(const Plan &plan, const Star &star, const RadialTable<T> &table, const T *x, T *out,
+template <int most, typename T>
+void forward_up_to(const Plan &plan, const Star &star, const RadialTable<T> &table, const T *x, T *out,
              std::int64_t begin, std::int64_t end)
 {
   Work<T> work;
@@ -334,22 +337,23 @@ void forward(const Plan &plan, const Star &star, const RadialTable<T> &table, co
     Vector<T> *row = groups(out + static_cast<std::size_t>(i) * width);
     for (std::size_t k = 0; k < plan.paths.size(); ++k) {
       const Path &path = plan.paths[k];
-      dispatch(path, [&]<int A, int B, int C>() {
+      dispatch<most>(path, [&]<int A, int B, int C>() {
         forward_path<A, B, C, T>(path, plan.weight_groups, work, n, row);
       });
     }
   }
 }
 
-template <typename T>
-void backward(const Plan &plan, const Star &star, const RadialTable<T> &table, const T *x,
+template <int most, typename T>
+void backward_up_to(const Plan &plan, const Star &star, const RadialTable<T> &table, const T *x,
               const T *grad_out, T *grad_x, double *grad_vectors, std::int64_t begin,
               std::int64_t end)
 {
   Work<T> work;
   const std::size_t in = static_cast<std::size_t>(plan.in_groups) * lanes;
   const std::size_t width = static_cast<std::size_t>(plan.out_groups) * lanes;
-  const int components = (plan.l_max + 1) * (plan.l_max + 1);
+  constexpr int components = (most + 1) * (most + 1);
+  const int used = (plan.l_max + 1) * (plan.l_max + 1);
   for (std::int64_t i = begin; i < end; ++i) {
     const std::int64_t first = star.offsets[i];
     const auto n = static_cast<int>(star.offsets[i + 1] - first);
@@ -360,23 +364,23 @@ void backward(const Plan &plan, const Star &star, const RadialTable<T> &table, c
       work.x[static_cast<std::size_t>(e)] = x + at;
       if (grad_x) work.gx[static_cast<std::size_t>(e)] = grad_x + at;
       groups(work.gr.data())[e] = Vector<T>{};
-      for (int m = 1; m < components; ++m)
+      for (int m = 1; m < used; ++m)
         groups(work.gy.data())[e * components + m] = Vector<T>{};
     }
     const Vector<T> *row = groups(grad_out + static_cast<std::size_t>(i) * width);
     for (std::size_t k = 0; k < plan.paths.size(); ++k) {
       const Path &path = plan.paths[k];
-      dispatch(path, [&]<int A, int B, int C>() {
+      dispatch<most>(path, [&]<int A, int B, int C>() {
         if (grad_x)
-          backward_path<A, B, C, true, T>(path, plan.weight_groups, components, work, n, row);
+          backward_path<A, B, C, true, components, T>(path, plan.weight_groups, work, n, row);
         else
-          backward_path<A, B, C, false, T>(path, plan.weight_groups, components, work, n, row);
+          backward_path<A, B, C, false, components, T>(path, plan.weight_groups, work, n, row);
       });
     }
     const T *unit = work.unit.data();
     for (int e = 0; e < n; ++e) {
-      T gy[harmonics_length] = {}, d[3];
-      for (int m = 1; m < components; ++m)
+      T gy[components] = {}, d[3];
+      for (int m = 1; m < used; ++m)
         gy[m] = sum<T>(groups(work.gy.data())[e * components + m]);
       const T u[3] = {unit[e], unit[n + e], unit[2 * n + e]};
       harmonics_gradient(plan.l_max, u, gy, d);
@@ -388,6 +392,30 @@ void backward(const Plan &plan, const Star &star, const RadialTable<T> &table, c
         g[k] = static_cast<double>(slope * u[k] + (d[k] - along * u[k]) * inverse);
     }
   }
+}
+
+int largest(const Plan &plan)
+{
+  int l = plan.l_max;
+  for (const Path &path : plan.paths) l = std::max({l, path.l1, path.l2, path.l3});
+  return l;
+}
+
+template <typename T>
+void forward(const Plan &plan, const Star &star, const RadialTable<T> &table, const T *x, T *out,
+             std::int64_t begin, std::int64_t end)
+{
+  (largest(plan) > 2 ? forward_up_to<3, T> : forward_up_to<2, T>)(plan, star, table, x, out, begin,
+                                                                   end);
+}
+
+template <typename T>
+void backward(const Plan &plan, const Star &star, const RadialTable<T> &table, const T *x,
+              const T *grad_out, T *grad_x, double *grad_vectors, std::int64_t begin,
+              std::int64_t end)
+{
+  (largest(plan) > 2 ? backward_up_to<3, T> : backward_up_to<2, T>)(
+      plan, star, table, x, grad_out, grad_x, grad_vectors, begin, end);
 }
 
 // Edges of a pair potential in blocks: distances and weights as vectors, then the coefficients.

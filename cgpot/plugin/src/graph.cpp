@@ -38,7 +38,7 @@ std::size_t GraphBuilder::bytes() const
 {
   return graph_.bytes() + capacity_bytes(node_of_) + capacity_bytes(depth_) +
       capacity_bytes(neighbors_) + capacity_bytes(first_) + capacity_bytes(candidate_atoms_) +
-      capacity_bytes(candidate_nodes_);
+      capacity_bytes(candidate_nodes_) + capacity_bytes(near_) + cells_.bytes();
 }
 
 int GraphBuilder::add_node(int atom, const int *type, const std::vector<int> &type_map, int depth)
@@ -54,8 +54,9 @@ int GraphBuilder::add_node(int atom, const int *type, const std::vector<int> &ty
 }
 
 // Nodes and candidate pairs, for the ways with ghosts in which nodes do not depend on positions.
-void GraphBuilder::collect(const int *type, int nlocal, int nall, const std::vector<int> &type_map,
-                           const NeighborView &list, Ghosts ghosts, const int *owner)
+void GraphBuilder::collect(const double *x, const int *type, int nlocal, int nall,
+                           const std::vector<int> &type_map, const NeighborView &list,
+                           Ghosts ghosts, const int *owner)
 {
   Graph &g = graph_;
   g.atoms.clear();
@@ -65,16 +66,28 @@ void GraphBuilder::collect(const int *type, int nlocal, int nall, const std::vec
   candidate_nodes_.clear();
   node_of_.assign(static_cast<std::size_t>(nall), -1);
 
-  for (int ii = 0; ii < list.inum; ++ii) add_node(list.ilist[ii], type, type_map, 0);
+  const bool by_cells = list.range > 0.0;
+  const int centers = by_cells ? nlocal : list.inum;
+  for (int ii = 0; ii < centers; ++ii)
+    add_node(by_cells ? ii : list.ilist[ii], type, type_map, 0);
   g.owned = static_cast<int>(g.atoms.size());
   if (ghosts == Ghosts::exchange)    // all: a ghost may hand on to other ghosts what it receives
     for (int i = nlocal; i < nall; ++i) add_node(i, type, type_map, 1);
+  if (by_cells) cells_.sort(x, nall, list.range);
 
   first_.assign(1, 0);
   for (int n = 0; n < g.owned; ++n) {
     const int i = g.atoms[static_cast<std::size_t>(n)];
-    const int *neighbors = list.firstneigh[i];
-    for (int jj = 0; jj < list.numneigh[i]; ++jj) {
+    const int *neighbors = nullptr;
+    std::size_t count = 0;
+    if (by_cells) {
+      count = cells_.near(i, near_, 0);
+      neighbors = near_.data();
+    } else {
+      count = static_cast<std::size_t>(list.numneigh[i]);
+      neighbors = list.firstneigh[i];
+    }
+    for (std::size_t jj = 0; jj < count; ++jj) {
       const int j = neighbors[jj] & list.mask;
       const int atom = ghosts == Ghosts::image ? owner[j] : j;
       int node = node_of_[static_cast<std::size_t>(atom)];
@@ -101,9 +114,7 @@ bool GraphBuilder::same_nodes(const int *type, int nlocal, const std::vector<int
     if (t < 0) return false;
     g.types[node] = t;
   }
-  bool all_take_part = true;
-  for (std::size_t t = 1; t < type_map.size(); ++t) all_take_part = all_take_part && type_map[t] >= 0;
-  if (all_take_part) return true;
+  if (std::all_of(type_map.begin() + 1, type_map.end(), [](int t) { return t >= 0; })) return true;
   if (ghosts == Ghosts::halo) return false;    // which ghosts were left out is not kept
   const int atoms = ghosts == Ghosts::exchange ? static_cast<int>(node_of_.size()) : nlocal;
   for (int i = 0; i < atoms; ++i)
@@ -114,7 +125,7 @@ bool GraphBuilder::same_nodes(const int *type, int nlocal, const std::vector<int
 }
 
 // The candidates within the cutoff. Each is written, and kept by moving on where it is one of them.
-void GraphBuilder::select(const double *const *x)
+void GraphBuilder::select(const double *x)
 {
   Graph &g = graph_;
   const std::size_t most = candidate_atoms_.size() + 2;    // 2: room for padding
@@ -130,11 +141,11 @@ void GraphBuilder::select(const double *const *x)
   std::size_t edge = 0;
   g.shortest_edge = 0;
   for (int n = 0; n < g.owned; ++n) {
-    const double *xi = x[g.atoms[static_cast<std::size_t>(n)]];
+    const double *xi = x + 3 * static_cast<std::size_t>(g.atoms[static_cast<std::size_t>(n)]);
     const double x0 = xi[0], y0 = xi[1], z0 = xi[2];
     const std::size_t last = first_[static_cast<std::size_t>(n) + 1];
     for (std::size_t c = first_[static_cast<std::size_t>(n)]; c < last; ++c) {
-      const double *xj = x[candidate_atoms_[c]];
+      const double *xj = x + 3 * static_cast<std::size_t>(candidate_atoms_[c]);
       const double dx = (xj[0] - x0) * scale_;
       const double dy = (xj[1] - y0) * scale_;
       const double dz = (xj[2] - z0) * scale_;
@@ -156,7 +167,7 @@ void GraphBuilder::select(const double *const *x)
 }
 
 // Nodes and edges of a halo of several steps: both depend on positions.
-void GraphBuilder::follow(const double *const *x, const int *type, int nall,
+void GraphBuilder::follow(const double *x, const int *type, int nall,
                           const std::vector<int> &type_map, const NeighborView &list, int reach)
 {
   Graph &g = graph_;
@@ -178,13 +189,14 @@ void GraphBuilder::follow(const double *const *x, const int *type, int nall,
     const int depth = depth_[static_cast<std::size_t>(n)];
     if (depth >= reach) break;
     const int i = g.atoms[static_cast<std::size_t>(n)];
-    const double xi = x[i][0], yi = x[i][1], zi = x[i][2];
+    const double *xi = x + 3 * static_cast<std::size_t>(i);
     const int *neighbors = list.firstneigh[i];
     for (int jj = 0; jj < list.numneigh[i]; ++jj) {
       const int j = neighbors[jj] & list.mask;
-      const double dx = (x[j][0] - xi) * scale_;
-      const double dy = (x[j][1] - yi) * scale_;
-      const double dz = (x[j][2] - zi) * scale_;
+      const double *xj = x + 3 * static_cast<std::size_t>(j);
+      const double dx = (xj[0] - xi[0]) * scale_;
+      const double dy = (xj[1] - xi[1]) * scale_;
+      const double dz = (xj[2] - xi[2]) * scale_;
       const double rsq = dx * dx + dy * dy + dz * dz;
       if (rsq >= cutsq) continue;
       int node = node_of_[static_cast<std::size_t>(j)];
@@ -206,7 +218,7 @@ void GraphBuilder::follow(const double *const *x, const int *type, int nall,
   g.shortest = g.edges ? std::sqrt(shortest) : 0.0;
 }
 
-// Two beads further apart than the cutoff where a graph is too small, and the second row of `index`.
+// Two beads further apart than the cutoff where a graph is too small; the second row of `index`.
 void GraphBuilder::pad(Ghosts ghosts)
 {
   Graph &g = graph_;
@@ -228,7 +240,7 @@ void GraphBuilder::pad(Ghosts ghosts)
   std::copy_n(neighbors_.data(), g.padded_edges, g.index.data() + g.padded_edges);
 }
 
-const Graph &GraphBuilder::build(const double *const *x, const int *type, int nlocal, int nall,
+const Graph &GraphBuilder::build(const double *x, const int *type, int nlocal, int nall,
                                  const std::vector<int> &type_map, const NeighborView &list,
                                  Ghosts ghosts, const int *owner, int reach, bool fresh)
 {
@@ -237,7 +249,7 @@ const Graph &GraphBuilder::build(const double *const *x, const int *type, int nl
     stale_ = true;
   } else {
     if (fresh || stale_ || !same_nodes(type, nlocal, type_map, ghosts))
-      collect(type, nlocal, nall, type_map, list, ghosts, owner);
+      collect(x, type, nlocal, nall, type_map, list, ghosts, owner);
     stale_ = false;
     select(x);
   }

@@ -3,6 +3,8 @@
 // edges. No LAMMPS and no torch types here, so that it can be tested alone.
 #pragma once
 
+#include "cells.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -11,7 +13,8 @@
 
 namespace cgpot {
 
-// A full neighbour list: for each of `inum` centres its neighbours among owned atoms and ghosts.
+// A full neighbour list: for each of `inum` centres its neighbours among owned atoms and ghosts. Or
+// none (`range` is given): then all owned atoms are centres, and neighbours are found by cells.
 struct NeighborView {
   int inum = 0;
   const int *ilist = nullptr;           // (inum) index of the centre, an owned atom
@@ -19,6 +22,7 @@ struct NeighborView {
   const int *const *firstneigh = nullptr;    // (owned atoms) neighbour indices
                                         // halo: both for ghosts too
   int mask = ~0;                        // bits of a neighbour entry that hold the index
+  double range = 0.0;                   // cutoff and skin in the unit of `x`; 0 with a list
 };
 
 // What stands for a bead beyond the owned ones.
@@ -64,8 +68,8 @@ class GraphBuilder {
   // Without nodes this is done for Ghosts::exchange alone, whose ranks run the model together.
   // fresh: whether atoms or `list` are others than at the call before; if not, `list`, `owner` and
   // the way with ghosts are not looked at (a halo of more than one step follows the beads: it is
-  // made anew each time).
-  const Graph &build(const double *const *x, const int *type, int nlocal, int nall,
+  // made anew each time, and needs a list).
+  const Graph &build(const double *x, const int *type, int nlocal, int nall,
                      const std::vector<int> &type_map, const NeighborView &list, Ghosts ghosts,
                      const int *owner = nullptr, int reach = 1, bool fresh = true);
 
@@ -79,11 +83,12 @@ class GraphBuilder {
 
  private:
   int add_node(int atom, const int *type, const std::vector<int> &type_map, int depth);
-  void collect(const int *type, int nlocal, int nall, const std::vector<int> &type_map,
-               const NeighborView &list, Ghosts ghosts, const int *owner);
+  void collect(const double *x, const int *type, int nlocal, int nall,
+               const std::vector<int> &type_map, const NeighborView &list, Ghosts ghosts,
+               const int *owner);
   bool same_nodes(const int *type, int nlocal, const std::vector<int> &type_map, Ghosts ghosts);
-  void select(const double *const *x);
-  void follow(const double *const *x, const int *type, int nall,
+  void select(const double *x);
+  void follow(const double *x, const int *type, int nall,
               const std::vector<int> &type_map, const NeighborView &list, int reach);
   void pad(Ghosts ghosts);
 
@@ -91,6 +96,8 @@ class GraphBuilder {
   double scale_;
   Graph graph_;
   bool stale_ = true;
+  Cells cells_;
+  std::vector<int> near_;                  // neighbours of a centre, from the cells
   std::vector<int> node_of_;               // (nall) node of an atom, -1 for none
   std::vector<int> depth_;                 // (nodes) steps from the owned nodes
   std::vector<std::int64_t> neighbors_;    // second row of `index` while it grows

@@ -12,8 +12,10 @@
 #include "comm.h"
 #include "domain.h"
 #include "error.h"
+#include "fix.h"
 #include "force.h"
 #include "memory.h"
+#include "modify.h"
 #include "neigh_list.h"
 #include "neighbor.h"
 #include "update.h"
@@ -138,7 +140,7 @@ void PairCGPot::open_models(const std::vector<std::string> &paths)
   builder_ = std::make_unique<cgpot::GraphBuilder>(longest, length_scale_);
   spread_step_ = acted_step_ = -1;
   std::fill(summary_.begin(), summary_.end(), 0.0);
-  summary_.back() = -1.0;
+  summary_[spread_step_entry] = -1.0;
   if (comm->me != 0) return;
   for (const auto &member : members_)
     utils::logmesg(lmp, "cgpot: " + member.path + ", beads " + joined(member.sidecar.bead_names) +
@@ -197,9 +199,16 @@ void PairCGPot::init_style()
     error->all(FLERR, "pair_style cgpot needs atom IDs: periodic images are found by them");
   check_masses();
   choose_ghosts();
-  neighbor->add_request(this, ghosts_ == cgpot::Ghosts::halo && reach_ > 1
-                                  ? NeighConst::REQ_FULL | NeighConst::REQ_GHOST
-                                  : NeighConst::REQ_FULL);
+  // LAMMPS's list only where it knows what the plugin's own does not: neighbours of ghosts, types
+  // of other styles, exclusions
+  const bool halo = ghosts_ == cgpot::Ghosts::halo && reach_ > 1;
+  bool hides = neighbor->nex_type + neighbor->nex_group + neighbor->nex_mol > 0;
+  for (const auto &fix : modify->get_fix_list())    // these exclude groups once they are set up
+    hides = hides || utils::strmatch(fix->style, "^(gcmc|widom|charge/regulation)");
+  own_list_ = !halo && !hides && !utils::strmatch(force->pair_style, "^hybrid");
+  if (!own_list_)
+    neighbor->add_request(this, halo ? NeighConst::REQ_FULL | NeighConst::REQ_GHOST
+                                     : NeighConst::REQ_FULL);
 }
 
 // On one rank ghosts are images of owned atoms. On several, features of ghosts are exchanged, or a
@@ -331,6 +340,9 @@ void PairCGPot::compute(int eflag, int vflag)
 {
   ev_init(eflag, vflag);
   check_special_bonds();
+  if (neighbor->exclude && own_list_)
+    error->all(FLERR, "pair_style cgpot: neighbors are excluded since the run was set up: repeat "
+                      "the `run` command");
   if (neighbor->exclude && !warned_exclusion_) {
     warned_exclusion_ = true;
     if (comm->me == 0)
@@ -342,7 +354,8 @@ void PairCGPot::compute(int eflag, int vflag)
   if (update->setupflag) summary_[model_time_entry] = summary_[pair_time_entry] = 0.0;
 
   const int nall = atom->nlocal + atom->nghost;
-  const ListStamp stamp{neighbor->lastcall, neighbor->ncalls, atom->nlocal, nall, list->inum};
+  const ListStamp stamp{neighbor->lastcall, neighbor->ncalls, atom->nlocal, nall,
+                        own_list_ ? atom->nlocal : list->inum};
   const bool fresh = neighbor->ago == 0 || builder_->stale() || !(stamp == list_stamp_);
   list_stamp_ = stamp;
   if (fresh && ghosts_ == cgpot::Ghosts::image) {
@@ -351,10 +364,14 @@ void PairCGPot::compute(int eflag, int vflag)
       error->one(FLERR, "pair_style cgpot: ghost atom with ID " + std::to_string(atom->tag[orphan]) +
                             " is the image of no atom on this rank");
   }
-  const cgpot::NeighborView view{list->inum, list->ilist, list->numneigh, list->firstneigh,
-                                 NEIGHMASK};
-  const cgpot::Graph &graph = builder_->build(atom->x, atom->type, atom->nlocal, nall, type_map_,
-                                              view, ghosts_, owner_.data(), reach_, fresh);
+  cgpot::NeighborView view;
+  if (own_list_)
+    view.range = cutoff_ + neighbor->skin;
+  else
+    view = {list->inum, list->ilist, list->numneigh, list->firstneigh, NEIGHMASK};
+  const double *x = nall ? atom->x[0] : nullptr;
+  const cgpot::Graph &graph = builder_->build(x, atom->type, atom->nlocal, nall, type_map_, view,
+                                              ghosts_, owner_.data(), reach_, fresh);
   if (exchanger_)
     exchanger_->begin(builder_->node_of(), graph.owned);
   else if (graph.owned == 0)

@@ -17,8 +17,8 @@
 //               exchange features of ghosts between its layers, or evaluate a halo of ghosts as
 //               deep as its layers; auto (default) takes the one with less work
 //
-// compute C all pair cgpot: c_C[1] largest s_i, [2] their root mean square, [3] spread of the energy
-// per bead, [4] of the pressure, [5] step at which these were evaluated (-1: not yet); [6] seconds
+// compute C all pair cgpot: c_C[1] largest s_i, [2] their root mean square, [3] spread of energy per
+// bead, [4] of the pressure, [5] step at which these were evaluated (-1: not yet); [6] seconds
 // in the models and [7] in the pair style since the steps of the run began, summed over ranks.
 // fix F all pair N cgpot spread 0|1: s_i per atom; with 1 evaluated for this fix every N steps.
 #pragma once
@@ -92,6 +92,7 @@ class PairCGPot : public Pair {
   bigint spread_step_ = -1;              // step of the last evaluation
   bigint acted_step_ = -1;               // step of the last action
   int spread_wanted_ = 0;                // set by fix pair
+  bool own_list_ = false;                // the builder finds neighbours, LAMMPS makes no list
   bool warned_exclusion_ = false;
   bool warned_stale_ = false;
 

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "cells.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace cgpot {
+
+namespace {
+
+constexpr double most_cells_per_point = 4.0;
+
+int clamped(double value, int count)
+{
+  // written so that not a number gives 0
+  return value > 0.0 ? (value < count ? static_cast<int>(value) : count - 1) : 0;
+}
+
+}    // namespace
+
+void Cells::sort(const double *x, int count, double range)
+{
+  x_ = x;
+  rangesq_ = range * range;
+  const auto n = static_cast<std::size_t>(count);
+  double high[3];
+  for (int k = 0; k < 3; ++k) low_[k] = high[k] = count ? x[k] : 0.0;
+  for (std::size_t i = 0; i < n; ++i)
+    for (int k = 0; k < 3; ++k) {
+      low_[k] = std::min(low_[k], x[3 * i + static_cast<std::size_t>(k)]);
+      high[k] = std::max(high[k], x[3 * i + static_cast<std::size_t>(k)]);
+    }
+  const double most = std::max(27.0, most_cells_per_point * count);
+  double wanted[3], all = 1.0;
+  for (int k = 0; k < 3; ++k) {
+    wanted[k] = std::max(1.0, std::floor(2.0 * (high[k] - low_[k]) / range));
+    all *= wanted[k];
+  }
+  const double fewer = all > most ? std::cbrt(most / all) : 1.0;
+  std::size_t total = 1;
+  for (int k = 0; k < 3; ++k) {
+    cells_[k] = 1 + clamped(std::min(wanted[k] * fewer, most) - 1.0, static_cast<int>(most));
+    side_[k] = (high[k] - low_[k]) / cells_[k];
+    inverse_[k] = side_[k] > 0.0 ? 1.0 / side_[k] : 0.0;
+    span_[k] = 1 + clamped(side_[k] > 0.0 ? range / side_[k] : 0.0, cells_[k]);
+    total *= static_cast<std::size_t>(cells_[k]);
+  }
+
+  cell_.resize(n);
+  start_.assign(total + 1, 0);
+  for (std::size_t i = 0; i < n; ++i) {
+    int c[3];
+    for (std::size_t k = 0; k < 3; ++k)
+      c[k] = clamped((x[3 * i + k] - low_[k]) * inverse_[k], cells_[k]);
+    cell_[i] = (c[2] * cells_[1] + c[1]) * cells_[0] + c[0];
+    ++start_[static_cast<std::size_t>(cell_[i]) + 1];
+  }
+  for (std::size_t c = 0; c < total; ++c) start_[c + 1] += start_[c];
+  points_.resize(n);
+  sorted_.resize(3 * n);
+  for (std::size_t i = n; i-- > 0;) {    // backwards: `start_` ends as the first of each cell
+    const auto at = static_cast<std::size_t>(--start_[static_cast<std::size_t>(cell_[i]) + 1]);
+    points_[at] = static_cast<int>(i);
+    for (std::size_t k = 0; k < 3; ++k) sorted_[k * n + at] = x[3 * i + k];
+  }
+  // entry c + 1 now holds the first point of cell c
+  start_.erase(start_.begin());
+  start_.push_back(count);
+}
+
+std::size_t Cells::near(int point, std::vector<int> &found, std::size_t length) const
+{
+  const std::size_t n = points_.size();
+  const double *px = sorted_.data(), *py = px + n, *pz = py + n;
+  const double *own = x_ + 3 * static_cast<std::size_t>(point);
+  const double x0 = own[0], y0 = own[1], z0 = own[2];
+  int first[3], last[3];
+  for (int k = 0; k < 3; ++k) {
+    const int c = clamped((own[k] - low_[k]) * inverse_[k], cells_[k]);
+    first[k] = std::max(0, c - span_[k]);
+    last[k] = std::min(cells_[k] - 1, c + span_[k]);
+  }
+  const auto beyond = [&](double value, int k, int cell) {
+    const double lower = low_[k] + cell * side_[k];
+    return std::max({0.0, lower - value, value - lower - side_[k]});
+  };
+  for (int cz = first[2]; cz <= last[2]; ++cz) {
+    const double dz = beyond(z0, 2, cz);
+    for (int cy = first[1]; cy <= last[1]; ++cy) {
+      const double dy = beyond(y0, 1, cy);
+      if (dy * dy + dz * dz > 1.000001 * rangesq_) continue;
+      // the cells of a row follow each other
+      const int *row = start_.data() +
+          (static_cast<std::size_t>(cz) * static_cast<std::size_t>(cells_[1]) +
+           static_cast<std::size_t>(cy)) *
+              static_cast<std::size_t>(cells_[0]);
+      const auto begin = static_cast<std::size_t>(row[first[0]]);
+      const auto end = static_cast<std::size_t>(row[last[0] + 1]);
+      if (found.size() < length + (end - begin)) found.resize(2 * (length + (end - begin)));
+      int *out = found.data() + length;
+      for (std::size_t p = begin; p < end; ++p) {
+        const double a = px[p] - x0, b = py[p] - y0, c = pz[p] - z0;
+        *out = points_[p];
+        out += (a * a + b * b + c * c < rangesq_) & (points_[p] != point) ? 1 : 0;
+      }
+      length = static_cast<std::size_t>(out - found.data());
+    }
+  }
+  return length;
+}
+
+std::size_t Cells::bytes() const
+{
+  return (cell_.capacity() + start_.capacity() + points_.capacity()) * sizeof(int) +
+      sorted_.capacity() * sizeof(double);
+}
+
+}    // namespace cgpot
