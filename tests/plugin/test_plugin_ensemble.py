@@ -58,7 +58,7 @@ def force_spread(results: list[dict[str, np.ndarray]]) -> np.ndarray:
 
 
 def summary(lmp: Any) -> np.ndarray:
-    return np.array(lmp.numpy.extract_compute("s", 0, 1))
+    return np.array(lmp.numpy.extract_compute("s", 0, 1))[:5]  # times follow
 
 
 def watch(lmp: Any, style: str = "custom step pe c_s[*]") -> None:

@@ -46,6 +46,7 @@ template <typename F> auto with_reason(const char *what, F &&f) -> decltype(f())
 struct Model::Torch {
   std::unique_ptr<Loader> loader;
   c10::Device device{at::kCPU};
+  at::Tensor positions;             // zeros: models read edge vectors; longer than needed
   at::Tensor energies, gradient;    // the last result, on the CPU in double precision
 };
 
@@ -127,9 +128,13 @@ Model::Result Model::evaluate(const Graph &graph, Exchanger *exchanger)
     const auto wrap = [&](const void *data, at::IntArrayRef shape, const at::TensorOptions &o) {
       return at::from_blob(const_cast<void *>(data), shape, o).to(torch_->device);
     };
+    at::Tensor &positions = torch_->positions;
+    if (!positions.defined() || positions.size(0) < n)
+      positions = at::zeros({n + n / 8, 3}, real.device(torch_->device));
     const std::int64_t owned[2] = {graph.owned, n - graph.owned};
+    // on the CPU none of these is a copy; the model makes its outputs anew each time
     std::vector<at::Tensor> inputs{
-        at::zeros({n, 3}, real.device(torch_->device)),
+        positions.narrow(0, 0, n),
         wrap(graph.index.data(), {2, e}, integer),
         wrap(graph.types.data(), {n}, integer),
         wrap(graph.vectors.data(), {e, 3}, real),
