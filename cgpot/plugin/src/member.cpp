@@ -16,15 +16,6 @@ namespace {
 constexpr const char *model_inputs = "pos edge_index atom_types edge_vectors num_local_ghost_atoms";
 constexpr const char *model_outputs = "atomic_energy edge_forces";
 
-// The rank of this process among those on its machine, as launchers tell it; 0 without one.
-int local_rank()
-{
-  for (const char *name : {"MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID",
-                           "MV2_COMM_WORLD_LOCAL_RANK", "PALS_LOCAL_RANKID"})
-    if (const char *value = std::getenv(name)) return std::atoi(value);
-  return 0;
-}
-
 // As LAMMPS itself counts: OMP_NUM_THREADS, one thread when it is not set.
 int thread_count()
 {
@@ -104,7 +95,7 @@ bool names_model(const std::string &word)
       word.compare(word.size() - extension.size(), extension.size(), extension) == 0;
 }
 
-Member open_member(const std::string &path)
+Member open_member(const std::string &path, const Place &place)
 {
   if (!names_model(path))
     throw std::runtime_error("model file " + path + " does not end in " + model_extension +
@@ -126,7 +117,7 @@ Member open_member(const std::string &path)
       if (count < 1)
         throw std::runtime_error("compiled for CUDA, but torch sees no CUDA device here: compile it "
                                  "with `cgpot deploy --device cpu`, or run where there is a GPU");
-      device_index = local_rank() % count;
+      device_index = device_of(place, count);
       member.device_text = "cuda:" + std::to_string(device_index);
     }
     member.model =

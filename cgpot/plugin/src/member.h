@@ -3,6 +3,7 @@
 #pragma once
 
 #include "model.h"
+#include "ranks.h"
 #include "sidecar.h"
 
 #include <memory>
@@ -28,8 +29,9 @@ struct Member {
   int exchange_width = 0;     // widest row of features that it exchanges; 0: it has none
 };
 
-// Opens `path` and its sidecar. Throws std::runtime_error with what was found and what to do.
-Member open_member(const std::string &path);
+// Opens `path` and its sidecar, on the GPU for `place` if it needs one. Throws std::runtime_error
+// with what was found and what to do.
+Member open_member(const std::string &path, const Place &place);
 
 // Refuses what cannot be averaged with the first member: other bead names, units or device.
 // Throws std::runtime_error naming both files.

@@ -18,6 +18,7 @@
 #include "modify.h"
 #include "neigh_list.h"
 #include "neighbor.h"
+#include "universe.h"
 #include "update.h"
 #include "utils.h"
 
@@ -25,6 +26,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <stdexcept>
 
 using namespace LAMMPS_NS;
@@ -51,7 +53,7 @@ PairCGPot::PairCGPot(LAMMPS *lmp) :
     summary_(summary_length, 0.0)
 {
   nextra = summary_length;
-  summary_[spread_step_entry] = -1.0;
+  if (comm->me == 0) summary_[spread_step_entry] = -1.0;    // compute pair sums over ranks
   pvector = summary_.data();
   single_enable = 0;
   restartinfo = 0;
@@ -117,9 +119,10 @@ void PairCGPot::open_models(const std::vector<std::string> &paths)
     error->all(FLERR, "pair_style cgpot: `use " + std::to_string(options_->use) + "`, but "
                           "pair_coeff names " + std::to_string(count) + " models");
   members_.clear();
+  const cgpot::Place here = place();
   try {
     for (const auto &path : paths) {
-      cgpot::Member member = cgpot::open_member(path);
+      cgpot::Member member = cgpot::open_member(path, here);
       for (const auto &other : members_) cgpot::check_member(other, member);
       members_.push_back(std::move(member));
     }
@@ -140,8 +143,8 @@ void PairCGPot::open_models(const std::vector<std::string> &paths)
   builder_ = std::make_unique<cgpot::GraphBuilder>(longest, length_scale_);
   spread_step_ = acted_step_ = -1;
   std::fill(summary_.begin(), summary_.end(), 0.0);
-  summary_[spread_step_entry] = -1.0;
   if (comm->me != 0) return;
+  summary_[spread_step_entry] = -1.0;
   for (const auto &member : members_)
     utils::logmesg(lmp, "cgpot: " + member.path + ", beads " + joined(member.sidecar.bead_names) +
                             ", cutoff " + number(member.sidecar.cutoff / length_scale_) +
@@ -155,6 +158,20 @@ void PairCGPot::open_models(const std::vector<std::string> &paths)
                                  ? ", spread every " + std::to_string(options_->spread) + " steps"
                                  : std::string()) +
                             "\n");
+}
+
+cgpot::Place PairCGPot::place() const
+{
+  cgpot::Place place;
+  place.worlds = universe->nworlds;
+  place.universe = universe->me;
+#ifndef MPI_STUBS
+  MPI_Comm machine;
+  MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, comm->me, MPI_INFO_NULL, &machine);
+  MPI_Comm_rank(machine, &place.shared);
+  MPI_Comm_free(&machine);
+#endif
+  return place;
 }
 
 void PairCGPot::map_types(int narg, char **arg)
@@ -225,15 +242,13 @@ void PairCGPot::choose_ghosts()
   }
   comm_forward = comm_reverse = 0;
   exchanger_.reset();
+  collector_.reset();
   ghosts_ = cgpot::Ghosts::image;
   if (comm->nprocs == 1 && options_->ghosts == "auto") return;
 
   if (!force->newton_pair)
     error->all(FLERR, "pair_style cgpot on several MPI ranks needs `newton on`: forces on ghost "
                       "atoms go back to their owners");
-  if (options_->spread > 0)
-    error->all(FLERR, "pair_style cgpot: `spread` runs on one MPI rank, found " +
-                          std::to_string(comm->nprocs));
   if (options_->ghosts == "exchange" && !can_exchange)
     error->all(FLERR, "pair_style cgpot: a model was compiled without the exchange of features: "
                       "compile it again with `cgpot deploy`, or use `ghosts halo`");
@@ -244,9 +259,6 @@ void PairCGPot::choose_ghosts()
   if (exchange) {
     // floats travel two by two
     comm_forward = comm_reverse = width;
-    // LAMMPS sizes its buffers by the outermost style: pair_style hybrid has asked us before
-    force->pair->comm_forward = std::max(force->pair->comm_forward, width);
-    force->pair->comm_reverse = std::max(force->pair->comm_reverse, width);
     exchanger_ = std::make_unique<cgpot::RankExchanger>(
         [this](int size) { comm->forward_comm(this, size); },
         [this](int size) { comm->reverse_comm(this, size); }, width);
@@ -254,6 +266,15 @@ void PairCGPot::choose_ghosts()
     const double needed = reach_ * cutoff_ + neighbor->skin;
     if (comm->cutghostuser < needed) comm->cutghostuser = needed;
   }
+  if (members_.size() > 1) {
+    const int columns = 3 * static_cast<int>(members_.size());
+    comm_reverse = std::max(comm_reverse, columns);
+    collector_ = std::make_unique<cgpot::RankExchanger>(
+        [](int) {}, [this](int size) { comm->reverse_comm(this, size); }, columns);
+  }
+  // LAMMPS sizes its buffers by the outermost style: pair_style hybrid has asked us before
+  force->pair->comm_forward = std::max(force->pair->comm_forward, comm_forward);
+  force->pair->comm_reverse = std::max(force->pair->comm_reverse, comm_reverse);
   if (comm->me != 0) return;
   if (reach_ == 1)
     utils::logmesg(lmp, "cgpot: strictly local model, ghosts within the cutoff\n");
@@ -374,8 +395,11 @@ void PairCGPot::compute(int eflag, int vflag)
                                               ghosts_, owner_.data(), reach_, fresh);
   if (exchanger_)
     exchanger_->begin(builder_->node_of(), graph.owned);
-  else if (graph.owned == 0)
+  else if (graph.owned == 0) {    // the spread is a matter of all ranks
+    if (spread_due()) tally_spread(graph, {});
+    if (spread_step_ == update->ntimestep && options_->threshold > 0.0) act(graph);
     return;
+  }
 
   const auto asked = std::chrono::steady_clock::now();
   const Evaluation result = evaluate(graph);
@@ -425,6 +449,16 @@ void PairCGPot::compute(int eflag, int vflag)
   if (spread_step_ == update->ntimestep && options_->threshold > 0.0) act(graph);
 }
 
+// Whether the spread is evaluated now: the same on all ranks.
+bool PairCGPot::spread_due()
+{
+  const bool due = members_.size() > 1 &&
+      (spread_wanted_ ||
+       (options_->spread > 0 && update->ntimestep % options_->spread == 0));
+  spread_wanted_ = 0;
+  return due;
+}
+
 // Energies and gradient that drive the beads. All members run where their mean or their spread is
 // needed, else one alone.
 PairCGPot::Evaluation PairCGPot::evaluate(const cgpot::Graph &graph)
@@ -438,9 +472,7 @@ PairCGPot::Evaluation PairCGPot::evaluate(const cgpot::Graph &graph)
     }
   };
   if (members_.size() == 1) return run(members_[0]);
-  const bool spread = spread_wanted_ ||
-      (options_->spread > 0 && update->ntimestep % options_->spread == 0);
-  spread_wanted_ = 0;
+  const bool spread = spread_due();
   if (options_->use && !spread) return run(members_[static_cast<std::size_t>(options_->use) - 1]);
 
   std::vector<Evaluation> results;
@@ -460,46 +492,101 @@ PairCGPot::Evaluation PairCGPot::evaluate(const cgpot::Graph &graph)
   return {mean_energies_.data(), mean_gradient_.data()};
 }
 
+// results: of each member, or none on a rank without beads, which only takes part.
 void PairCGPot::tally_spread(const cgpot::Graph &graph, const std::vector<Evaluation> &results)
 {
+  // forces on ghosts go to their owners atom by atom: a ghost that is no node here may be on the
+  // way of one that is a node elsewhere
+  const std::size_t members = members_.size(), stride = 3 * members;
+  const auto nall = static_cast<std::size_t>(atom->nlocal + atom->nghost);
+  std::vector<double> energies(members, 0.0), traces(members, 0.0);
+  member_forces_.assign(nall * stride, 0.0);
   member_tally_->total_virial = true;
-  spread_->begin(graph.nodes);
-  for (const Evaluation &result : results) {
-    member_tally_->sum(graph, result.gradient);
-    double energy = 0.0;
-    for (int n = 0; n < graph.nodes; ++n) energy += result.energies[n];
+  for (std::size_t m = 0; m < results.size(); ++m) {
+    member_tally_->sum(graph, results[m].gradient);
+    for (int n = 0; n < graph.nodes; ++n) {
+      const auto node = static_cast<std::size_t>(n);
+      const auto row = static_cast<std::size_t>(graph.atoms[node]);
+      std::copy_n(&member_tally_->forces[3 * node], 3, &member_forces_[row * stride + 3 * m]);
+    }
+    for (int n = 0; n < graph.owned; ++n) energies[m] += results[m].energies[n];
     const double *w = member_tally_->virial;
-    spread_->add(member_tally_->forces.data(), energy, w[0] + w[1] + w[2]);
+    traces[m] = w[0] + w[1] + w[2];
   }
-  spread_->finish();
+  if (collector_) {
+    same_.resize(nall);
+    for (std::size_t i = 0; i < nall; ++i) same_[i] = static_cast<int>(i);
+    collector_->begin(same_, atom->nlocal);
+    collecting_ = true;
+    collector_->reverse(member_forces_.data(), static_cast<std::int64_t>(nall),
+                        static_cast<int>(stride));
+    collecting_ = false;
+  }
+  const auto owned = static_cast<std::size_t>(graph.owned);
+  std::vector<double> forces(3 * owned);
+  spread_->begin(graph.owned);
+  for (std::size_t m = 0; m < members; ++m) {
+    for (std::size_t n = 0; n < owned; ++n)
+      std::copy_n(&member_forces_[static_cast<std::size_t>(graph.atoms[n]) * stride + 3 * m], 3,
+                  &forces[3 * n]);
+    spread_->add(forces.data(), 3, energies[m], traces[m]);
+  }
+  spread_->finish([this](double *values, int count) {
+    MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_SUM, world);
+  });
   spread_step_ = update->ntimestep;
 
   const double force_scale = energy_scale_ * length_scale_;
   const double volume = domain->xprd * domain->yprd * domain->zprd;
-  summary_[0] = force_scale * spread_->largest;
-  summary_[1] = force_scale * spread_->rms;
-  summary_[2] = energy_scale_ * spread_->energy;
-  summary_[3] = energy_scale_ * spread_->trace / (3.0 * volume) * force->nktv2p;
-  summary_[spread_step_entry] = static_cast<double>(spread_step_);
-  atom_spread_.assign(static_cast<std::size_t>(atom->nmax), 0.0);
-  for (int n = 0; n < graph.nodes; ++n) {
-    const auto node = static_cast<std::size_t>(n);
-    atom_spread_[static_cast<std::size_t>(graph.atoms[node])] = force_scale * spread_->beads[node];
+  find_largest(graph);
+  rms_spread_ = force_scale * spread_->rms;
+  if (comm->me == 0) {    // compute pair sums over ranks
+    summary_[0] = largest_spread_;
+    summary_[1] = rms_spread_;
+    summary_[2] = energy_scale_ * spread_->energy;
+    summary_[3] = energy_scale_ * spread_->trace / (3.0 * volume) * force->nktv2p;
+    summary_[spread_step_entry] = static_cast<double>(spread_step_);
   }
+  atom_spread_.assign(std::max<std::size_t>(static_cast<std::size_t>(atom->nmax), 1), 0.0);
+  for (std::size_t n = 0; n < owned; ++n)
+    atom_spread_[static_cast<std::size_t>(graph.atoms[n])] = force_scale * spread_->beads[n];
 }
 
+// The largest spread of all ranks, which bead it is.
+void PairCGPot::find_largest(const cgpot::Graph &graph)
+{
+  struct {
+    double value;
+    int rank;
+  } here{spread_->largest, comm->me}, all;
+  const double infinity = std::numeric_limits<double>::infinity();
+  if (std::isnan(here.value)) here.value = infinity;
+  MPI_Allreduce(&here, &all, 1, MPI_DOUBLE_INT, MPI_MAXLOC, world);
+  double found[3] = {std::max(0.0, spread_->largest), 0.0, 0.0};
+  if (std::isnan(spread_->largest)) found[0] = spread_->largest;
+  if (spread_->largest_node >= 0) {
+    const auto node = static_cast<std::size_t>(spread_->largest_node);
+    found[1] = static_cast<double>(atom->tag[graph.atoms[node]]);
+    found[2] = static_cast<double>(graph.types[node]);
+  }
+  MPI_Bcast(found, 3, MPI_DOUBLE, all.rank, world);
+  largest_spread_ = energy_scale_ * length_scale_ * found[0];
+  largest_atom_ = static_cast<tagint>(found[1]);
+  largest_type_ = static_cast<int>(found[2]);
+}
+
+// All ranks together: they agree on what is too large.
 void PairCGPot::act(const cgpot::Graph &graph)
 {
   // the first step of a run is the last of the run before; a NaN must not pass
-  if (acted_step_ == spread_step_ || summary_[0] <= options_->threshold) return;
+  if (acted_step_ == spread_step_ || largest_spread_ <= options_->threshold) return;
   acted_step_ = spread_step_;
-  const auto node = static_cast<std::size_t>(spread_->largest_node);
-  const auto type = static_cast<std::size_t>(graph.types[node]);
   const std::string unit = per_ev_ == 1.0 ? " eV/Angstrom" : " kcal/mol/Angstrom";
   const std::string message = "cgpot: the models disagree on the force on atom " +
-      std::to_string(atom->tag[graph.atoms[node]]) + " (" +
-      members_[0].sidecar.bead_names[type] + ") at step " + std::to_string(spread_step_) +
-      ": spread " + number(summary_[0]) + unit + ", threshold " + number(options_->threshold);
+      std::to_string(largest_atom_) + " (" +
+      members_[0].sidecar.bead_names[static_cast<std::size_t>(largest_type_)] + ") at step " +
+      std::to_string(spread_step_) + ": spread " + number(largest_spread_) + unit +
+      ", threshold " + number(options_->threshold);
   if (!options_->dump.empty()) {
     try {
       dump(graph);
@@ -508,35 +595,57 @@ void PairCGPot::act(const cgpot::Graph &graph)
     }
   }
   if (options_->stop) error->all(FLERR, message);
-  if (options_->warn) error->warning(FLERR, message);
+  if (options_->warn && comm->me == 0) error->warning(FLERR, message);
 }
 
+// Rank 0 gathers the beads of all and writes them.
 void PairCGPot::dump(const cgpot::Graph &graph) const
 {
+  constexpr int columns = 7;    // ID, type, molecule, position, spread
+  std::vector<double> rows;
+  for (int n = 0; n < graph.owned; ++n) {
+    const auto node = static_cast<std::size_t>(n);
+    const int i = graph.atoms[node];
+    const auto id = static_cast<double>(atom->tag[i]);
+    const double molecule = atom->molecule_flag ? static_cast<double>(atom->molecule[i]) : 0.0;
+    rows.insert(rows.end(), {id, static_cast<double>(graph.types[node]),
+                             molecule > 0.0 ? molecule - 1.0 : id - 1.0});
+    for (int k = 0; k < 3; ++k) rows.push_back(atom->x[i][k] - domain->boxlo[k]);
+    rows.push_back(atom_spread_[static_cast<std::size_t>(i)] / per_ev_);
+  }
+  const int length = static_cast<int>(rows.size());
+  std::vector<int> lengths(static_cast<std::size_t>(comm->nprocs)), starts(lengths.size(), 0);
+  MPI_Gather(&length, 1, MPI_INT, lengths.data(), 1, MPI_INT, 0, world);
+  std::size_t total = 0;
+  for (std::size_t r = 0; comm->me == 0 && r < lengths.size(); ++r) {
+    starts[r] = static_cast<int>(total);
+    total += static_cast<std::size_t>(lengths[r]);
+  }
+  std::vector<double> gathered(total);
+  MPI_Gatherv(rows.data(), length, MPI_DOUBLE, gathered.data(), lengths.data(), starts.data(),
+              MPI_DOUBLE, 0, world);
+  if (comm->me != 0) return;
+
   const bool metal = per_ev_ == 1.0;
   cgpot::Configuration c;
-  const double rows[9] = {domain->xprd, 0.0, 0.0, domain->xy, domain->yprd, 0.0,
+  const double cell[9] = {domain->xprd, 0.0, 0.0, domain->xy, domain->yprd, 0.0,
                           domain->xz, domain->yz, domain->zprd};
-  std::copy(rows, rows + 9, c.cell);
+  std::copy(cell, cell + 9, c.cell);
   for (int k = 0; k < 3; ++k) c.periodic[k] = domain->periodicity[k] != 0;
   c.type_names = members_[0].sidecar.bead_names;
   c.type_masses = members_[0].sidecar.masses;
-  for (int n = 0; n < graph.nodes; ++n) {
-    const auto node = static_cast<std::size_t>(n);
-    const int i = graph.atoms[node];
-    const std::int64_t id = atom->tag[i];
-    const std::int64_t molecule = atom->molecule_flag ? atom->molecule[i] : 0;
-    c.ids.push_back(id);
-    c.types.push_back(static_cast<int>(graph.types[node]));
-    c.molecules.push_back(molecule > 0 ? molecule - 1 : id - 1);
-    for (int k = 0; k < 3; ++k) c.positions.push_back(atom->x[i][k] - domain->boxlo[k]);
-    c.spreads.push_back(atom_spread_[static_cast<std::size_t>(i)] / per_ev_);
+  for (std::size_t k = 0; k < total; k += columns) {
+    c.ids.push_back(static_cast<std::int64_t>(gathered[k]));
+    c.types.push_back(static_cast<int>(gathered[k + 1]));
+    c.molecules.push_back(static_cast<std::int64_t>(gathered[k + 2]));
+    c.positions.insert(c.positions.end(), &gathered[k + 3], &gathered[k + 3] + 3);
+    c.spreads.push_back(gathered[k + 6]);
   }
   c.step = spread_step_;
   c.time = (update->atime + static_cast<double>(spread_step_ - update->atimestep) * update->dt) *
       (metal ? 1.0 : 1e-3);
-  c.largest = summary_[0] / per_ev_;
-  c.rms = summary_[1] / per_ev_;
+  c.largest = largest_spread_ / per_ev_;
+  c.rms = rms_spread_ / per_ev_;
   cgpot::append_configuration(options_->dump, c);
 }
 
@@ -580,12 +689,12 @@ void PairCGPot::unpack_forward_comm(int n, int first, double *buffer)
 
 int PairCGPot::pack_reverse_comm(int n, int first, double *buffer)
 {
-  return exchanger_->pack_reverse(n, first, buffer);
+  return (collecting_ ? collector_ : exchanger_)->pack_reverse(n, first, buffer);
 }
 
 void PairCGPot::unpack_reverse_comm(int n, int *list, double *buffer)
 {
-  exchanger_->unpack_reverse(n, list, buffer);
+  (collecting_ ? collector_ : exchanger_)->unpack_reverse(n, list, buffer);
 }
 
 double PairCGPot::memory_usage()
@@ -594,7 +703,8 @@ double PairCGPot::memory_usage()
   if (builder_) bytes += static_cast<double>(builder_->bytes());
   bytes += static_cast<double>(spread_->bytes() +
                                (mean_energies_.capacity() + mean_gradient_.capacity() +
-                                atom_spread_.capacity() + member_tally_->forces.capacity()) *
+                                atom_spread_.capacity() + member_forces_.capacity() +
+                                member_tally_->forces.capacity()) *
                                    sizeof(double));
   return bytes + static_cast<double>((tally_->forces.capacity() + tally_->virials.capacity()) *
                                      sizeof(double));

@@ -37,6 +37,7 @@ enum class Ghosts;
 struct Graph;
 struct Member;
 struct Options;
+struct Place;
 struct Tally;
 }    // namespace cgpot
 
@@ -71,12 +72,15 @@ class PairCGPot : public Pair {
   std::unique_ptr<cgpot::Tally> member_tally_;
   std::unique_ptr<cgpot::Spread> spread_;
   std::unique_ptr<cgpot::RankExchanger> exchanger_;
+  std::unique_ptr<cgpot::RankExchanger> collector_;    // of the members' forces
   cgpot::Ghosts ghosts_;                 // of this run
   int reach_ = 1;                        // steps over which the models pass messages
   std::vector<double> mean_energies_;    // (padded nodes), model's units
   std::vector<double> mean_gradient_;    // (padded edges, 3)
   std::vector<double> summary_;          // pvector
   std::vector<double> atom_spread_;      // (atoms) s_i of the last evaluation
+  std::vector<double> member_forces_;    // (atoms, members, 3) model's units
+  std::vector<int> same_;                // 0 1 2 ...: rows of the collector are atoms
   std::vector<int> type_map_;            // model type of each atom type from 1, -1 for NULL
   std::vector<int> owner_;               // owned atom of each owned or ghost atom
   double cutoff_ = 0.0;                  // LAMMPS length unit
@@ -91,6 +95,10 @@ class PairCGPot : public Pair {
   ListStamp list_stamp_;
   bigint spread_step_ = -1;              // step of the last evaluation
   bigint acted_step_ = -1;               // step of the last action
+  double largest_spread_ = 0.0, rms_spread_ = 0.0;    // of all beads, on all ranks
+  tagint largest_atom_ = 0;              // ID of the bead with the largest, on all ranks
+  int largest_type_ = 0;                 // its type of the model
+  bool collecting_ = false;              // the collector communicates, not the exchanger
   int spread_wanted_ = 0;                // set by fix pair
   bool own_list_ = false;                // the builder finds neighbours, LAMMPS makes no list
   bool warned_exclusion_ = false;
@@ -107,8 +115,11 @@ class PairCGPot : public Pair {
     const double *gradient;    // (edges, 3)
   };
   Evaluation evaluate(const cgpot::Graph &graph);
+  bool spread_due();
   void tally_spread(const cgpot::Graph &graph, const std::vector<Evaluation> &results);
+  void find_largest(const cgpot::Graph &graph);
   void act(const cgpot::Graph &graph);
+  cgpot::Place place() const;
   void dump(const cgpot::Graph &graph) const;
   [[noreturn]] void fail_not_finite(const char *what) const;
 };

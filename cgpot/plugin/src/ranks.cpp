@@ -2,10 +2,38 @@
 #include "ranks.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 namespace cgpot {
+
+namespace {
+
+// The rank of this process among those on its machine, as launchers tell it; -1 without one.
+int launcher_rank()
+{
+  for (const char *name :
+       {"MPI_LOCALRANKID", "PMI_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID",
+        "MV2_COMM_WORLD_LOCAL_RANK", "PALS_LOCAL_RANKID", "FLUX_TASK_LOCAL_ID"}) {
+    const char *value = std::getenv(name);
+    if (!value) continue;
+    char *end = nullptr;
+    const long rank = std::strtol(value, &end, 10);
+    if (end != value && *end == 0 && rank >= 0) return static_cast<int>(rank);
+  }
+  return -1;
+}
+
+}    // namespace
+
+int device_of(const Place &place, int devices)
+{
+  if (place.worlds == 1) return place.shared % devices;
+  const int told = launcher_rank();
+  return (told >= 0 ? told : place.universe) % devices;
+}
 
 RankExchanger::RankExchanger(std::function<void(int)> forward, std::function<void(int)> reverse,
                              int capacity) :

@@ -11,6 +11,17 @@
 
 namespace cgpot {
 
+// Where a process stands in a run, to choose among the GPUs of its machine.
+struct Place {
+  int shared = 0;      // rank among the processes of its world on this machine
+  int worlds = 1;      // partitions of the run
+  int universe = 0;    // rank among all processes
+};
+
+// The device of `devices` that a process takes. Partitions do not know of each other's machines:
+// there what the launcher says counts, else the rank among all processes.
+int device_of(const Place &place, int devices);
+
 class RankExchanger : public Exchanger {
  public:
   // forward and reverse start LAMMPS's communication with so many doubles for each atom; capacity:

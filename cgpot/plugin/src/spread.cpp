@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "spread.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <stdexcept>
 
 namespace cgpot {
@@ -27,14 +29,15 @@ void Spread::begin(int nodes)
   traces_.clear();
 }
 
-void Spread::add(const double *forces, double energy, double trace)
+void Spread::add(const double *forces, std::size_t stride, double energy, double trace)
 {
-  forces_.insert(forces_.end(), forces, forces + 3 * nodes_);
-  energies_.push_back(energy / static_cast<double>(nodes_));
+  for (std::size_t i = 0; i < nodes_; ++i)
+    forces_.insert(forces_.end(), forces + i * stride, forces + i * stride + 3);
+  energies_.push_back(energy);
   traces_.push_back(trace);
 }
 
-void Spread::finish()
+void Spread::finish(const Sum &sum)
 {
   const std::size_t members = energies_.size();
   if (members < 2) throw std::logic_error("the spread of fewer than two members");
@@ -42,6 +45,7 @@ void Spread::finish()
   const double k = static_cast<double>(members);
   beads.assign(nodes_, 0.0);
   largest = -1.0;
+  largest_node = -1;
   double total = 0.0;
   for (std::size_t i = 0; i < nodes_; ++i) {
     double square = 0.0;
@@ -57,13 +61,22 @@ void Spread::finish()
     square /= k - 1.0;
     total += square;
     beads[i] = std::sqrt(square);
-    // written so that a NaN counts as the largest
-    if (!(beads[i] <= largest)) {
+    // written so that the first NaN counts as the largest
+    if (!std::isnan(largest) && !(beads[i] <= largest)) {
       largest = beads[i];
       largest_node = static_cast<int>(i);
     }
   }
-  rms = std::sqrt(total / static_cast<double>(nodes_));
+  std::vector<double> sums{total, static_cast<double>(nodes_)};
+  sums.insert(sums.end(), energies_.begin(), energies_.end());
+  sums.insert(sums.end(), traces_.begin(), traces_.end());
+  sum(sums.data(), static_cast<int>(sums.size()));
+  const double all = std::max(sums[1], 1.0);
+  const auto first = sums.begin() + 2;
+  std::copy(first, first + static_cast<std::ptrdiff_t>(members), energies_.begin());
+  std::copy(first + static_cast<std::ptrdiff_t>(members), sums.end(), traces_.begin());
+  for (double &value : energies_) value /= all;
+  rms = std::sqrt(sums[0] / all);
   energy = deviation(energies_);
   trace = deviation(traces_);
 }
