@@ -64,7 +64,8 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
         str | None,
         typer.Option(None, help="Stop cleanly after hh:mm:ss; run again to continue."),
     ),
-    "threads": (int | None, typer.Option(None, help="OpenMP (torch) threads.")),
+    "threads": (int | None, typer.Option(None, help="OpenMP (torch) threads of each rank.")),
+    "ranks": (int | None, typer.Option(None, help="MPI ranks (mpiexec).")),
     "deck": (Path | None, typer.Option(None, help="Deck to fill instead of the package's own.")),
     "member": (
         int | None,
@@ -118,11 +119,12 @@ def _run(
     result = run_md(ensemble, load_config(config, options), output, fresh=fresh, quiet=quiet)
     table = Table(title=f"{ensemble.upper()}: {output}", show_header=False)
     speed = result["ns_per_day"]
+    used = f"{result['ranks']} rank(s) x {result['threads']} thread(s)"
     rows = [
         ("sites", f"{result['n_sites']}"),
         ("steps", f"{result['steps']} of {result['steps_requested']}"),
         ("simulated", f"{result['ns']:.4g} ns"),
-        ("speed", "-" if speed is None else f"{speed:.3g} ns/day, {result['threads']} thread(s)"),
+        ("speed", "-" if speed is None else f"{speed:.3g} ns/day, {used}"),
         ("frames", f"{result['frames']}"),
         ("failures", f"{len(result['failures'])}"),
     ]

@@ -16,6 +16,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -46,6 +47,14 @@ class Ingredients:
         """Short hash, the name of the folder of the build."""
         text = "\n".join(f"{name}={value}" for name, value in sorted(asdict(self).items()))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def find_tool(name: str) -> str | None:
+    """A program beside this Python (where wheels such as `mpich` put it) or on PATH."""
+    beside = Path(sys.executable).parent / name
+    if beside.is_file() and os.access(beside, os.X_OK):
+        return str(beside)
+    return shutil.which(name)
 
 
 def package_version(name: str) -> str:

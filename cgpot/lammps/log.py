@@ -177,7 +177,10 @@ def parse_log(text: str, file: Path) -> list[ThermoTable]:
 
 
 def cpu_use(text: str) -> float | None:
-    """CPU use of the last run in the text of a log, %, summed over threads; None if cut off."""
+    """CPU use of the last run in the text of a log, %, summed over threads; None if cut off.
+
+    On several MPI ranks it is the mean over ranks.
+    """
     found = re.findall(r"^(\S+)% CPU use with", text, flags=re.MULTILINE)
     return float(found[-1]) if found else None
 

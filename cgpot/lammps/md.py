@@ -98,7 +98,7 @@ def run_md(
         raise ConfigError("give a temperature in K (the potential names none)", key="temperature")
     if config.density_kg_m3 is not None:
         frame = scale_to_density(frame, config.density_kg_m3)
-    lammps = find_lammps(config.lammps, config.threads)
+    lammps = find_lammps(config.lammps, config.threads, config.ranks)
     deck = config.deck or deck_path(f"cg_{ensemble}")
     values = _deck_values(ensemble, config, float(temperature), frame, models)
     text = fill_deck(deck, values)
@@ -265,13 +265,15 @@ def _collect(
         table = production_table(log)
         if len(table):
             steps = table["Step"]
+            text = log.read_text(encoding="utf-8", errors="replace")
             segments.append(
                 {
                     "log": log.name,
                     "first_step": int(steps[0]),
                     "last_step": int(steps[-1]),
                     "wall_seconds": float(table["CPU"][-1]),
-                    "cpu_use_percent": cpu_use(log.read_text(encoding="utf-8", errors="replace")),
+                    "cpu_use_percent": cpu_use(text),
+                    "ranks": _ranks(text),
                     "ended": table.complete,
                 }
             )
@@ -295,6 +297,7 @@ def _collect(
         "ns_per_day": ran_ns / wall * 86400.0 if wall > 0 else None,
         "wall_seconds": wall,
         "threads": config.threads,
+        "ranks": config.ranks,
         "temperature_K": temperature,
         "pressure_bar": config.pressure_bar if ensemble == "npt" else None,
         "start_density_kg_m3": frame.density,
@@ -353,6 +356,12 @@ def _earlier_failures(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     return list(read_json(path).get("failures", []))
+
+
+def _ranks(text: str) -> int | None:
+    """MPI ranks that the text of a log tells of; None without a box."""
+    match = re.search(r"(\d+) by (\d+) by (\d+) MPI processor grid", text)
+    return int(match[1]) * int(match[2]) * int(match[3]) if match else None
 
 
 def _version(log: Path) -> str | None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from pathlib import Path
 from cgpot.core import native
 from cgpot.core.errors import InputError, ToolError
 from cgpot.core.files import write_json
+from cgpot.core.native import find_tool as find_tool
 
 LOG_LINES = 25
 
@@ -48,14 +48,6 @@ class ForeignLammps:
     mpi_include: Path | None = None
     version: str | None = None
     sizes: str = "smallbig"
-
-
-def find_tool(name: str) -> str | None:
-    """A program beside this Python (the wheels `cmake` and `ninja` put it there) or on PATH."""
-    beside = Path(sys.executable).parent / name
-    if beside.is_file() and os.access(beside, os.X_OK):
-        return str(beside)
-    return shutil.which(name)
 
 
 def find_compiler() -> str | None:
