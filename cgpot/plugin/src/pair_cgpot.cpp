@@ -221,7 +221,8 @@ void PairCGPot::init_style()
   const bool halo = ghosts_ == cgpot::Ghosts::halo && reach_ > 1;
   bool hides = neighbor->nex_type + neighbor->nex_group + neighbor->nex_mol > 0;
   for (const auto &fix : modify->get_fix_list())    // these exclude groups once they are set up
-    hides = hides || utils::strmatch(fix->style, "^(gcmc|widom|charge/regulation)");
+    for (const char *style : {"^gcmc", "^widom", "^charge/regulation"})
+      hides = hides || utils::strmatch(fix->style, style);
   own_list_ = !halo && !hides && !utils::strmatch(force->pair_style, "^hybrid");
   if (!own_list_)
     neighbor->add_request(this, halo ? NeighConst::REQ_FULL | NeighConst::REQ_GHOST
