@@ -254,8 +254,12 @@ void PairCGPot::choose_ghosts()
     error->all(FLERR, "pair_style cgpot: a model was compiled without the exchange of features: "
                       "compile it again with `cgpot deploy`, or use `ghosts halo`");
   const double work = halo_work();
+  const bool multi = neighbor->style == Neighbor::MULTI || neighbor->style == Neighbor::MULTI_OLD;
   const bool exchange = reach_ > 1 && can_exchange &&
-      (options_->ghosts == "exchange" || (options_->ghosts == "auto" && work > 1.1));
+      (options_->ghosts == "exchange" || (options_->ghosts == "auto" && (work > 1.1 || multi)));
+  if (multi && reach_ > 1 && !exchange)
+    error->all(FLERR, "pair_style cgpot: LAMMPS has no neighbors of ghosts with `neighbor multi`, "
+                      "which a halo needs: use `neighbor bin`, or `ghosts exchange`");
   ghosts_ = exchange ? cgpot::Ghosts::exchange : cgpot::Ghosts::halo;
   if (exchange) {
     // floats travel two by two
