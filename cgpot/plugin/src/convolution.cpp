@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Compiled once for each instruction set: CGPOT_KERNELS names the functions that it gives.
+// Compiled for each instruction set, for l up to 2 and up to 3 (CGPOT_MOST): CGPOT_KERNELS names what
+// it gives.
 #include "convolution.h"
 
 #include "couplings3.h"
@@ -21,7 +22,7 @@ template <typename T> struct Group {
 };
 template <typename T> using Vector = typename Group<T>::type;
 
-constexpr int harmonics_length = 16;    // components up to l = 3
+constexpr int harmonics_length = (CGPOT_MOST + 1) * (CGPOT_MOST + 1);
 constexpr double root3 = 1.7320508075688772, root5 = 2.23606797749979, root15 = 3.872983346207417;
 constexpr double root7 = 2.6457513110645906, root105 = 10.246950765959598,
                  root21_8 = 1.6201851746019651, root35_8 = 2.0916500663351889;
@@ -297,9 +298,9 @@ void backward_path(const Path &path, int width, Work<T> &work, int n, const Vect
 
 constexpr int code(int l1, int l2, int l3) { return 16 * l1 + 4 * l2 + l3; }
 
-// most: largest l of all paths. With 3 the code of a step grows beyond what the compiler puts in
-// line, which made models up to 2 slower by a seventh: they have code of their own.
-template <int most, typename F> inline void dispatch(const Path &path, F &&f)
+constexpr int most = CGPOT_MOST;
+
+template <typename F> inline void dispatch(const Path &path, F &&f)
 {
 #define CGPOT_PATH(a, b, c)                                 \
   case code(a, b, c):                                       \
@@ -320,8 +321,8 @@ template <int most, typename F> inline void dispatch(const Path &path, F &&f)
 #undef CGPOT_PATH
 }
 
-template <int most, typename T>
-void forward_up_to(const Plan &plan, const Star &star, const RadialTable<T> &table, const T *x, T *out,
+template <typename T>
+void forward(const Plan &plan, const Star &star, const RadialTable<T> &table, const T *x, T *out,
              std::int64_t begin, std::int64_t end)
 {
   Work<T> work;
@@ -337,22 +338,22 @@ void forward_up_to(const Plan &plan, const Star &star, const RadialTable<T> &tab
     Vector<T> *row = groups(out + static_cast<std::size_t>(i) * width);
     for (std::size_t k = 0; k < plan.paths.size(); ++k) {
       const Path &path = plan.paths[k];
-      dispatch<most>(path, [&]<int A, int B, int C>() {
+      dispatch(path, [&]<int A, int B, int C>() {
         forward_path<A, B, C, T>(path, plan.weight_groups, work, n, row);
       });
     }
   }
 }
 
-template <int most, typename T>
-void backward_up_to(const Plan &plan, const Star &star, const RadialTable<T> &table, const T *x,
+template <typename T>
+void backward(const Plan &plan, const Star &star, const RadialTable<T> &table, const T *x,
               const T *grad_out, T *grad_x, double *grad_vectors, std::int64_t begin,
               std::int64_t end)
 {
   Work<T> work;
   const std::size_t in = static_cast<std::size_t>(plan.in_groups) * lanes;
   const std::size_t width = static_cast<std::size_t>(plan.out_groups) * lanes;
-  constexpr int components = (most + 1) * (most + 1);
+  constexpr int components = harmonics_length;
   const int used = (plan.l_max + 1) * (plan.l_max + 1);
   for (std::int64_t i = begin; i < end; ++i) {
     const std::int64_t first = star.offsets[i];
@@ -370,7 +371,7 @@ void backward_up_to(const Plan &plan, const Star &star, const RadialTable<T> &ta
     const Vector<T> *row = groups(grad_out + static_cast<std::size_t>(i) * width);
     for (std::size_t k = 0; k < plan.paths.size(); ++k) {
       const Path &path = plan.paths[k];
-      dispatch<most>(path, [&]<int A, int B, int C>() {
+      dispatch(path, [&]<int A, int B, int C>() {
         if (grad_x)
           backward_path<A, B, C, true, components, T>(path, plan.weight_groups, work, n, row);
         else
@@ -394,30 +395,7 @@ void backward_up_to(const Plan &plan, const Star &star, const RadialTable<T> &ta
   }
 }
 
-int largest(const Plan &plan)
-{
-  int l = plan.l_max;
-  for (const Path &path : plan.paths) l = std::max({l, path.l1, path.l2, path.l3});
-  return l;
-}
-
-template <typename T>
-void forward(const Plan &plan, const Star &star, const RadialTable<T> &table, const T *x, T *out,
-             std::int64_t begin, std::int64_t end)
-{
-  (largest(plan) > 2 ? forward_up_to<3, T> : forward_up_to<2, T>)(plan, star, table, x, out, begin,
-                                                                   end);
-}
-
-template <typename T>
-void backward(const Plan &plan, const Star &star, const RadialTable<T> &table, const T *x,
-              const T *grad_out, T *grad_x, double *grad_vectors, std::int64_t begin,
-              std::int64_t end)
-{
-  (largest(plan) > 2 ? backward_up_to<3, T> : backward_up_to<2, T>)(
-      plan, star, table, x, grad_out, grad_x, grad_vectors, begin, end);
-}
-
+#if CGPOT_MOST == 2
 // Edges of a pair potential in blocks: distances and weights as vectors, then the coefficients.
 constexpr int block = 128;
 
@@ -479,13 +457,17 @@ void pair_backward(const PairTable &table, const double *vectors, const std::int
   }
 }
 
+#endif
+
 }    // namespace
 
 extern const Kernels<float> CGPOT_KERNELS(float);
 extern const Kernels<double> CGPOT_KERNELS(double);
 const Kernels<float> CGPOT_KERNELS(float) = {forward<float>, backward<float>};
 const Kernels<double> CGPOT_KERNELS(double) = {forward<double>, backward<double>};
+#if CGPOT_MOST == 2
 extern const PairKernels CGPOT_KERNELS(pair);
 const PairKernels CGPOT_KERNELS(pair) = {pair_forward, pair_backward};
+#endif
 
 }    // namespace cgpot

@@ -34,6 +34,8 @@ struct Plan {
 
   // Whether kernels for all paths exist.
   bool supported() const;
+  // The largest l of features and edges.
+  int largest() const;
 };
 
 // Edges sorted by centre.
@@ -84,7 +86,7 @@ struct PairKernels {
 
 const PairKernels &pair_kernels();
 
-// The fastest kernels that this processor can run; `name` (if given) tells which.
-template <typename T> const Kernels<T> &kernels(const char **name = nullptr);
+// The fastest kernels that this processor can run for a plan.
+template <typename T> const Kernels<T> &kernels(const Plan &plan);
 
 }    // namespace cgpot

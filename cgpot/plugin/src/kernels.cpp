@@ -2,16 +2,25 @@
 // Which of the compiled kernels this processor runs.
 #include "convolution.h"
 
+#include <algorithm>
+
 namespace cgpot {
 
-extern const Kernels<float> base_float;
-extern const Kernels<double> base_double;
-extern const PairKernels base_pair;
+extern const Kernels<float> base_float_2, base_float_3;
+extern const Kernels<double> base_double_2, base_double_3;
+extern const PairKernels base_pair_2;
 #ifdef CGPOT_X86
-extern const Kernels<float> avx2_float, avx512_float;
-extern const Kernels<double> avx2_double, avx512_double;
-extern const PairKernels avx2_pair, avx512_pair;
+extern const Kernels<float> avx2_float_2, avx2_float_3, avx512_float_2, avx512_float_3;
+extern const Kernels<double> avx2_double_2, avx2_double_3, avx512_double_2, avx512_double_3;
+extern const PairKernels avx2_pair_2, avx512_pair_2;
 #endif
+
+int Plan::largest() const
+{
+  int l = l_max;
+  for (const Path &p : paths) l = std::max({l, p.l1, p.l2, p.l3});
+  return l;
+}
 
 bool Plan::supported() const
 {
@@ -44,44 +53,35 @@ Level level()
 #endif
 }
 
-const char *level_name()
-{
-  switch (level()) {
-    case Level::avx512: return "AVX-512";
-    case Level::avx2: return "AVX2";
-    default: return "baseline";
-  }
-}
-
 }    // namespace
 
-template <> const Kernels<float> &kernels<float>(const char **name)
+template <> const Kernels<float> &kernels<float>(const Plan &plan)
 {
-  if (name) *name = level_name();
+  const bool three = plan.largest() > 2;
 #ifdef CGPOT_X86
-  if (level() == Level::avx512) return avx512_float;
-  if (level() == Level::avx2) return avx2_float;
+  if (level() == Level::avx512) return three ? avx512_float_3 : avx512_float_2;
+  if (level() == Level::avx2) return three ? avx2_float_3 : avx2_float_2;
 #endif
-  return base_float;
+  return three ? base_float_3 : base_float_2;
 }
 
-template <> const Kernels<double> &kernels<double>(const char **name)
+template <> const Kernels<double> &kernels<double>(const Plan &plan)
 {
-  if (name) *name = level_name();
+  const bool three = plan.largest() > 2;
 #ifdef CGPOT_X86
-  if (level() == Level::avx512) return avx512_double;
-  if (level() == Level::avx2) return avx2_double;
+  if (level() == Level::avx512) return three ? avx512_double_3 : avx512_double_2;
+  if (level() == Level::avx2) return three ? avx2_double_3 : avx2_double_2;
 #endif
-  return base_double;
+  return three ? base_double_3 : base_double_2;
 }
 
 const PairKernels &pair_kernels()
 {
 #ifdef CGPOT_X86
-  if (level() == Level::avx512) return avx512_pair;
-  if (level() == Level::avx2) return avx2_pair;
+  if (level() == Level::avx512) return avx512_pair_2;
+  if (level() == Level::avx2) return avx2_pair_2;
 #endif
-  return base_pair;
+  return base_pair_2;
 }
 
 }    // namespace cgpot

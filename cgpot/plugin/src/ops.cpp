@@ -213,7 +213,7 @@ at::Tensor convolve_typed(const at::Tensor &x, const at::Tensor &vectors, const 
   const RadialTable<T> radial{table.const_data_ptr<T>(), static_cast<int>(table.size(0)) - 3, r_max};
   const auto run = [&](T *out) {
     at::parallel_for(0, nodes, centers_per_task, [&](std::int64_t begin, std::int64_t end) {
-      kernels<T>().forward(step.plan, sorted.star, radial, packed.data(), out, begin, end);
+      kernels<T>(step.plan).forward(step.plan, sorted.star, radial, packed.data(), out, begin, end);
     });
   };
   if (step.out.same) {
@@ -253,7 +253,7 @@ std::tuple<at::Tensor, at::Tensor> backward_typed(const at::Tensor &grad, const 
       auto &own = rows[static_cast<std::size_t>(t)];
       if (t > 0) own.assign(length, T(0));
       const auto count = static_cast<std::int64_t>(threads);
-      kernels<T>().backward(step.plan, sorted.star, radial, packed.data(), packed_grad.data(),
+      kernels<T>(step.plan).backward(step.plan, sorted.star, radial, packed.data(), packed_grad.data(),
                             need_x ? own.data() : nullptr, vectors_out, nodes * t / count,
                             nodes * (t + 1) / count);
     }
