@@ -1,99 +1,48 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`pair_style cgpot` over system sizes and MPI ranks, beside the same network compiled plainly.
-
-Compiles each model twice, as `cgpot deploy` does and with `--plain` (the network as it is, in the
-same plugin: what a pair style without tables and fused kernels runs), replicates a frame, and
-times NVE steps in LAMMPS, one run after another on a machine that should do nothing else:
+"""Speed and scale of `pair_style cgpot`, beside everything that could be run in its place.
 
     python workflows/benchmarks/speed.py --train runs/benzene/train --start test.extxyz.xz
     python workflows/benchmarks/speed.py --train a/train --train b/train --start test.extxyz.xz \
-        --replicate 1 2 4 --ranks 1 2 --output results.json
+        --sizes 1 2 4 8 --ranks 1 2 --only plugin --output workflows/benchmarks/results.json
 
-Prints steps/s, bead-steps/s, ns/day at the time step given, the share of the loop outside the pair
-style, memory per bead (of all ranks, the model included), the exponent of the cost with the number
-of beads, and for several ranks the gain over one.  Without models it says so and ends.
+Sections (`--only`), each on a machine that should do nothing else:
+
+plugin    models as `cgpot deploy` makes them (fast) and with `--plain` (the network as
+          `nequip-compile` would make it, in the same plugin), over sizes and MPI ranks; linear
+          models as LAMMPS tables; weak scaling with two ranks on a doubled box
+ase       the same networks through NequIP's ASE calculator
+aa        the atomistic fluid: GROMACS (where installed) and LAMMPS
+timestep  energy drift and temperature at constant energy against the step of time
+
+With `--output` every row is written at once and a stopped benchmark goes on; `--redo` measures
+again; `--table` only prints the tables of that file.  Without models it says so and ends.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
-import platform
-import re
-import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
+from scale import ase_md, atomistic  # noqa: E402
+from scale.decks import Model, deck, measures, run_lammps, thermo_rows  # noqa: E402
+from scale.fits import drift  # noqa: E402
+from scale.store import Store, available_memory  # noqa: E402
+from scale.table import markdown  # noqa: E402
+
 ROOT = Path(__file__).resolve().parents[2]
-DECK = """units metal
-atom_style molecular
-special_bonds lj/coul 1 1 1
-read_data {data}
-replicate {n} {n} {n}
-pair_style cgpot ghosts {ghosts}
-pair_coeff * * {model} {names}
-neighbor {skin} bin
-velocity all create {temperature} 7 loop all
-fix 1 all nve
-timestep {timestep}
-thermo 1000000
-run {warm} post no
-run {steps}
-info memory
-"""
-
-
-def deploy(train: Path, folder: Path, plain: bool) -> Path:
-    """The compiled model of a training folder."""
-    from cgpot.deploy.run import deploy as run
-
-    run(train, folder, fast=not plain, quiet=True)
-    return folder / "model.nequip.pt2"
-
-
-def run_lammps(deck: str, ranks: int, folder: Path) -> dict[str, float]:
-    """Times of a run from LAMMPS's own summary."""
-    from cgpot.core.native import built_plugin, lammps_environment, lammps_program
-    from cgpot.plugin.build import find_tool
-
-    plugin = built_plugin()
-    if plugin is None:
-        sys.exit("the plugin is not built: run `make plugin`")
-    (folder / "in.deck").write_text(deck, encoding="utf-8")
-    words = [str(lammps_program()), "-in", "in.deck", "-log", "none", "-nocite"]
-    if ranks > 1:
-        words = [str(find_tool("mpiexec")), "-n", str(ranks), *words]
-    done = subprocess.run(
-        words,
-        cwd=folder,
-        env=lammps_environment(str(plugin.parent)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        print(done.stdout[-2000:], done.stderr[-2000:])
-        sys.exit(f"LAMMPS ended with status {done.returncode}")
-    text = done.stdout
-    loop = re.findall(r"Loop time of (\S+) on \d+ procs for (\d+) steps with (\d+) atoms", text)[-1]
-    pair = re.findall(r"^Pair\s*\|\s*\S+\s*\|\s*(\S+)", text, re.MULTILINE)[-1]
-    cpu = re.findall(r"^(\S+)% CPU use", text, re.MULTILINE)[-1]
-    memory = re.findall(r"Maximum resident set size:\s*(\S+) Mbyte", text)
-    seconds, steps, beads = float(loop[0]), int(loop[1]), int(loop[2])
-    return {
-        "beads": beads,
-        "steps_per_second": steps / seconds,
-        "outside_pair_percent": 100.0 * (1.0 - float(pair) / seconds),
-        "cpu_use_percent": float(cpu),
-        "memory_MB_per_rank": float(memory[-1]) if memory else math.nan,
-    }
+SECTIONS = ("plugin", "ase", "aa", "timestep")
+TIMESTEPS = (5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0)
+STABLE_DRIFT = 1.0
+"""Largest drift of a stable run, kT per bead and ns, beyond twice its error."""
+STABLE_TEMPERATURE = 0.02
+"""Largest change of the mean temperature from that at the smallest step, relative."""
 
 
 def write_start(start: Path, folder: Path) -> tuple[Path, str]:
@@ -107,20 +56,232 @@ def write_start(start: Path, folder: Path) -> tuple[Path, str]:
     return path, " ".join(frame.topology.type_names)
 
 
-def main() -> None:
-    """Parse the command line, measure, print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+def deployed(
+    train: Path, name: str, compiled: Path, names: tuple[str, ...], kinds: list[str]
+) -> list[Model]:
+    """The potentials of a training folder: fast and plain, or a table."""
+    from cgpot.deploy.run import deploy
+
+    models = []
+    for kind in ("fast", "plain"):
+        if kind == "plain" and kind not in kinds:
+            continue
+        folder = (compiled / f"{name}-{kind}").resolve()
+        done = deploy(train, folder, fast=kind == "fast", quiet=True)
+        if "pair_file" in done.content:
+            return [Model(name, "table", folder / str(done.content["pair_file"]), names)]
+        models.append(Model(name, kind, folder / "model.nequip.pt2", names))
+    return models
+
+
+class Benchmark:
+    """What all sections share."""
+
+    def __init__(self, options: argparse.Namespace, start: Path, scratch: Path) -> None:
+        self.options = options
+        self.start = start
+        self.scratch = scratch
+        self.store = Store(options.output, redo=options.redo)
+        self.data, names = write_start(start, scratch)
+        self.names = tuple(names.split())
+        self.cost: dict[tuple[str, str], float] = {}  # seconds a bead and step
+        self.memory: dict[tuple[str, str], float] = {}  # bytes a bead, of all ranks
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Keep and print a row."""
+        self.store.add(row)
+        shown = ("section", "system", "kind", "beads", "ranks", "timestep_fs", "skipped")
+        words = [str(row[key]) for key in shown if row.get(key) is not None]
+        for key, form, unit in (
+            ("steps_per_second", ".4g", "steps/s"),
+            ("ns_per_day", ".4g", "ns/day"),
+            ("outside_model_percent", ".1f", "% outside the model"),
+            ("drift", ".3g", "kT per bead and ns"),
+            ("temperature_K", ".1f", "K"),
+            ("cpu_use_percent", ".0f", "% CPU"),
+        ):
+            if row.get(key) is not None:
+                words.append(f"{row[key]:{form}} {unit}")
+        print("  ".join(words), flush=True)
+
+    def plugin(self, model: Model, replicate: tuple[int, int, int], ranks: int) -> None:
+        """Time one model at one size."""
+        beads = 1
+        for k in replicate:
+            beads *= k
+        beads *= self.beads_of_frame()
+        key = {"section": "plugin", "system": model.name, "kind": model.kind}
+        key |= {"beads": beads, "ranks": ranks}
+        known = self.store.find(**key)
+        of = (model.name, model.kind)
+        if known is not None:
+            if "skipped" not in known:
+                self._learn(of, known)
+            return
+        wanted = self.memory.get(of, 0.0) * beads
+        if wanted > 0.8 * available_memory():
+            self.add({**key, "skipped": f"needs about {wanted / 1e9:.0f} GB"})
+            return
+        if of not in self.cost:
+            self._learn(of, self._run(model, replicate, ranks, warm=3, steps=10))
+        seconds = self.cost[of] * beads / ranks
+        if 6 * seconds > self.options.longest:
+            self.add({**key, "skipped": f"a step takes about {seconds:.0f} s"})
+            return
+        steps = max(5, round(self.options.seconds / seconds))
+        row = self._run(model, replicate, ranks, warm=max(2, steps // 10), steps=steps)
+        self._learn(of, {**row, "ranks": ranks})
+        self.add({**key, **row, "ns_per_day": self.ns_per_day(row["steps_per_second"])})
+
+    def _run(
+        self, model: Model, replicate: tuple[int, int, int], ranks: int, *, warm: int, steps: int
+    ) -> dict[str, Any]:
+        style = f"ghosts {self.options.ghosts}" if self.options.ghosts != "auto" else ""
+        text = deck(
+            model,
+            self.data,
+            replicate,
+            warm=warm,
+            steps=steps,
+            timestep_fs=self.options.timestep_fs,
+            skin=self.options.skin,
+            style=style,
+        )
+        return measures(run_lammps(text, ranks, self.scratch), ranks)
+
+    def _learn(self, of: tuple[str, str], row: dict[str, Any]) -> None:
+        ranks = int(row.get("ranks", 1))
+        self.cost[of] = ranks / row["steps_per_second"] / row["beads"]
+        self.memory[of] = 1e6 * ranks * row["memory_MB_per_rank"] / row["beads"]
+
+    def beads_of_frame(self) -> int:
+        """Beads of the frame that is replicated."""
+        lines = self.data.read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[0]) for line in lines if line.strip().endswith("atoms"))
+
+    def ns_per_day(self, steps_per_second: float, timestep_fs: float | None = None) -> float:
+        """Speed at a step of time (default: that of the options)."""
+        step = self.options.timestep_fs if timestep_fs is None else timestep_fs
+        return float(steps_per_second * step * 1e-6 * 86400.0)
+
+    def ase(self, model: Model) -> None:
+        """Time NequIP's ASE calculator at 500 beads."""
+        beads = self.beads_of_frame()
+        how = "NequIP's ASE calculator"
+        key = {"section": "ase", "system": model.name, "kind": how, "beads": beads, "ranks": 1}
+        if self.store.find(**key) is not None:
+            return
+        package = model.file.with_name("model.nequip.zip")
+        folder = self.options.models or self.scratch
+        file = ase_md.compile_for_ase(package, folder / f"{model.name}-ase.nequip.pt2")
+        step = self.options.timestep_fs
+        row = ase_md.time_steps(file, self.start, (1, 1, 1), self.options.seconds, step)
+        self.add({**key, **row, "ns_per_day": self.ns_per_day(row["steps_per_second"])})
+
+    def atomistic(self, threads: int) -> None:
+        """Time the atomistic engines on 500 molecules."""
+        for kind in atomistic.WAYS:
+            key = {"section": "aa", "system": "GROMACS, OPLS-AA", "kind": kind, "ranks": threads}
+            if self.store.find(**key) is None:
+                folder = self.scratch / f"gromacs-{threads}-{len(kind)}"
+                folder.mkdir(exist_ok=True)
+                row = atomistic.gromacs(kind, self.options.aa_steps, threads, folder)
+                if row is None:
+                    row = {"skipped": "not measured: gmx is not installed"}
+                self.add({**key, "molecules": atomistic.MOLECULES, **row})
+        key = {"section": "aa", "system": "LAMMPS, OPLS-AA", "kind": "flexible, 1 fs"}
+        key |= {"ranks": threads}
+        if self.store.find(**key) is None:
+            row = atomistic.lammps(max(self.options.aa_steps // 10, 20), threads)
+            self.add({**key, "molecules": atomistic.MOLECULES, **row})
+
+    def timesteps(self, model: Model) -> None:
+        """Drift and temperature at constant energy, after a short equilibration."""
+        first: float | None = None
+        for step in TIMESTEPS:
+            key = {"section": "timestep", "system": model.name, "kind": model.kind}
+            key |= {"timestep_fs": step}
+            row = self.store.find(**key)
+            if row is None:
+                row = {**key, **self._timestep(model, step)}
+                if first is None and row["stable"]:
+                    first = row["temperature_K"]
+                if first is not None and row["stable"]:
+                    change = abs(row["temperature_K"] / first - 1.0)
+                    row["stable"] = change < STABLE_TEMPERATURE
+                self.add(row)
+            elif first is None and row["stable"]:
+                first = row["temperature_K"]
+
+    def _timestep(self, model: Model, step: float) -> dict[str, Any]:
+        steps = round(1000.0 * self.options.drift_ps / step)
+        text = deck(
+            model,
+            self.data,
+            (1, 1, 1),
+            warm=round(1000.0 / step),
+            steps=steps,
+            every=max(1, steps // 200),
+            timestep_fs=step,
+            skin=self.options.skin,
+        )
+        try:
+            log = run_lammps(text, 1, self.scratch)
+        except SystemExit:
+            return {"drift": float("nan"), "drift_error": float("nan"), "stable": False}
+        rows = thermo_rows(log)[1:]
+        time = [row[0] * step / 1000.0 for row in rows]
+        slope, error = drift(time, [row[3] for row in rows], self.beads_of_frame())
+        speed = measures(log, 1)["steps_per_second"]
+        return {
+            "drift": slope,
+            "drift_error": error,
+            "temperature_K": sum(row[1] for row in rows) / len(rows),
+            "stable": abs(slope) < STABLE_DRIFT + 2.0 * error,
+            "steps_per_second": speed,
+            "ns_per_day": self.ns_per_day(speed, step),
+        }
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--train", type=Path, action="append", help="folder of cgpot train")
+    parser.add_argument("--name", action="append", help="of the model in tables, for each --train")
     parser.add_argument("--start", type=Path, help="data set whose first frame is replicated")
-    parser.add_argument("--replicate", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--kinds", nargs="+", default=["fast", "plain", "table"])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2], help="replicas each way")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--ghosts", default="auto", choices=["auto", "exchange", "halo"])
-    parser.add_argument("--bead-steps", type=float, default=2.5e5, help="of a run, about")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of a timed run, about")
+    parser.add_argument("--longest", type=float, default=60.0, help="s that six steps may take")
     parser.add_argument("--timestep-fs", type=float, default=10.0)
+    parser.add_argument("--drift-ps", type=float, default=20.0, help="length of a run at NVE")
+    parser.add_argument("--aa-steps", type=int, default=1000, help="steps of GROMACS")
     parser.add_argument("--skin", type=float, default=2.0, help="Å")
     parser.add_argument("--models", type=Path, help="folder that keeps the compiled models")
-    parser.add_argument("--output", type=Path, help="JSON file for the figures")
-    options = parser.parse_args()
+    parser.add_argument("--output", type=Path, help="JSON file for the rows")
+    parser.add_argument("--redo", action="store_true", help="measure again what the file holds")
+    parser.add_argument("--table", action="store_true", help="print the tables of --output")
+    options = parser.parse_args(arguments)
+    if options.name and len(options.name) != len(options.train or []):
+        parser.error("--name is given once for each --train, or not at all")
+    if options.table and options.output is None:
+        parser.error("--table needs --output")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and print."""
+    options = parse(arguments)
+    if options.table:
+        from cgpot.core.files import read_json
+
+        print(markdown(read_json(options.output)))
+        return
     runs = [ROOT / "runs" / name for name in ("benzene", "demo")]
     found = [run for run in runs if (run / "train" / "result.json").is_file()]
     trains = options.train or [run / "train" for run in found[:1]]
@@ -128,94 +289,39 @@ def main() -> None:
     if not trains or start is None:
         print("no trained model: run `make demo` first, or give --train and --start")
         sys.exit(0)
-
-    rows: list[dict[str, Any]] = []
+    names = options.name or [train.absolute().parent.name for train in trains]
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        compiled = options.models or folder
-        data, names = write_start(start, folder)
-        print(
-            f"{'model':22} {'kind':6} {'beads':>8} {'ranks':>5} {'steps/s':>9} "
-            f"{'bead-steps/s':>12} {'ns/day':>8} {'outside':>8} {'B/bead':>8}"
-        )
-        for train in trains:
-            for kind in ("plain", "fast"):
-                name = f"{train.absolute().parent.name}-{kind}"
-                model = deploy(train, (compiled / name).resolve(), kind == "plain")
-                for n in options.replicate:
-                    for ranks in options.ranks:
-                        steps = max(10, int(options.bead_steps / (500 * n**3)))
-                        deck = DECK.format(
-                            data=data,
-                            n=n,
-                            ghosts=options.ghosts,
-                            model=model,
-                            names=names,
-                            skin=options.skin,
-                            temperature=300.0,
-                            timestep=options.timestep_fs * 1e-3,
-                            warm=max(5, steps // 10),
-                            steps=steps,
-                        )
-                        row = {
-                            "model": train.absolute().parent.name,
-                            "kind": kind,
-                            "ranks": ranks,
-                            **run_lammps(deck, ranks, folder),
-                        }
-                        rate = row["steps_per_second"]
-                        row["bead_steps_per_second"] = rate * row["beads"]
-                        row["ns_per_day"] = rate * options.timestep_fs * 1e-6 * 86400.0
-                        rows.append(row)
-                        memory = row["memory_MB_per_rank"] * ranks * 1e6 / row["beads"]
-                        print(
-                            f"{row['model'][:22]:22} {kind:6} {row['beads']:8} {ranks:5} "
-                            f"{rate:9.2f} {row['bead_steps_per_second']:12.0f} "
-                            f"{row['ns_per_day']:8.2f} {row['outside_pair_percent']:7.1f}% "
-                            f"{memory:8.0f}",
-                            flush=True,
-                        )
-    summary(rows)
-    if options.output:
-        from cgpot.core.files import write_json
-        from cgpot.core.manifest import package_versions
-
-        write_json(
-            options.output,
-            {
-                "command": "python workflows/benchmarks/speed.py " + " ".join(sys.argv[1:]),
-                "date": datetime.now(UTC).date().isoformat(),
-                "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-                "versions": package_versions(("torch", "nequip", "lammps")),
-                "rows": rows,
-            },
-        )
+        bench = Benchmark(options, start, Path(scratch))
+        if "aa" in options.only:
+            for threads in options.ranks:
+                bench.atomistic(threads)
+        for train, name in zip(trains, names, strict=True):
+            if options.only == ["aa"]:
+                break
+            models = deployed(
+                train, name, options.models or Path(scratch), bench.names, options.kinds
+            )
+            models = [model for model in models if model.kind in options.kinds]
+            for model in models:
+                if "plugin" in options.only:
+                    for n in sorted(options.sizes):
+                        for ranks in sorted(options.ranks):
+                            bench.plugin(model, (n, n, n), ranks)
+                    if 2 in options.ranks and 2 in options.sizes:
+                        bench.plugin(model, (2, 2, 4), 2)
+                if "timestep" in options.only and model.kind == "fast":
+                    bench.timesteps(model)
+            if "ase" in options.only and models and models[0].compiled:
+                bench.ase(models[0])
+        content = {"machine": _machine(), "rows": bench.store.rows}
+        print()
+        print(markdown(content))
 
 
-def summary(rows: list[dict[str, Any]]) -> None:
-    """Gains of fast over plain and of ranks, and the exponent of the cost."""
-    import numpy as np
+def _machine() -> dict[str, Any]:
+    from scale.store import machine
 
-    def find(**wanted: Any) -> list[dict[str, Any]]:
-        return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
-
-    for fast in find(kind="fast"):
-        key = {name: fast[name] for name in ("model", "beads", "ranks")}
-        plain = find(kind="plain", **key)[0]
-        gain = fast["steps_per_second"] / plain["steps_per_second"]
-        print(f"{key['model']}, {key['beads']} beads, {key['ranks']} rank(s): {gain:.2f} x plain")
-        if fast["ranks"] > 1 and (one := find(kind="fast", **{**key, "ranks": 1})):
-            gain = fast["steps_per_second"] / one[0]["steps_per_second"]
-            print(f"  {gain:.2f} x one rank")
-    for model in {row["model"] for row in rows}:
-        line = find(kind="fast", model=model, ranks=1)
-        if len(line) > 1:
-            slope = np.polyfit(
-                np.log([row["beads"] for row in line]),
-                -np.log([row["steps_per_second"] for row in line]),
-                1,
-            )[0]
-            print(f"{model}: cost grows with the number of beads to the power {slope:.3f}")
+    return machine()
 
 
 if __name__ == "__main__":
