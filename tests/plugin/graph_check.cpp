@@ -26,6 +26,20 @@ int main()
     std::cin >> id[i] >> type[i] >> x[3 * i] >> x[3 * i + 1] >> x[3 * i + 2];
   }
   std::vector<int> owner;
+  cgpot::map_owners(id.data(), nlocal, nall, owner, true);
+  {    // beads of other ranks: one node for all images of each
+    cgpot::NeighborView none;
+    none.range = cutoff / scale;
+    cgpot::GraphBuilder builder(cutoff, scale);
+    const cgpot::Graph &g = builder.build(x.data(), type.data(), nlocal, nall, type_map, none,
+                                          cgpot::Ghosts::exchange, owner.data(), 1);
+    bool first = true;    // nodes stand for the first atoms with their IDs
+    for (int i = 0; i < nall; ++i) {
+      const int node = builder.node_of()[i];
+      if (node >= 0) first = first && g.atoms[node] <= i && id[g.atoms[node]] == id[i];
+    }
+    std::printf("remote %d %d %zu %d\n", g.owned, g.nodes, g.edges, first ? 1 : 0);
+  }
   const int orphan = cgpot::map_owners(id.data(), nlocal, nall, owner);
   if (orphan >= 0) {
     std::printf("orphan %d\n", orphan);

@@ -26,7 +26,7 @@ struct Swap {    // of one rank: it sends `list` to `to`, whose ghosts begin at 
 struct Rank {
   int owned = 0;
   std::vector<int> ids;        // of owned atoms and ghosts
-  std::vector<int> node_of;
+  std::vector<int> node_of, atoms;
   int nodes = 0, owned_nodes = 0;
   std::vector<Swap> swaps;
   std::vector<double> buffer;
@@ -42,8 +42,9 @@ void check(bool good, const char *what)
   std::printf("wrong %s\n", what);
 }
 
-// gaps: every third atom (by ID) has no node
-std::vector<Rank> make(const std::vector<int> &sizes, bool gaps)
+// gaps: every third atom (by ID) has no node; shared: atoms with the same ID share a node, and come
+// around more than once
+std::vector<Rank> make(const std::vector<int> &sizes, bool gaps, bool shared)
 {
   const int count = static_cast<int>(sizes.size());
   std::vector<Rank> ranks(sizes.size());
@@ -56,7 +57,7 @@ std::vector<Rank> make(const std::vector<int> &sizes, bool gaps)
   std::vector<std::vector<int>> last(sizes.size());
   for (int r = 0; r < count; ++r)
     for (int k = 0; k < sizes[r]; ++k) last[r].push_back(k);
-  for (int s = 0; s + 1 < std::max(count, 2); ++s) {
+  for (int s = 0; s + 1 < std::max(count, 2) + (shared ? 2 : 0); ++s) {
     std::vector<std::vector<int>> next(sizes.size());
     for (int r = 0; r < count; ++r) {
       const int from = (r + count - 1) % count;
@@ -80,16 +81,23 @@ std::vector<Rank> make(const std::vector<int> &sizes, bool gaps)
   for (Rank &rank : ranks) {
     for (std::size_t i = 0; i < rank.ids.size(); ++i) {
       const bool none = gaps && rank.ids[i] % 3 == 0;
+      const auto same = std::find(rank.ids.begin(), rank.ids.begin() + static_cast<long>(i),
+                                  rank.ids[i]) - rank.ids.begin();
+      if (!none && shared && same < static_cast<long>(i)) {
+        rank.node_of.push_back(rank.node_of[static_cast<std::size_t>(same)]);
+        continue;
+      }
       rank.node_of.push_back(none ? -1 : rank.nodes++);
+      if (!none) rank.atoms.push_back(static_cast<int>(i));
       if (!none && static_cast<int>(i) < rank.owned) rank.owned_nodes = rank.nodes;
     }
   }
   return ranks;
 }
 
-template <typename T> void run(const std::vector<int> &sizes, int capacity, int width, bool gaps)
+template <typename T> void run(const std::vector<int> &sizes, int capacity, int width, bool gaps, bool shared)
 {
-  auto ranks = make(sizes, gaps);
+  auto ranks = make(sizes, gaps, shared);
   std::barrier barrier(static_cast<std::ptrdiff_t>(sizes.size()));
   std::vector<std::vector<T>> rows(sizes.size());
   std::mt19937 random(7);
@@ -142,12 +150,16 @@ template <typename T> void run(const std::vector<int> &sizes, int capacity, int 
           }
         },
         capacity);
-    rank.exchanger->begin(rank.node_of, rank.owned_nodes);
+    rank.exchanger->begin(rank.node_of, rank.atoms, rank.owned_nodes);
     rows[r].assign(static_cast<std::size_t>(rank.nodes) * w, T(-1));
   }
   const auto row = [&](std::size_t r, std::size_t i) {
     const int node = ranks[r].node_of[i];
     return node < 0 ? nullptr : rows[r].data() + static_cast<std::size_t>(node) * w;
+  };
+  const auto stands = [&](std::size_t r, std::size_t i) {    // the atom that its node is listed with
+    const int node = ranks[r].node_of[i];
+    return node >= 0 && ranks[r].atoms[static_cast<std::size_t>(node)] == static_cast<int>(i);
   };
   const auto value = [&](std::vector<T> &from, int id) {
     return from.data() + static_cast<std::size_t>(id) * w;
@@ -167,7 +179,7 @@ template <typename T> void run(const std::vector<int> &sizes, int capacity, int 
   // reverse: sums at the owners, zeros at ghosts
   for (std::size_t r = 0; r < ranks.size(); ++r)
     for (std::size_t i = 0; i < ranks[r].ids.size(); ++i)
-      if (T *to = row(r, i))
+      if (T *to = stands(r, i) ? row(r, i) : nullptr)
         for (std::size_t c = 0; c < w; ++c) {
           to[c] = static_cast<T>(random() % 64);
           value(sums, ranks[r].ids[i])[c] += to[c];
@@ -176,7 +188,7 @@ template <typename T> void run(const std::vector<int> &sizes, int capacity, int 
   for (std::size_t r = 0; r < ranks.size(); ++r)
     for (std::size_t i = 0; i < ranks[r].ids.size(); ++i) {
       const T *found = row(r, i);
-      if (!found) continue;
+      if (!found || !stands(r, i)) continue;
       const bool own = static_cast<int>(i) < ranks[r].owned;
       for (std::size_t c = 0; c < w; ++c)
         check(found[c] == (own ? value(sums, ranks[r].ids[i])[c] : T(0)), own ? "sum" : "zero");
@@ -198,11 +210,12 @@ int main(int narg, char **arg)
   for (const auto &sizes : worlds)
     for (const int capacity : {1, 2, 5})
       for (const int width : {1, 2, 3, 7, 12})
-        for (const bool gaps : {false, true}) {
-          run<double>(sizes, capacity, width, gaps);
-          run<float>(sizes, capacity, width, gaps);
-          cases += 2;
-        }
+        for (const bool gaps : {false, true})
+          for (const bool shared : {false, true}) {
+            run<double>(sizes, capacity, width, gaps, shared);
+            run<float>(sizes, capacity, width, gaps, shared);
+            cases += 2;
+          }
   std::printf("%d cases, %d failures\n", cases, failures);
   return failures ? 1 : 0;
 }

@@ -132,6 +132,19 @@ def test_list_kept_between_steps(program: Path, name: str, types: str) -> None:
     assert n < 10 or all(int(changes) > 0 for _, _, changes in cells)
 
 
+@pytest.mark.parametrize("name", [n for n, c in CONFIGURATIONS.items() if len(c.ids) > 1])
+def test_beads_of_other_ranks(program: Path, name: str) -> None:
+    """Half of the beads are owned: each of the others is one node, however many images it has."""
+    configuration = CONFIGURATIONS[name]
+    n = len(configuration.positions)
+    owned = n // 2
+    rows = with_ghosts(configuration, 7.0)
+    text = run(program, lines(rows, owned, 5.0, "0 1"))
+    found = next(line for line in text.splitlines() if line.startswith("remote")).split()[1:]
+    expected = [edge for edge in brute_force(configuration, 5.0) if edge[0] < owned]
+    assert list(map(int, found)) == [owned, n, len(expected), 1]
+
+
 @pytest.mark.parametrize("name", list(CONFIGURATIONS))
 def test_edges_and_sums(program: Path, name: str) -> None:
     configuration = CONFIGURATIONS[name]
@@ -143,7 +156,7 @@ def test_edges_and_sums(program: Path, name: str) -> None:
     assert (out.nodes, out.edges) == (n, len(expected))
     assert out.padded == (n + padding, len(expected) + padding)
     exchange, one, two = out.modes
-    assert exchange.tolist() == [n, len(with_ghosts(configuration, 7.0)), len(expected)]
+    assert exchange.tolist() == [n, n, len(expected)]  # all ghosts are images of owned beads
     assert one[[0, 2]].tolist() == [n, len(expected)]
     assert two[2] > one[2]  # edges of the owned beads' ghost neighbours too
     assert out.types[:n].tolist() == configuration.types.tolist()
@@ -227,4 +240,4 @@ def test_large_ids_and_orphans(program: Path, far: int) -> None:
     out = parse(run(program, lines(rows, 2, 5.0, "0")))
     assert sorted(zip(*out.index, strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 0)]
     rows.append((6 * far, 1, np.array([0, 3.0, 0])))
-    assert run(program, lines(rows, 2, 5.0, "0")) == "orphan 3\n"
+    assert run(program, lines(rows, 2, 5.0, "0")).splitlines()[-1] == "orphan 3"

@@ -72,7 +72,12 @@ void GraphBuilder::collect(const double *x, const int *type, int nlocal, int nal
     add_node(by_cells ? ii : list.ilist[ii], type, type_map, 0);
   g.owned = static_cast<int>(g.atoms.size());
   if (ghosts == Ghosts::exchange)    // all: a ghost may hand on to other ghosts what it receives
-    for (int i = nlocal; i < nall; ++i) add_node(i, type, type_map, 1);
+    for (int i = nlocal; i < nall; ++i) {
+      if (owner[i] == i)
+        add_node(i, type, type_map, 1);
+      else
+        node_of_[static_cast<std::size_t>(i)] = node_of_[static_cast<std::size_t>(owner[i])];
+    }
   if (by_cells) cells_.sort(x, nall, list.range);
 
   first_.assign(1, 0);
@@ -89,7 +94,7 @@ void GraphBuilder::collect(const double *x, const int *type, int nlocal, int nal
     }
     for (std::size_t jj = 0; jj < count; ++jj) {
       const int j = neighbors[jj] & list.mask;
-      const int atom = ghosts == Ghosts::image ? owner[j] : j;
+      const int atom = ghosts == Ghosts::halo ? j : owner[j];
       int node = node_of_[static_cast<std::size_t>(atom)];
       if (node < 0 && ghosts == Ghosts::halo) node = add_node(atom, type, type_map, 1);
       if (node < 0) continue;

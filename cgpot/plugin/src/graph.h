@@ -28,7 +28,8 @@ struct NeighborView {
 // What stands for a bead beyond the owned ones.
 enum class Ghosts {
   image,       // the owned atom with the same ID: one rank
-  exchange,    // a node of its own without edges; the model fetches its features
+  exchange,    // the owned atom with the same ID, or a node without edges for all ghosts with that
+               // ID, whose features the model fetches
   halo,        // a node of its own with the edges that owned energies depend on
 };
 
@@ -61,7 +62,7 @@ class GraphBuilder {
 
   // x: (nall, 3) positions; type: (nall) atom types from 1; nlocal: owned atoms, the first ones;
   // type_map: model type of each atom type (index 0 unused), -1 for none: such atoms take no part.
-  // owner: (nall) owned atom that an atom is an image of, for Ghosts::image; reach: for
+  // owner: (nall) see map_owners(), for Ghosts::image and (remote) Ghosts::exchange; reach: for
   // Ghosts::halo the number of steps over which a model passes messages (edges of nodes that are
   // fewer steps away from owned ones are in the graph). A graph with fewer than two nodes or edges
   // is padded with two beads further apart than the cutoff: compiled models take no smaller sizes.
@@ -106,33 +107,36 @@ class GraphBuilder {
   std::vector<int> candidate_nodes_;       // (candidates) its node
 };
 
-// owner[i] for owned atoms and ghosts: the owned atom with the same id. Returns the index of the
-// first ghost whose id no owned atom has, or -1.
+// owner[i] for owned atoms and ghosts: the owned atom with the same id; with `remote`, where there is
+// none, the first ghost with that id. Returns the index of the first ghost for which there is no
+// owner, or -1.
 template <typename Id>
-int map_owners(const Id *id, int nlocal, int nall, std::vector<int> &owner)
+int map_owners(const Id *id, int nlocal, int nall, std::vector<int> &owner, bool remote = false)
 {
   owner.resize(static_cast<std::size_t>(nall));
   Id largest = 0;
-  for (int i = 0; i < nlocal; ++i) {
-    owner[i] = i;
-    if (id[i] > largest) largest = id[i];
-  }
-  if (static_cast<std::int64_t>(largest) <= 16 * static_cast<std::int64_t>(nlocal) + 1024) {
+  const int ranged = remote ? nall : nlocal;
+  for (int i = 0; i < ranged; ++i) largest = id[i] > largest ? id[i] : largest;
+  for (int i = 0; i < nlocal; ++i) owner[static_cast<std::size_t>(i)] = i;
+  if (static_cast<std::int64_t>(largest) <= 16 * static_cast<std::int64_t>(ranged) + 1024) {
     std::vector<int> table(static_cast<std::size_t>(largest) + 1, -1);
     for (int i = 0; i < nlocal; ++i) table[static_cast<std::size_t>(id[i])] = i;
     for (int i = nlocal; i < nall; ++i) {
-      owner[i] = (id[i] < 0 || id[i] > largest) ? -1 : table[static_cast<std::size_t>(id[i])];
-      if (owner[i] < 0) return i;
+      const bool inside = id[i] >= 0 && id[i] <= largest;
+      int *of = inside ? &table[static_cast<std::size_t>(id[i])] : nullptr;
+      if (of && *of < 0 && remote) *of = i;
+      if (!of || *of < 0) return i;
+      owner[static_cast<std::size_t>(i)] = *of;
     }
     return -1;
   }
   std::unordered_map<Id, int> table;
-  table.reserve(static_cast<std::size_t>(nlocal));
+  table.reserve(static_cast<std::size_t>(ranged));
   for (int i = 0; i < nlocal; ++i) table[id[i]] = i;
   for (int i = nlocal; i < nall; ++i) {
-    const auto found = table.find(id[i]);
+    const auto found = remote ? table.try_emplace(id[i], i).first : table.find(id[i]);
     if (found == table.end()) return i;
-    owner[i] = found->second;
+    owner[static_cast<std::size_t>(i)] = found->second;
   }
   return -1;
 }

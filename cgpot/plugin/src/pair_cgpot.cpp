@@ -384,8 +384,9 @@ void PairCGPot::compute(int eflag, int vflag)
                         own_list_ ? atom->nlocal : list->inum};
   const bool fresh = neighbor->ago == 0 || builder_->stale() || !(stamp == list_stamp_);
   list_stamp_ = stamp;
-  if (fresh && ghosts_ == cgpot::Ghosts::image) {
-    const int orphan = cgpot::map_owners(atom->tag, atom->nlocal, nall, owner_);
+  if (fresh && ghosts_ != cgpot::Ghosts::halo) {
+    const int orphan = cgpot::map_owners(atom->tag, atom->nlocal, nall, owner_,
+                                         ghosts_ == cgpot::Ghosts::exchange);
     if (orphan >= 0)
       error->one(FLERR, "pair_style cgpot: ghost atom with ID " + std::to_string(atom->tag[orphan]) +
                             " is the image of no atom on this rank");
@@ -399,7 +400,7 @@ void PairCGPot::compute(int eflag, int vflag)
   const cgpot::Graph &graph = builder_->build(x, atom->type, atom->nlocal, nall, type_map_, view,
                                               ghosts_, owner_.data(), reach_, fresh);
   if (exchanger_)
-    exchanger_->begin(builder_->node_of(), graph.owned);
+    exchanger_->begin(builder_->node_of(), graph.atoms, graph.owned);
   else if (graph.owned == 0) {    // the spread is a matter of all ranks
     if (spread_due()) tally_spread(graph, {});
     if (spread_step_ == update->ntimestep && options_->threshold > 0.0) act(graph);
@@ -521,7 +522,7 @@ void PairCGPot::tally_spread(const cgpot::Graph &graph, const std::vector<Evalua
   if (collector_) {
     same_.resize(nall);
     for (std::size_t i = 0; i < nall; ++i) same_[i] = static_cast<int>(i);
-    collector_->begin(same_, atom->nlocal);
+    collector_->begin(same_, same_, atom->nlocal);
     collecting_ = true;
     collector_->reverse(member_forces_.data(), static_cast<std::int64_t>(nall),
                         static_cast<int>(stride));

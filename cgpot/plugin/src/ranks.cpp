@@ -41,9 +41,10 @@ RankExchanger::RankExchanger(std::function<void(int)> forward, std::function<voi
 {
 }
 
-void RankExchanger::begin(const std::vector<int> &node_of, int owned)
+void RankExchanger::begin(const std::vector<int> &node_of, const std::vector<int> &atoms, int owned)
 {
   node_of_ = &node_of;
+  atoms_ = &atoms;
   owned_ = owned;
 }
 
@@ -131,7 +132,8 @@ int RankExchanger::pack_reverse(int n, int first, double *buffer) const
     double *target = buffer + static_cast<std::size_t>(k) * static_cast<std::size_t>(step);
     const void *source = item_ == sizeof(float) ? static_cast<const void *>(row<float>(first + k))
                                                 : static_cast<const void *>(row<double>(first + k));
-    if (source)
+    const int node = (*node_of_)[static_cast<std::size_t>(first + k)];
+    if (source && (*atoms_)[static_cast<std::size_t>(node)] == first + k)
       std::memcpy(target, source, bytes);
     else
       std::memset(target, 0, bytes);

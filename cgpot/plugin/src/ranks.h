@@ -28,8 +28,11 @@ class RankExchanger : public Exchanger {
   // the most doubles for an atom that its buffers hold.
   RankExchanger(std::function<void(int)> forward, std::function<void(int)> reverse, int capacity);
 
-  // node_of: node of each owned or ghost atom, -1 for none; kept by reference during the evaluation.
-  void begin(const std::vector<int> &node_of, int owned);
+  // node_of: node of each owned or ghost atom, -1 for none; atoms: (nodes) the atom that stands for
+  // each; both kept by reference during the evaluation. Several atoms may share a node: what comes
+  // for one of them is there for all, and only the one that stands for it, the first of them, sends
+  // gradients home.
+  void begin(const std::vector<int> &node_of, const std::vector<int> &atoms, int owned);
 
   void forward(double *rows, std::int64_t nodes, int width) override;
   void forward(float *rows, std::int64_t nodes, int width) override;
@@ -51,6 +54,7 @@ class RankExchanger : public Exchanger {
   std::function<void(int)> forward_, reverse_;
   int capacity_;
   const std::vector<int> *node_of_ = nullptr;
+  const std::vector<int> *atoms_ = nullptr;
   int owned_ = 0;
   void *rows_ = nullptr;    // of the call that runs
   std::size_t item_ = 0;    // bytes of a number
