@@ -34,7 +34,7 @@ def test_rows_travel_between_ranks(program: Path) -> None:
     """Doubles and floats, parts of rows, ghosts that pass on, no atoms, atoms without a node."""
     done = subprocess.run([str(program)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert done.stdout == "300 cases, 0 failures\n"
+    assert done.stdout == "600 cases, 0 failures\n"
 
 
 @pytest.mark.parametrize(
