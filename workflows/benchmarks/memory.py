@@ -4,6 +4,7 @@
 Runs NVT in this process, on one core, and prints the resident set (VmRSS of Linux) at intervals,
 then its growth after the first tenth of the steps, in which buffers find their size:
 
+    python workflows/benchmarks/memory.py
     python workflows/benchmarks/memory.py --deploy deploy --start dataset/test.extxyz.xz
     python workflows/benchmarks/memory.py --model a.nequip.pt2 --model b.nequip.pt2 \
         --start test.extxyz.xz --steps 100000 --output memory.json
@@ -25,6 +26,7 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
+RUNS = [Path(__file__).resolve().parents[2] / "runs" / name for name in ("benzene", "demo")]
 DECK = """units metal
 atom_style molecular
 special_bonds lj/coul 1 1 1
@@ -51,8 +53,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--model", type=Path, action="append", help="compiled model; repeatable")
     parser.add_argument("--deploy", type=Path, help="folder of cgpot deploy, in place of --model")
-    parser.add_argument("--start", type=Path, required=True, help="data set to start from")
-    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--start", type=Path, help="data set to start from")
+    parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--lines", type=int, default=20, help="intervals to print")
     parser.add_argument("--replicate", type=int, default=1)
     parser.add_argument("--timestep-fs", type=float, default=10.0)
@@ -62,8 +64,16 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     options = parser.parse_args()
     models = options.model or []
+    found = [run for run in RUNS if (run / "deploy" / "model.nequip.pt2").is_file()]
+    if not models and options.deploy is None and options.start is None and found:
+        options.deploy, options.start = found[0] / "deploy", found[0] / "dataset" / "test.extxyz.xz"
     if options.deploy:
         models = [options.deploy / "model.nequip.pt2"]
+    if not models and options.start is None:
+        print("no compiled model: run `make demo` first, or give --model and --start")
+        sys.exit(0)
+    if options.start is None:
+        sys.exit("give --start, a data set")
     if not models or not all(path.is_file() for path in models):
         sys.exit("give --model FILE.nequip.pt2, or --deploy FOLDER with a model.nequip.pt2")
     if not Path("/proc/self/status").exists():
