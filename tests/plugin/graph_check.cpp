@@ -3,17 +3,68 @@
 //
 // Input: cutoff, length scale, number of owned atoms, of all atoms, of types; the model type of
 // each type; then for each atom: id, type, x, y, z.
+#include "edges.h"
 #include "graph.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <iostream>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+// Both forms of the loops over pairs, with each number of candidates up to `most`.
+bool same_loops(int most, long &kept)
+{
+  unsigned long state = 3;
+  const auto random = [&] { return (state = state * 48271 % 2147483647) / 2147483647.0; };
+  for (int count = 0; count <= most; ++count) {
+    const auto length = static_cast<std::size_t>(count);
+    // of their own lengths, so that reading or writing beyond them shows
+    std::vector<double> x(3 * length + 3);
+    for (double &c : x) c = 10.0 * random();
+    if (count > 4) x[7] = std::nan("");
+    std::vector<int> atoms(length), nodes(length), points(length);
+    std::vector<double> rows[3];
+    for (int c = 0; c < count; ++c) {
+      atoms[c] = 1 + static_cast<int>(count * random());
+      nodes[c] = static_cast<int>(1e9 * random());
+      points[c] = count - c;
+      for (int k = 0; k < 3; ++k) rows[k].push_back(x[3 * points[c] + k]);
+    }
+    std::vector<std::int64_t> centers[2], neighbors[2];
+    std::vector<double> vectors[2];
+    std::vector<int> near[2];
+    const double *own = x.data();
+    for (int k = 0; k < 2; ++k) {
+      const cgpot::PairLoops &loops = k ? cgpot::pair_loops() : cgpot::scalar_loops;
+      centers[k].resize(length + cgpot::spare);
+      neighbors[k].resize(length + cgpot::spare);
+      vectors[k].resize(3 * (length + cgpot::spare));
+      near[k].resize(length + cgpot::spare);
+      const std::size_t edges =
+          loops.select(x.data(), own, 0.1, 0.5, atoms.data(), nodes.data(), length, count,
+                       {centers[k].data(), neighbors[k].data(), vectors[k].data()});
+      centers[k].resize(edges);
+      neighbors[k].resize(edges);
+      vectors[k].resize(3 * edges);
+      near[k].resize(loops.near(rows[0].data(), rows[1].data(), rows[2].data(), points.data(),
+                                length, own, 50.0, count / 2, near[k].data()));
+      kept += static_cast<long>(edges + near[k].size());
+    }
+    if (centers[0] != centers[1] || neighbors[0] != neighbors[1] || vectors[0] != vectors[1] ||
+        near[0] != near[1])
+      return false;
+  }
+  return true;
+}
+
 int main()
 {
+  long kept = 0;
+  const bool same_forms = same_loops(41, kept);
+  std::printf("loops %d %ld\n", same_forms ? 1 : 0, kept);
   double cutoff, scale;
   int nlocal, nall, ntypes;
   std::cin >> cutoff >> scale >> nlocal >> nall >> ntypes;
@@ -87,8 +138,7 @@ int main()
                                          ghosts, owner.data(), reach);
       same = same && a.owned == b.owned && a.nodes == b.nodes && a.edges == b.edges &&
           a.padded_nodes == b.padded_nodes && a.padded_edges == b.padded_edges &&
-          a.atoms == b.atoms && a.types == b.types && a.shortest == b.shortest &&
-          a.shortest_edge == b.shortest_edge;
+          a.atoms == b.atoms && a.types == b.types && a.shortest() == b.shortest();
       for (std::size_t k = 0; same && k < 2 * a.padded_edges; ++k) same = a.index[k] == b.index[k];
       for (std::size_t k = 0; same && k < 3 * a.padded_edges; ++k)
         same = a.vectors[k] == b.vectors[k];
@@ -134,7 +184,7 @@ int main()
   // after others: buffers are used again
   const cgpot::Graph &g = build(Ghosts::image, 1);
   std::printf("sizes %d %zu %d %zu %.17g\n", g.nodes, g.edges, g.padded_nodes, g.padded_edges,
-              g.shortest);
+              g.edges ? g.length(g.shortest()) : 0.0);
   for (int n = 0; n < g.padded_nodes; ++n)
     std::printf("node %d %ld\n", n < g.nodes ? g.atoms[n] : -1, static_cast<long>(g.types[n]));
   for (std::size_t e = 0; e < g.padded_edges; ++e)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "cells.h"
 
+#include "edges.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -73,7 +75,7 @@ std::size_t Cells::near(int point, std::vector<int> &found, std::size_t length) 
   const std::size_t n = points_.size();
   const double *px = sorted_.data(), *py = px + n, *pz = py + n;
   const double *own = x_ + 3 * static_cast<std::size_t>(point);
-  const double x0 = own[0], y0 = own[1], z0 = own[2];
+  const PairLoops &loops = pair_loops();
   int first[3], last[3];
   for (int k = 0; k < 3; ++k) {
     const int c = clamped((own[k] - low_[k]) * inverse_[k], cells_[k]);
@@ -85,9 +87,9 @@ std::size_t Cells::near(int point, std::vector<int> &found, std::size_t length) 
     return std::max({0.0, lower - value, value - lower - side_[k]});
   };
   for (int cz = first[2]; cz <= last[2]; ++cz) {
-    const double dz = beyond(z0, 2, cz);
+    const double dz = beyond(own[2], 2, cz);
     for (int cy = first[1]; cy <= last[1]; ++cy) {
-      const double dy = beyond(y0, 1, cy);
+      const double dy = beyond(own[1], 1, cy);
       if (dy * dy + dz * dz > 1.000001 * rangesq_) continue;
       // the cells of a row follow each other
       const int *row = start_.data() +
@@ -96,14 +98,10 @@ std::size_t Cells::near(int point, std::vector<int> &found, std::size_t length) 
               static_cast<std::size_t>(cells_[0]);
       const auto begin = static_cast<std::size_t>(row[first[0]]);
       const auto end = static_cast<std::size_t>(row[last[0] + 1]);
-      if (found.size() < length + (end - begin)) found.resize(2 * (length + (end - begin)));
-      int *out = found.data() + length;
-      for (std::size_t p = begin; p < end; ++p) {
-        const double a = px[p] - x0, b = py[p] - y0, c = pz[p] - z0;
-        *out = points_[p];
-        out += (a * a + b * b + c * c < rangesq_) & (points_[p] != point) ? 1 : 0;
-      }
-      length = static_cast<std::size_t>(out - found.data());
+      const std::size_t most = length + (end - begin) + spare;
+      if (found.size() < most) found.resize(2 * most);
+      length += loops.near(px + begin, py + begin, pz + begin, points_.data() + begin, end - begin,
+                           own, rangesq_, point, found.data() + length);
     }
   }
   return length;

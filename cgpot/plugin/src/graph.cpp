@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "graph.h"
 
+#include "edges.h"
+
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <stdexcept>
 
 namespace cgpot {
@@ -25,6 +26,20 @@ std::size_t Graph::bytes() const
 {
   return capacity_bytes(atoms) + capacity_bytes(types) + capacity_bytes(index) +
       capacity_bytes(vectors);
+}
+
+double Graph::length(std::size_t edge) const
+{
+  const double *r = &vectors[3 * edge];
+  return std::sqrt(r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
+}
+
+std::size_t Graph::shortest() const
+{
+  std::size_t found = 0;
+  for (std::size_t e = 1; e < edges; ++e)
+    if (length(e) < length(found)) found = e;
+  return found;
 }
 
 GraphBuilder::GraphBuilder(double cutoff, double length_scale) :
@@ -62,8 +77,6 @@ void GraphBuilder::collect(const double *x, const int *type, int nlocal, int nal
   g.atoms.clear();
   g.types.clear();
   depth_.clear();
-  candidate_atoms_.clear();
-  candidate_nodes_.clear();
   node_of_.assign(static_cast<std::size_t>(nall), -1);
 
   const bool by_cells = list.range > 0.0;
@@ -81,6 +94,7 @@ void GraphBuilder::collect(const double *x, const int *type, int nlocal, int nal
   if (by_cells) cells_.sort(x, nall, list.range);
 
   first_.assign(1, 0);
+  std::size_t at = 0;
   for (int n = 0; n < g.owned; ++n) {
     const int i = g.atoms[static_cast<std::size_t>(n)];
     const int *neighbors = nullptr;
@@ -92,16 +106,21 @@ void GraphBuilder::collect(const double *x, const int *type, int nlocal, int nal
       count = static_cast<std::size_t>(list.numneigh[i]);
       neighbors = list.firstneigh[i];
     }
+    if (candidate_atoms_.size() < at + count) {
+      candidate_atoms_.resize(2 * (at + count));
+      candidate_nodes_.resize(candidate_atoms_.size());
+    }
+    int *atoms = candidate_atoms_.data(), *nodes = candidate_nodes_.data();
     for (std::size_t jj = 0; jj < count; ++jj) {
       const int j = neighbors[jj] & list.mask;
       const int atom = ghosts == Ghosts::halo ? j : owner[j];
       int node = node_of_[static_cast<std::size_t>(atom)];
       if (node < 0 && ghosts == Ghosts::halo) node = add_node(atom, type, type_map, 1);
       if (node < 0) continue;
-      candidate_atoms_.push_back(j);
-      candidate_nodes_.push_back(node);
+      atoms[at] = j;
+      nodes[at++] = node;
     }
-    first_.push_back(candidate_atoms_.size());
+    first_.push_back(at);
   }
   g.nodes = static_cast<int>(g.atoms.size());
 }
@@ -129,46 +148,27 @@ bool GraphBuilder::same_nodes(const int *type, int nlocal, const std::vector<int
   return true;
 }
 
-// The candidates within the cutoff. Each is written, and kept by moving on where it is one of them.
+// The candidates within the cutoff.
 void GraphBuilder::select(const double *x)
 {
   Graph &g = graph_;
-  const std::size_t most = candidate_atoms_.size() + 2;    // 2: room for padding
+  const std::size_t most = first_.back() + spare;    // pad() needs two of them
   grow(g.index, 2 * most);
   grow(g.vectors, 3 * most);
   grow(neighbors_, most);
-  std::int64_t *centers = g.index.data();
-  std::int64_t *neighbors = neighbors_.data();
-  double *vectors = g.vectors.data();
 
+  const PairLoops &loops = pair_loops();
   const double cutsq = cutoff_ * cutoff_;
-  double shortest = std::numeric_limits<double>::max();
-  std::size_t edge = 0;
-  g.shortest_edge = 0;
+  g.edges = 0;
   for (int n = 0; n < g.owned; ++n) {
-    const double *xi = x + 3 * static_cast<std::size_t>(g.atoms[static_cast<std::size_t>(n)]);
-    const double x0 = xi[0], y0 = xi[1], z0 = xi[2];
-    const std::size_t last = first_[static_cast<std::size_t>(n) + 1];
-    for (std::size_t c = first_[static_cast<std::size_t>(n)]; c < last; ++c) {
-      const double *xj = x + 3 * static_cast<std::size_t>(candidate_atoms_[c]);
-      const double dx = (xj[0] - x0) * scale_;
-      const double dy = (xj[1] - y0) * scale_;
-      const double dz = (xj[2] - z0) * scale_;
-      const double rsq = dx * dx + dy * dy + dz * dz;
-      centers[edge] = n;
-      neighbors[edge] = candidate_nodes_[c];
-      vectors[3 * edge] = dx;
-      vectors[3 * edge + 1] = dy;
-      vectors[3 * edge + 2] = dz;
-      if (rsq < shortest) {
-        shortest = rsq;
-        g.shortest_edge = edge;
-      }
-      edge += rsq < cutsq ? 1 : 0;
-    }
+    const auto node = static_cast<std::size_t>(n);
+    const std::size_t first = first_[node];
+    g.edges += loops.select(x, x + 3 * static_cast<std::size_t>(g.atoms[node]), scale_, cutsq,
+                            candidate_atoms_.data() + first, candidate_nodes_.data() + first,
+                            first_[node + 1] - first, n,
+                            {g.index.data() + g.edges, neighbors_.data() + g.edges,
+                             g.vectors.data() + 3 * g.edges});
   }
-  g.edges = edge;
-  g.shortest = edge ? std::sqrt(shortest) : 0.0;
 }
 
 // Nodes and edges of a halo of several steps: both depend on positions.
@@ -187,8 +187,6 @@ void GraphBuilder::follow(const double *x, const int *type, int nall,
   g.owned = static_cast<int>(g.atoms.size());
 
   const double cutsq = cutoff_ * cutoff_;
-  double shortest = std::numeric_limits<double>::max();
-  g.shortest_edge = 0;
   // nodes come in the order of their depth, and grow while the loop runs
   for (int n = 0; n < static_cast<int>(g.atoms.size()); ++n) {
     const int depth = depth_[static_cast<std::size_t>(n)];
@@ -207,10 +205,6 @@ void GraphBuilder::follow(const double *x, const int *type, int nall,
       int node = node_of_[static_cast<std::size_t>(j)];
       if (node < 0) node = add_node(j, type, type_map, depth + 1);
       if (node < 0) continue;
-      if (rsq < shortest) {
-        shortest = rsq;
-        g.shortest_edge = neighbors_.size();
-      }
       g.index.push_back(n);
       neighbors_.push_back(node);
       g.vectors.push_back(dx);
@@ -220,7 +214,6 @@ void GraphBuilder::follow(const double *x, const int *type, int nall,
   }
   g.nodes = static_cast<int>(g.atoms.size());
   g.edges = neighbors_.size();
-  g.shortest = g.edges ? std::sqrt(shortest) : 0.0;
 }
 
 // Two beads further apart than the cutoff where a graph is too small; the second row of `index`.

@@ -44,11 +44,11 @@ struct Graph {
   // these two may be longer than what they hold
   std::vector<std::int64_t> index;      // (2, padded_edges) centre row, then neighbour row
   std::vector<double> vectors;          // (padded_edges, 3) x_neighbour - x_centre, model's unit
-  double shortest = 0.0;                // shortest edge, model's unit; 0 without edges
-  std::size_t shortest_edge = 0;
 
   const std::int64_t *centers() const { return index.data(); }
   const std::int64_t *neighbors() const { return index.data() + padded_edges; }
+  std::size_t shortest() const;             // the first of the shortest edges; 0 without edges
+  double length(std::size_t edge) const;    // model's unit
   std::size_t bytes() const;
 };
 
@@ -103,6 +103,7 @@ class GraphBuilder {
   std::vector<int> depth_;                 // (nodes) steps from the owned nodes
   std::vector<std::int64_t> neighbors_;    // second row of `index` while it grows
   std::vector<std::size_t> first_;         // (owned + 1) first candidate of each centre
+  // these two may be longer
   std::vector<int> candidate_atoms_;       // (candidates) LAMMPS index of the neighbour
   std::vector<int> candidate_nodes_;       // (candidates) its node
 };

@@ -117,18 +117,29 @@ struct Sorted {
     const auto *centers = index.const_data_ptr<std::int64_t>();
     const auto *others = centers + count;
     offsets.assign(static_cast<std::size_t>(nodes) + 1, 0);
-    bool sorted = true;
-    std::int64_t lowest = 0, highest = -1;
+    star = {offsets.data(), others, edge_vectors.const_data_ptr<double>()};
+    if (count == 0) return;
+    // highest bits, which the sign of a difference is: outside if one of n and nodes - 1 - n has it
+    const auto bits = [](std::int64_t n) { return static_cast<std::uint64_t>(n); };
+    const std::uint64_t last = bits(nodes) - 1;
+    std::uint64_t outside = 0, falls = 0, before = bits(centers[0]);
     for (std::int64_t e = 0; e < count; ++e) {
-      lowest = std::min({lowest, centers[e], others[e]});
-      highest = std::max({highest, centers[e], others[e]});
-      if (e > 0 && centers[e] < centers[e - 1]) sorted = false;
+      const std::uint64_t i = bits(centers[e]), j = bits(others[e]);
+      outside |= i | (last - i) | j | (last - j);
+      falls |= i - before;
+      before = i;
     }
-    TORCH_CHECK(lowest >= 0 && highest < nodes, "cgpot::convolve: an edge ends at no node");
+    TORCH_CHECK(outside >> 63 == 0, "cgpot::convolve: an edge ends at no node");
+    if (falls >> 63 == 0) {
+      // the last edge of each centre is what stays
+      for (std::int64_t e = 0; e < count; ++e)
+        offsets[static_cast<std::size_t>(centers[e]) + 1] = e + 1;
+      for (std::size_t i = 1; i < offsets.size(); ++i)
+        offsets[i] = std::max(offsets[i], offsets[i - 1]);
+      return;
+    }
     for (std::int64_t e = 0; e < count; ++e) ++offsets[static_cast<std::size_t>(centers[e]) + 1];
     for (std::size_t i = 1; i < offsets.size(); ++i) offsets[i] += offsets[i - 1];
-    star = {offsets.data(), others, edge_vectors.const_data_ptr<double>()};
-    if (sorted) return;
     order.resize(static_cast<std::size_t>(count));
     std::vector<std::int64_t> next(offsets.begin(), offsets.end() - 1);
     for (std::int64_t e = 0; e < count; ++e)

@@ -353,9 +353,10 @@ void PairCGPot::fail_not_finite(const char *what) const
     const auto id = [&](std::int64_t node) {
       return std::to_string(atom->tag[graph.atoms[static_cast<std::size_t>(node)]]);
     };
-    where = "the closest beads are atoms " + id(graph.centers()[graph.shortest_edge]) + " and " +
-        id(graph.neighbors()[graph.shortest_edge]) + ", " +
-        number(graph.shortest / length_scale_) + " Angstrom apart";
+    const std::size_t edge = graph.shortest();
+    where = "the closest beads are atoms " + id(graph.centers()[edge]) + " and " +
+        id(graph.neighbors()[edge]) + ", " + number(graph.length(edge) / length_scale_) +
+        " Angstrom apart";
   }
   error->one(FLERR, std::string("pair_style cgpot: the ") + what +
                         " is not a finite number at step " + std::to_string(update->ntimestep) +

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Compiled without contraction of products and sums: both forms round alike.
+#include "edges.h"
+
+#if defined(__GNUC__) && defined(__x86_64__)
+#define CGPOT_AVX512 __attribute__((target("avx512f,avx512dq,avx512vl")))
+#ifndef __clang__    // of values that the compiler's own header leaves undefined on purpose
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+#endif
+
+namespace cgpot {
+
+namespace {
+
+// Each candidate is written, and kept by moving on where it is an edge.
+std::size_t select_scalar(const double *x, const double *own, double scale, double cutsq,
+                          const int *atoms, const int *nodes, std::size_t count,
+                          std::int64_t center, EdgeRows to)
+{
+  const double x0 = own[0], y0 = own[1], z0 = own[2];
+  std::size_t edge = 0;
+  for (std::size_t c = 0; c < count; ++c) {
+    const double *xj = x + 3 * static_cast<std::size_t>(atoms[c]);
+    const double dx = (xj[0] - x0) * scale;
+    const double dy = (xj[1] - y0) * scale;
+    const double dz = (xj[2] - z0) * scale;
+    to.centers[edge] = center;
+    to.neighbors[edge] = nodes[c];
+    to.vectors[3 * edge] = dx;
+    to.vectors[3 * edge + 1] = dy;
+    to.vectors[3 * edge + 2] = dz;
+    edge += dx * dx + dy * dy + dz * dz < cutsq ? 1 : 0;
+  }
+  return edge;
+}
+
+std::size_t near_scalar(const double *px, const double *py, const double *pz, const int *points,
+                        std::size_t count, const double *own, double rangesq, int point, int *to)
+{
+  const double x0 = own[0], y0 = own[1], z0 = own[2];
+  std::size_t found = 0;
+  for (std::size_t p = 0; p < count; ++p) {
+    const double a = px[p] - x0, b = py[p] - y0, c = pz[p] - z0;
+    to[found] = points[p];
+    found += (a * a + b * b + c * c < rangesq) & (points[p] != point) ? 1 : 0;
+  }
+  return found;
+}
+
+#ifdef CGPOT_AVX512
+CGPOT_AVX512 inline __mmask8 first_of(std::size_t rest)
+{
+  return static_cast<__mmask8>(rest < 8 ? (1U << rest) - 1U : 255U);
+}
+
+CGPOT_AVX512 inline __m512d square(__m512d a, __m512d b, __m512d c)
+{
+  return _mm512_add_pd(_mm512_add_pd(_mm512_mul_pd(a, a), _mm512_mul_pd(b, b)),
+                       _mm512_mul_pd(c, c));
+}
+
+CGPOT_AVX512 std::size_t select_avx512(const double *x, const double *own, double scale,
+                                       double cutsq, const int *atoms, const int *nodes,
+                                       std::size_t count, std::int64_t center, EdgeRows to)
+{
+  const __m512d x0 = _mm512_set1_pd(own[0]), y0 = _mm512_set1_pd(own[1]),
+                z0 = _mm512_set1_pd(own[2]), factor = _mm512_set1_pd(scale),
+                limit = _mm512_set1_pd(cutsq);
+  const __m512i centers = _mm512_set1_epi64(center);
+  const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13),
+                high = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+  // x y z of each edge from rows of x, of y and of z: from 8 on, of the second row
+  const __m512i xy[3] = {_mm512_setr_epi64(0, 8, 0, 1, 9, 0, 2, 10),
+                         _mm512_setr_epi64(0, 3, 11, 0, 4, 12, 0, 5),
+                         _mm512_setr_epi64(13, 0, 6, 14, 0, 7, 15, 0)};
+  const __m512i with_z[3] = {_mm512_setr_epi64(0, 1, 8, 3, 4, 9, 6, 7),
+                             _mm512_setr_epi64(10, 1, 2, 11, 4, 5, 12, 7),
+                             _mm512_setr_epi64(0, 13, 2, 3, 14, 5, 6, 15)};
+  std::size_t edge = 0;
+  for (std::size_t c = 0; c < count; c += 8) {
+    const __mmask8 there = first_of(count - c);
+    const int *from = atoms + c;
+    int few[8] = {};
+    if (count - c < 8) {
+      for (std::size_t k = 0; k < count - c; ++k) few[k] = from[k];
+      from = few;
+    }
+    // x y z 0 of k and of k + 4; loads of their own are faster than gathering
+    __m512d pair[4];
+    for (int k = 0; k < 4; ++k)
+      pair[k] = _mm512_insertf64x4(
+          _mm512_castpd256_pd512(
+              _mm256_maskz_loadu_pd(7, x + 3 * static_cast<std::size_t>(from[k]))),
+          _mm256_maskz_loadu_pd(7, x + 3 * static_cast<std::size_t>(from[k + 4])), 1);
+    const __m512d xz[2] = {_mm512_unpacklo_pd(pair[0], pair[1]),
+                           _mm512_unpacklo_pd(pair[2], pair[3])},
+                  y[2] = {_mm512_unpackhi_pd(pair[0], pair[1]),
+                          _mm512_unpackhi_pd(pair[2], pair[3])};
+    const __m512d dx = _mm512_mul_pd(
+        _mm512_sub_pd(_mm512_permutex2var_pd(xz[0], low, xz[1]), x0), factor);
+    const __m512d dy = _mm512_mul_pd(
+        _mm512_sub_pd(_mm512_permutex2var_pd(y[0], low, y[1]), y0), factor);
+    const __m512d dz = _mm512_mul_pd(
+        _mm512_sub_pd(_mm512_permutex2var_pd(xz[0], high, xz[1]), z0), factor);
+    const __mmask8 in = _mm512_mask_cmp_pd_mask(there, square(dx, dy, dz), limit, _CMP_LT_OQ);
+    const __m512d a = _mm512_maskz_compress_pd(in, dx), b = _mm512_maskz_compress_pd(in, dy),
+                  d = _mm512_maskz_compress_pd(in, dz);
+    const __m512i node = _mm512_cvtepi32_epi64(
+        _mm256_maskz_compress_epi32(in, _mm256_maskz_loadu_epi32(there, nodes + c)));
+    _mm512_storeu_si512(to.centers + edge, centers);
+    _mm512_storeu_si512(to.neighbors + edge, node);
+    for (int k = 0; k < 3; ++k)
+      _mm512_storeu_pd(to.vectors + 3 * edge + 8 * k,
+                       _mm512_permutex2var_pd(_mm512_permutex2var_pd(a, xy[k], b), with_z[k], d));
+    edge += static_cast<std::size_t>(__builtin_popcount(in));
+  }
+  return edge;
+}
+
+CGPOT_AVX512 std::size_t near_avx512(const double *px, const double *py, const double *pz,
+                                     const int *points, std::size_t count, const double *own,
+                                     double rangesq, int point, int *to)
+{
+  const __m512d x0 = _mm512_set1_pd(own[0]), y0 = _mm512_set1_pd(own[1]),
+                z0 = _mm512_set1_pd(own[2]), limit = _mm512_set1_pd(rangesq);
+  const __m256i itself = _mm256_set1_epi32(point);
+  std::size_t found = 0;
+  for (std::size_t p = 0; p < count; p += 8) {
+    const __mmask8 there = first_of(count - p);
+    const __m512d a = _mm512_sub_pd(_mm512_maskz_loadu_pd(there, px + p), x0),
+                  b = _mm512_sub_pd(_mm512_maskz_loadu_pd(there, py + p), y0),
+                  c = _mm512_sub_pd(_mm512_maskz_loadu_pd(there, pz + p), z0);
+    const __m256i index = _mm256_maskz_loadu_epi32(there, points + p);
+    const __mmask8 other = _mm256_mask_cmpneq_epi32_mask(there, index, itself);
+    const __mmask8 in = _mm512_mask_cmp_pd_mask(other, square(a, b, c), limit, _CMP_LT_OQ);
+    _mm256_storeu_si256(reinterpret_cast<__m256i *>(to + found),
+                        _mm256_maskz_compress_epi32(in, index));
+    found += static_cast<std::size_t>(__builtin_popcount(in));
+  }
+  return found;
+}
+
+constexpr PairLoops avx512_loops{select_avx512, near_avx512};
+#endif
+
+}    // namespace
+
+const PairLoops scalar_loops{select_scalar, near_scalar};
+
+const PairLoops &pair_loops()
+{
+#ifdef CGPOT_AVX512
+  static const bool wide = [] {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl");
+  }();
+  if (wide) return avx512_loops;
+#endif
+  return scalar_loops;
+}
+
+}    // namespace cgpot

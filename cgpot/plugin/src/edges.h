@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The loops over pairs that make a graph: which candidates of a centre are within the cutoff, which
+// points of a row of cells are near. For processors with AVX-512 eight at a time, with the same
+// results to the last bit. No LAMMPS and no torch types here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace cgpot {
+
+// Results are written in blocks: buffers need room for so many more than there are candidates.
+constexpr std::size_t spare = 8;
+
+// Where edges go: centres, neighbours, vectors (3 each).
+struct EdgeRows {
+  std::int64_t *centers = nullptr;
+  std::int64_t *neighbors = nullptr;
+  double *vectors = nullptr;
+};
+
+struct PairLoops {
+  // The edges from `center` at `own` to those of `count` candidates (atom in `x`, node) that are
+  // closer than the root of `cutsq`, differences times `scale`. Returns their number.
+  std::size_t (*select)(const double *x, const double *own, double scale, double cutsq,
+                        const int *atoms, const int *nodes, std::size_t count, std::int64_t center,
+                        EdgeRows to);
+  // The entries of `points` but `point` whose positions are closer to `own` than the root of
+  // `rangesq`. Returns their number.
+  std::size_t (*near)(const double *px, const double *py, const double *pz, const int *points,
+                      std::size_t count, const double *own, double rangesq, int point, int *to);
+};
+
+extern const PairLoops scalar_loops;
+// Those for this processor.
+const PairLoops &pair_loops();
+
+}    // namespace cgpot
