@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "model.h"
 
+#include "allocator.h"
 #include "exchange.h"
 #include "graph.h"
 
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 
@@ -118,6 +120,8 @@ class Exchanging {
 Model::Result Model::evaluate(const Graph &graph, Exchanger *exchanger)
 {
   const Exchanging scope(exchanger);
+  std::optional<KeptMemory> kept;
+  if (torch_->device.is_cpu()) kept.emplace();
   return with_reason("torch cannot run the model", [&]() -> Result {
     const c10::InferenceMode inference;
     const c10::DeviceGuard guard(torch_->device);
