@@ -35,6 +35,9 @@ Performance:        8.640        2.778
 """
 
 
+MACHINE = {"processor": "P", "cores": 2, "memory_GB": 8, "versions": {}}
+
+
 @pytest.fixture(scope="module", autouse=True)
 def folder() -> Any:
     sys.path.insert(0, str(FOLDER))
@@ -71,7 +74,6 @@ def test_gromacs_log() -> None:
     found = performance(GROMACS, 0.002)
     assert found["ns_per_day"] == 8.64
     assert found["steps_per_second"] == pytest.approx(50.0)  # 2 fs
-    assert found["cpu_use_percent"] == 199.9
     with pytest.raises(ValueError, match="no line 'Performance:'"):
         performance("", 0.001)
 
@@ -146,15 +148,56 @@ def test_tables() -> None:
     rows = [row("fast", 500, 1, 400.0), row("fast", 4000, 1, 50.0), row("fast", 4000, 2, 90.0)]
     rows += [row("plain", 500, 1, 100.0), row("fast", 8000, 2, 45.0)]
     rows.append({**row("plain", 4000, 1, 0.0), "skipped": "needs about 90 GB"})
-    text = markdown(
-        {"machine": {"processor": "P", "cores": 2, "memory_GB": 8, "versions": {}}, "rows": rows}
-    )
+    text = markdown({"machine": MACHINE, "rows": rows})
     assert "| net | fast | 500 | 1 | 400 | 2e+05 | 400 | 4.00 | 4.2 | 600 | 99 |" in text
     assert "| net | plain | 4000 | 1 | needs about 90 GB |" in text
     assert "| net | fast | exponent of the cost | 500 to 4000 beads | 1.000 |" in text
     assert "| net | fast | strong scaling, 2 ranks over one | 4000 beads | 1.80 |" in text
     assert "| net | fast | weak scaling, 2 ranks | 4000 beads a rank | 0.90 |" in text
-    assert text.count("not measured") == 3  # beside it, steps of time, GPU
+    assert text.count("not measured") == 4  # beside it, steps of time, at a stable step, GPU
+
+
+def test_exponents_with_and_without_the_smallest_size() -> None:
+    from scale.table import markdown
+
+    same = {"section": "plugin", "system": "net", "kind": "fast", "ranks": 1, "ns_per_day": 1.0}
+    same |= {"outside_model_percent": 4.0, "cpu_use_percent": 99.0, "memory_MB_per_rank": 300.0}
+    speeds = {500: 1600.0, 4000: 100.0, 32000: 12.5}
+    rows = [{**same, "beads": k, "steps_per_second": v} for k, v in speeds.items()]
+    text = markdown({"machine": MACHINE, "rows": rows})
+    assert "| exponent of the cost | 4000 to 32000 beads | 1.000 |" in text
+    assert "| exponent of the cost | 500 to 32000 beads | 1.167 |" in text
+
+
+def test_speed_at_the_largest_stable_step() -> None:
+    from scale.store import Store
+    from scale.table import markdown
+
+    def step(fs: float, stable: bool) -> dict[str, Any]:
+        row = {"section": "timestep", "system": "net", "kind": "fast", "timestep_fs": fs}
+        return {**row, "drift": 0.1, "drift_error": 0.1, "temperature_K": 300.0} | {
+            "stable": stable,
+            "ns_per_day": 1.0,
+        }
+
+    plugin = {"section": "plugin", "system": "net", "kind": "fast", "beads": 500, "ranks": 1}
+    plugin |= {"steps_per_second": 500.0, "ns_per_day": 432.0, "memory_MB_per_rank": 300.0}
+    plugin |= {"outside_model_percent": 4.0, "cpu_use_percent": 99.0}
+    engine = {"section": "aa", "kind": "2 fs", "ranks": 1, "molecules": 500}
+    engine |= {"steps_per_second": 1.0, "cpu_use_percent": 99.0}
+    rows = [plugin, {**engine, "system": "slow", "ns_per_day": 5.0}]
+    rows.append({**engine, "system": "quick", "ns_per_day": 43.2})
+    # 30 fs passes by luck after 20 fs failed: it does not count; 40 fs stopped
+    rows += [step(10.0, True), step(30.0, True), step(20.0, False)]
+    lost = {**step(40.0, False), "drift": None, "failed": "LAMMPS stopped"}
+    for key in ("drift_error", "temperature_K", "ns_per_day"):
+        del lost[key]
+    store = Store(None)
+    for row in [*rows, lost]:
+        store.add(row)
+    text = markdown({"machine": MACHINE, "rows": store.rows})
+    assert "| net | 10 | 432 | quick, 2 fs: 43.2 | 10.0 |" in text
+    assert "| net | 40 | LAMMPS stopped | – | no | – |" in text
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ again; `--table` only prints the tables of that file.  Without models it says so
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import tempfile
@@ -128,7 +129,7 @@ class Benchmark:
         if 6 * seconds > self.options.longest:
             self.add({**key, "skipped": f"a step takes about {seconds:.0f} s"})
             return
-        steps = max(5, round(self.options.seconds / seconds))
+        steps = max(20, round(self.options.seconds / seconds))
         row = self._run(model, replicate, ranks, warm=max(2, steps // 10), steps=steps)
         self._learn(of, {**row, "ranks": ranks})
         self.add({**key, **row, "ns_per_day": self.ns_per_day(row["steps_per_second"])})
@@ -228,8 +229,10 @@ class Benchmark:
         try:
             log = run_lammps(text, 1, self.scratch)
         except SystemExit:
-            return {"drift": float("nan"), "drift_error": float("nan"), "stable": False}
+            return {"drift": None, "stable": False, "failed": "LAMMPS stopped"}
         rows = thermo_rows(log)[1:]
+        if not all(math.isfinite(value) for row in rows for value in row[:4]):
+            return {"drift": None, "stable": False, "failed": "energy is not finite"}
         time = [row[0] * step / 1000.0 for row in rows]
         slope, error = drift(time, [row[3] for row in rows], self.beads_of_frame())
         speed = measures(log, 1)["steps_per_second"]

@@ -78,10 +78,13 @@ def _scaling(rows: Sequence[Row]) -> list[str]:
         mine = _of(plugin, system=system, kind=kind)
         one = _of(mine, ranks=1)
         if len({r["beads"] for r in one}) > 1:
-            line = sorted(one, key=lambda r: r["beads"])
-            power = exponent([r["beads"] for r in line], [r["steps_per_second"] for r in line])
-            sizes = f"{line[0]['beads']} to {line[-1]['beads']} beads"
-            table.append([system, kind, "exponent of the cost", sizes, f"{power:.3f}"])
+            ordered = sorted(one, key=lambda r: r["beads"])
+            for line in (ordered, ordered[1:]):
+                if len(line) < 2:
+                    continue
+                power = exponent([r["beads"] for r in line], [r["steps_per_second"] for r in line])
+                sizes = f"{line[0]['beads']} to {line[-1]['beads']} beads"
+                table.append([system, kind, "exponent of the cost", sizes, f"{power:.3f}"])
         for row in (r for r in mine if r["ranks"] > 1):
             strong = _of(one, beads=row["beads"])
             if strong:
@@ -120,19 +123,46 @@ def _beside(rows: Sequence[Row]) -> list[str]:
 def _timestep(rows: Sequence[Row]) -> list[str]:
     table = []
     for row in _of(rows, section="timestep"):
-        drift = f"{row['drift']:.2g} ± {row['drift_error']:.1g}"
+        drift = row.get("failed", "failed")
+        if row.get("drift") is not None:
+            drift = f"{row['drift']:.2g} ± {row['drift_error']:.1g}"
         table.append(
             [
                 row["system"],
                 f"{row['timestep_fs']:g}",
-                drift if row["drift"] == row["drift"] else "failed",
-                _text(row["temperature_K"], ".1f"),
+                drift,
+                _text(row.get("temperature_K"), ".1f"),
                 "yes" if row["stable"] else "no",
-                _text(row["ns_per_day"]),
+                _text(row.get("ns_per_day")),
             ]
         )
     head = ["model", "step, fs", "drift, kT per bead and ns", "mean temperature, K", "stable"]
     return _lines([*head, "ns/day"], table)
+
+
+def _stable(rows: Sequence[Row]) -> list[str]:
+    """Speed at the largest stable step (all smaller ones stable too) over the faster engine's."""
+    table = []
+    engines = [r for r in _of(rows, section="aa", ranks=1) if not r.get("skipped")]
+    engine = max(engines, key=lambda r: r["ns_per_day"], default=None)
+    steps = _of(rows, section="timestep")
+    for system in dict.fromkeys(row["system"] for row in steps):
+        best = None
+        for row in sorted(_of(steps, system=system), key=lambda r: r["timestep_fs"]):
+            if not row["stable"]:
+                break
+            best = row
+        for row in _of(rows, section="plugin", system=system, kind="fast", ranks=1, beads=500):
+            if best is None or row.get("skipped"):
+                continue
+            speed = row["steps_per_second"] * best["timestep_fs"] * 1e-6 * 86400.0
+            beside = [NOT_MEASURED, "–"]
+            if engine is not None:
+                beside = [f"{engine['system']}, {engine['kind']}: {_text(engine['ns_per_day'])}"]
+                beside.append(f"{speed / engine['ns_per_day']:.1f}")
+            table.append([system, f"{best['timestep_fs']:g}", _text(speed), *beside])
+    head = ["model, 500 beads, one core", "largest stable step, fs", "ns/day"]
+    return _lines([*head, "faster atomistic engine, one core, ns/day", "gain"], table)
 
 
 def markdown(content: Mapping[str, Any]) -> str:
@@ -159,6 +189,10 @@ def markdown(content: Mapping[str, Any]) -> str:
         "### Steps of time",
         "",
         *_timestep(rows),
+        "",
+        "### Speed at the largest stable step",
+        "",
+        *_stable(rows),
         "",
         "### GPU",
         "",
