@@ -173,12 +173,10 @@ def test_speed_at_the_largest_stable_step() -> None:
     from scale.store import Store
     from scale.table import markdown
 
-    def step(fs: float, stable: bool) -> dict[str, Any]:
+    def step(fs: float, drift: float, temperature: float = 300.0) -> dict[str, Any]:
         row = {"section": "timestep", "system": "net", "kind": "fast", "timestep_fs": fs}
-        return {**row, "drift": 0.1, "drift_error": 0.1, "temperature_K": 300.0} | {
-            "stable": stable,
-            "ns_per_day": 1.0,
-        }
+        row |= {"drift": drift, "drift_error": 0.1, "temperature_K": temperature}
+        return {**row, "ns_per_day": 1.0}
 
     plugin = {"section": "plugin", "system": "net", "kind": "fast", "beads": 500, "ranks": 1}
     plugin |= {"steps_per_second": 500.0, "ns_per_day": 432.0, "memory_MB_per_rank": 300.0}
@@ -188,8 +186,8 @@ def test_speed_at_the_largest_stable_step() -> None:
     rows = [plugin, {**engine, "system": "slow", "ns_per_day": 5.0}]
     rows.append({**engine, "system": "quick", "ns_per_day": 43.2})
     # 30 fs passes by luck after 20 fs failed: it does not count; 40 fs stopped
-    rows += [step(10.0, True), step(30.0, True), step(20.0, False)]
-    lost = {**step(40.0, False), "drift": None, "failed": "LAMMPS stopped"}
+    rows += [step(10.0, 0.1), step(30.0, 0.1), step(20.0, -0.35)]
+    lost = {**step(40.0, 0.1), "drift": None, "failed": "LAMMPS stopped"}
     for key in ("drift_error", "temperature_K", "ns_per_day"):
         del lost[key]
     store = Store(None)
@@ -198,6 +196,22 @@ def test_speed_at_the_largest_stable_step() -> None:
     text = markdown({"machine": MACHINE, "rows": store.rows})
     assert "| net | 10 | 432 | quick, 2 fs: 43.2 | 10.0 |" in text
     assert "| net | 40 | LAMMPS stopped | – | no | – |" in text
+
+
+def test_stable_steps() -> None:
+    from scale.fits import stable_steps
+
+    def row(fs: float, drift: float | None, error: float, temperature: float) -> dict[str, Any]:
+        return {
+            **{"timestep_fs": fs, "drift": drift, "drift_error": error},
+            "temperature_K": temperature,
+        }
+
+    rows = [row(5.0, 0.0, 0.01, 300.0), row(10.0, -0.2, 0.1, 304.0)]
+    assert stable_steps(rows) == [5.0, 10.0]
+    assert stable_steps([*rows, row(20.0, 0.2, 0.2, 300.0)]) == [5.0, 10.0]  # not known to be small
+    assert stable_steps([*rows, row(20.0, 0.0, 0.01, 307.0)]) == [5.0, 10.0]
+    assert stable_steps([*rows, row(8.0, None, 0.0, 0.0)]) == [5.0]
 
 
 @pytest.mark.parametrize(
