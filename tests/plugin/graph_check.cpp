@@ -53,6 +53,21 @@ bool same_loops(int most, long &kept)
                                 length, own, 50.0, count / 2, near[k].data()));
       kept += static_cast<long>(edges + near[k].size());
     }
+    // sums of a gradient over edges of a few centres; the fourth column may hold anything
+    std::vector<std::int64_t> of(length), to(length);
+    std::vector<double> gradient(3 * length), forces[2];
+    for (std::size_t e = 0; e < length; ++e) {
+      of[e] = static_cast<std::int64_t>(e / 3);
+      to[e] = static_cast<std::int64_t>(static_cast<double>(length) * random());
+      for (std::size_t k = 0; k < 3; ++k) gradient[3 * e + k] = random() - 0.5;
+    }
+    for (int k = 0; k < 2; ++k) {
+      forces[k].assign(4 * (length + 1), 0.0);
+      (k ? cgpot::pair_loops() : cgpot::scalar_loops)
+          .sum(gradient.data(), of.data(), to.data(), length, forces[k].data());
+    }
+    for (std::size_t i = 0; i < forces[0].size(); ++i)
+      if (i % 4 < 3 && forces[0][i] != forces[1][i]) return false;
     if (centers[0] != centers[1] || neighbors[0] != neighbors[1] || vectors[0] != vectors[1] ||
         near[0] != near[1])
       return false;

@@ -50,6 +50,26 @@ std::size_t near_scalar(const double *px, const double *py, const double *pz, co
   return found;
 }
 
+void sum_scalar(const double *gradient, const std::int64_t *centers, const std::int64_t *neighbors,
+                std::size_t edges, double *forces)
+{
+  std::size_t e = 0;
+  while (e < edges) {
+    const std::int64_t center = centers[e];
+    double own[3] = {};
+    for (; e < edges && centers[e] == center; ++e) {
+      const double *d = gradient + 3 * e;
+      double *other = forces + 4 * neighbors[e];
+      for (int k = 0; k < 3; ++k) {
+        own[k] += d[k];
+        other[k] -= d[k];
+      }
+    }
+    double *here = forces + 4 * center;
+    for (int k = 0; k < 3; ++k) here[k] += own[k];
+  }
+}
+
 #ifdef CGPOT_AVX512
 CGPOT_AVX512 inline __mmask8 first_of(std::size_t rest)
 {
@@ -143,12 +163,30 @@ CGPOT_AVX512 std::size_t near_avx512(const double *px, const double *py, const d
   return found;
 }
 
-constexpr PairLoops avx512_loops{select_avx512, near_avx512};
+CGPOT_AVX512 void sum_avx512(const double *gradient, const std::int64_t *centers,
+                             const std::int64_t *neighbors, std::size_t edges, double *forces)
+{
+  std::size_t e = 0;
+  while (e < edges) {
+    const std::int64_t center = centers[e];
+    __m256d own = _mm256_setzero_pd();
+    for (; e < edges && centers[e] == center; ++e) {
+      const __m256d d = _mm256_maskz_loadu_pd(7, gradient + 3 * e);
+      double *other = forces + 4 * neighbors[e];
+      own = _mm256_add_pd(own, d);
+      _mm256_storeu_pd(other, _mm256_sub_pd(_mm256_loadu_pd(other), d));
+    }
+    double *here = forces + 4 * center;
+    _mm256_storeu_pd(here, _mm256_add_pd(_mm256_loadu_pd(here), own));
+  }
+}
+
+constexpr PairLoops avx512_loops{select_avx512, near_avx512, sum_avx512};
 #endif
 
 }    // namespace
 
-const PairLoops scalar_loops{select_scalar, near_scalar};
+const PairLoops scalar_loops{select_scalar, near_scalar, sum_scalar};
 
 const PairLoops &pair_loops()
 {

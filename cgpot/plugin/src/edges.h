@@ -29,6 +29,10 @@ struct PairLoops {
   // `rangesq`. Returns their number.
   std::size_t (*near)(const double *px, const double *py, const double *pz, const int *points,
                       std::size_t count, const double *own, double rangesq, int point, int *to);
+  // Adds the gradient (edges, 3) of each edge to the row of its centre and takes it from that of its
+  // neighbour; forces: (nodes, 4), the fourth column unused. Edges are sorted by centre.
+  void (*sum)(const double *gradient, const std::int64_t *centers, const std::int64_t *neighbors,
+              std::size_t edges, double *forces);
 };
 
 extern const PairLoops scalar_loops;

@@ -257,43 +257,35 @@ const Graph &GraphBuilder::build(const double *x, const int *type, int nlocal, i
 
 void Tally::sum(const Graph &graph, const double *gradient)
 {
-  forces.assign(3 * static_cast<std::size_t>(graph.nodes), 0.0);
+  forces.resize(3 * static_cast<std::size_t>(graph.nodes));
   virials.assign(atom_virial ? 9 * static_cast<std::size_t>(graph.nodes) : 0, 0.0);
   for (double &w : virial) w = 0.0;
 
   const std::int64_t *centers = graph.centers();
   const std::int64_t *neighbors = graph.neighbors();
-  const bool no_virial = !total_virial && !atom_virial;
-  std::size_t e = 0;
-  while (e < graph.edges) {
-    const std::int64_t center = centers[e];
-    double own[3] = {};
-    for (; e < graph.edges && centers[e] == center; ++e) {
-      const double *r = &graph.vectors[3 * e];
-      const double *d = gradient + 3 * e;
-      double *fj = &forces[3 * static_cast<std::size_t>(neighbors[e])];
-      for (int k = 0; k < 3; ++k) {
-        own[k] += d[k];
-        fj[k] -= d[k];
-      }
-      if (no_virial) continue;
-      const double w[9] = {-r[0] * d[0], -r[1] * d[1], -r[2] * d[2], -r[0] * d[1], -r[0] * d[2],
-                           -r[1] * d[2], -r[1] * d[0], -r[2] * d[0], -r[2] * d[1]};
-      // the sum over edges is symmetric because the energy does not change under rotation
-      for (int k = 0; k < 3; ++k) {
-        virial[k] += w[k];
-        virial[k + 3] += 0.5 * (w[k + 3] + w[k + 6]);
-      }
-      if (!atom_virial) continue;
-      double *wi = &virials[9 * static_cast<std::size_t>(center)];
-      double *wj = &virials[9 * static_cast<std::size_t>(neighbors[e])];
-      for (int k = 0; k < 9; ++k) {
-        wi[k] += 0.5 * w[k];
-        wj[k] += 0.5 * w[k];
-      }
+  wide_.assign(4 * static_cast<std::size_t>(graph.nodes), 0.0);
+  pair_loops().sum(gradient, centers, neighbors, graph.edges, wide_.data());
+  for (std::size_t n = 0; n < static_cast<std::size_t>(graph.nodes); ++n)
+    for (std::size_t k = 0; k < 3; ++k) forces[3 * n + k] = wide_[4 * n + k];
+  if (!total_virial && !atom_virial) return;
+
+  for (std::size_t e = 0; e < graph.edges; ++e) {
+    const double *r = &graph.vectors[3 * e];
+    const double *d = gradient + 3 * e;
+    const double w[9] = {-r[0] * d[0], -r[1] * d[1], -r[2] * d[2], -r[0] * d[1], -r[0] * d[2],
+                         -r[1] * d[2], -r[1] * d[0], -r[2] * d[0], -r[2] * d[1]};
+    // the sum over edges is symmetric because the energy does not change under rotation
+    for (int k = 0; k < 3; ++k) {
+      virial[k] += w[k];
+      virial[k + 3] += 0.5 * (w[k + 3] + w[k + 6]);
     }
-    double *fi = &forces[3 * static_cast<std::size_t>(center)];
-    for (int k = 0; k < 3; ++k) fi[k] += own[k];
+    if (!atom_virial) continue;
+    double *wi = &virials[9 * static_cast<std::size_t>(centers[e])];
+    double *wj = &virials[9 * static_cast<std::size_t>(neighbors[e])];
+    for (int k = 0; k < 9; ++k) {
+      wi[k] += 0.5 * w[k];
+      wj[k] += 0.5 * w[k];
+    }
   }
 }
 

@@ -151,6 +151,9 @@ struct Tally {
   std::vector<double> virials;     // (nodes, 9) xx yy zz xy xz yz yx zx zy, half of an edge each
 
   void sum(const Graph &graph, const double *gradient);
+
+ private:
+  std::vector<double> wide_;       // (nodes, 4) forces while they are summed
 };
 
 }    // namespace cgpot
