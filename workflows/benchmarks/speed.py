@@ -34,7 +34,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 from scale import ase_md, atomistic  # noqa: E402
 from scale.decks import Model, deck, measures, run_lammps, thermo_rows  # noqa: E402
 from scale.fits import drift  # noqa: E402
-from scale.store import Store, available_memory  # noqa: E402
+from scale.store import Store, available_memory, machine  # noqa: E402
 from scale.table import markdown  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -301,15 +301,9 @@ def main(arguments: list[str] | None = None) -> None:
                     bench.timesteps(model)
             if "ase" in options.only and models and models[0].compiled:
                 bench.ase(models[0])
-        content = {"machine": _machine(), "rows": bench.store.rows}
+        content = {"machine": machine(), "rows": bench.store.rows}
         print()
         print(markdown(content))
-
-
-def _machine() -> dict[str, Any]:
-    from scale.store import machine
-
-    return machine()
 
 
 if __name__ == "__main__":

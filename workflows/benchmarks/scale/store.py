@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def gromacs_version() -> str | None:
     return f"{version[1] if version else '?'} ({simd[1] if simd else '?'})"
 
 
+@cache
 def machine() -> dict[str, Any]:
     """Processor, cores, memory and versions."""
     from cgpot.core.manifest import package_versions
