@@ -3,6 +3,7 @@
 
 #include <c10/core/CPUAllocator.h>
 
+#include <cstddef>
 #include <cstdlib>
 #include <mutex>
 #include <new>
@@ -44,7 +45,6 @@ class Keeper final : public c10::Allocator {
       if (!blocks.empty()) {
         block = blocks.back();
         blocks.pop_back();
-        kept_ -= size;
       }
     }
     if (!block) {
@@ -68,20 +68,13 @@ class Keeper final : public c10::Allocator {
   void end()
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    for (auto &[size, blocks] : free_)
-      std::erase_if(blocks, [&, bytes = size](Block *block) {
+    for (auto &entry : free_)
+      std::erase_if(entry.second, [this](Block *block) {
         if (block->used + unused_for > evaluation_) return false;
-        kept_ -= bytes;
         std::free(block->data);
         delete block;
         return true;
       });
-  }
-
-  std::size_t bytes()
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return kept_;
   }
 
  private:
@@ -89,7 +82,6 @@ class Keeper final : public c10::Allocator {
 
   std::mutex mutex_;
   std::unordered_map<std::size_t, std::vector<Block *>> free_;    // by size
-  std::size_t kept_ = 0;
   long evaluation_ = 0;
 };
 
@@ -106,7 +98,6 @@ void Keeper::give_back(void *context)
   Keeper &all = keeper();
   const std::lock_guard<std::mutex> lock(all.mutex_);
   all.free_[block->bytes].push_back(block);
-  all.kept_ += block->bytes;
 }
 
 }    // namespace
@@ -121,11 +112,6 @@ KeptMemory::~KeptMemory()
 {
   c10::SetCPUAllocator(before_);
   keeper().end();
-}
-
-std::size_t KeptMemory::bytes()
-{
-  return keeper().bytes();
 }
 
 }    // namespace cgpot

@@ -5,9 +5,6 @@
 
 #include <c10/core/Allocator.h>
 
-#include <cstddef>
-#include <memory>
-
 namespace cgpot {
 
 // While it lives, torch's tensors on the CPU take their memory from it. One at a time.
@@ -17,8 +14,6 @@ class KeptMemory {
   ~KeptMemory();    // gives back what the last evaluations did not use
   KeptMemory(const KeptMemory &) = delete;
   KeptMemory &operator=(const KeptMemory &) = delete;
-
-  static std::size_t bytes();    // kept and not in use
 
  private:
   c10::Allocator *before_;

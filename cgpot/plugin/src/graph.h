@@ -76,7 +76,6 @@ class GraphBuilder {
 
   // Whether the next call of build() must be a fresh one.
   bool stale() const { return stale_; }
-  void forget() { stale_ = true; }
 
   const Graph &graph() const { return graph_; }
   const std::vector<int> &node_of() const { return node_of_; }
