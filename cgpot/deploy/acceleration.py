@@ -71,6 +71,17 @@ class _Sampler:
 
     def data(self, r: np.ndarray, pair: tuple[int, int] = (0, 0)) -> AtomicDataDict.Type:
         data = _edges(r, pair)
+        return self._run(data)
+
+    def types(self, count: int) -> AtomicDataDict.Type:
+        """The same for a bead of each type: what follows from the types."""
+        data = _edges(np.ones(1))
+        data[AtomicDataDict.EDGE_INDEX_KEY] = torch.zeros(2, 1, dtype=torch.long)
+        data[AtomicDataDict.POSITIONS_KEY] = torch.zeros(count, 3, dtype=torch.float64)
+        data[AtomicDataDict.ATOM_TYPE_KEY] = torch.arange(count)
+        return self._run(data)
+
+    def _run(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
         with torch.no_grad():
             for module in self.modules:
                 data = module(data)
@@ -83,7 +94,12 @@ def _convolution(plan: Plan, table: Table, dtype: torch.dtype, way: str) -> torc
 
 
 def _nequip(
-    block: torch.nn.Module, sampler: _Sampler, r_max: float, dtype: torch.dtype, way: str
+    block: torch.nn.Module,
+    sampler: _Sampler,
+    r_max: float,
+    dtype: torch.dtype,
+    way: str,
+    types: int | None,
 ) -> tuple[torch.nn.Module, Table]:
     scatter = block.tp_scatter
     irreps = [(ir.l, mul) for mul, ir in scatter.feature_irreps_in]
@@ -119,8 +135,14 @@ def _nequip(
             axis=1,
         )
 
+    by_type = None
+    if types is not None:
+        data = sampler.types(types)
+        key = AtomicDataDict.NODE_FEATURES_KEY
+        data[key] = _double(block.linear_1)(data[key])
+        by_type = _double(block.avg_num_neighbors_norm)(data)[key].detach().to(dtype)
     table = spline(function, r_max, TOLERANCE[dtype])
-    return FastInteraction(block, _convolution(plan, table, dtype, way)), table
+    return FastInteraction(block, _convolution(plan, table, dtype, way), by_type), table
 
 
 def _schnet(
@@ -129,7 +151,7 @@ def _schnet(
     r_max: float,
     dtype: torch.dtype,
     way: str,
-    first: bool,
+    types: int | None,
 ) -> tuple[torch.nn.Module, Table]:
     network = _double(block.filter_network)
 
@@ -140,9 +162,13 @@ def _schnet(
             filters = filters * (data[AtomicDataDict.EDGE_CUTOFF_KEY] * block.scale)
         return filters.numpy()
 
+    by_type = None
+    if types is not None:
+        features = sampler.types(types)[AtomicDataDict.NODE_FEATURES_KEY]
+        by_type = _double(block.in2f)(features).detach().to(dtype)
     table = spline(function, r_max, TOLERANCE[dtype])
     plan = Plan(0, ((0, table.coefficients.shape[1]),), ((0, 0, 0),))
-    return FastSchNetInteraction(block, _convolution(plan, table, dtype, way), first), table
+    return FastSchNetInteraction(block, _convolution(plan, table, dtype, way), by_type), table
 
 
 def _allegro(
@@ -239,13 +265,15 @@ def accelerate(model: torch.nn.Module, way: str = "kernels") -> dict[str, Any] |
                 before.append(child)
             continue
         sampler = sampler or _Sampler(before)
+        # what the first layer passes on follows from the types alone
+        types = None if tables else len(model.type_names)
         if kind == "ConvNetLayer":
             if type(child.conv).__name__ != "InteractionBlock":
                 return None
-            made, table = _nequip(child.conv, sampler, r_max, dtype, way)
+            made, table = _nequip(child.conv, sampler, r_max, dtype, way, types)
             replaced.append((child, "conv", made))
         else:
-            made, table = _schnet(child, sampler, r_max, dtype, way, first=not tables)
+            made, table = _schnet(child, sampler, r_max, dtype, way, types)
             replaced.append((network, name, made))
         tables.append(table)
     for parent, name, module in replaced:
@@ -276,13 +304,3 @@ def tables_of(model: torch.nn.Module) -> dict[str, Any] | None:
     records = (m.cgpot_tables for m in model.modules() if hasattr(m, "cgpot_tables"))
     record = next(records, None)
     return None if record is None else dict(record)
-
-
-def share_ghosts(model: torch.nn.Module, exchanges: bool = True) -> None:
-    """Whether the blocks of :func:`accelerate` fetch the features of ghosts from other ranks.
-
-    They do unless told otherwise; a graph without `cgpot::exchange` needs no library of operators.
-    """
-    for module in model.modules():
-        if hasattr(module, "exchanges"):
-            module.exchanges = exchanges

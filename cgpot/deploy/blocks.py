@@ -11,6 +11,15 @@ from nequip.nn import with_edge_type_
 from cgpot.deploy.operators import Plan, coupling
 from cgpot.deploy.radial import RadialTable, Table
 
+GHOSTS_KEY = "with_ghosts"
+"""In the data where nodes are more than the rows of features: types of all nodes, ghosts last."""
+
+
+def with_ghosts(x: torch.Tensor, data: AtomicDataDict.Type) -> torch.Tensor:
+    """Features of all nodes from those of the computed ones, see `cgpot::exchange`."""
+    types = data.get(GHOSTS_KEY)
+    return x if types is None else torch.ops.cgpot.exchange(x, types)
+
 
 class Convolution(torch.nn.Module):
     """One call of `cgpot::convolve` with its table.
@@ -35,7 +44,7 @@ class Convolution(torch.nn.Module):
         self.register_buffer("table", torch.as_tensor(rows, dtype=dtype))
 
     def forward(self, x: torch.Tensor, data: AtomicDataDict.Type) -> torch.Tensor:
-        """Sums over the neighbours of each node, (nodes, width of the plan)."""
+        """Sums over the neighbours of each computed node, (rows, width of the plan)."""
         return torch.ops.cgpot.convolve(
             x,
             data[AtomicDataDict.EDGE_VECTORS_KEY],
@@ -43,6 +52,7 @@ class Convolution(torch.nn.Module):
             self.table,
             self.r_max,
             self.code,
+            AtomicDataDict.num_nodes(data),
         )
 
 
@@ -68,7 +78,8 @@ class PlainConvolution(torch.nn.Module):
             self.register_buffer(f"coupling{k}", symbols.to(dtype), persistent=False)
 
     def forward(self, x: torch.Tensor, data: AtomicDataDict.Type) -> torch.Tensor:
-        """Sums over the neighbours of each node, (nodes, width of the plan)."""
+        """Sums over the neighbours of each computed node, (rows, width of the plan)."""
+        rows = AtomicDataDict.num_nodes(data)
         center, neighbor = data[AtomicDataDict.EDGE_INDEX_KEY].unbind(0)
         weights = self.radial(data[AtomicDataDict.EDGE_LENGTH_KEY])
         parts, at = [], 0
@@ -89,7 +100,7 @@ class PlainConvolution(torch.nn.Module):
                 harmonics = data[AtomicDataDict.EDGE_ATTRS_KEY][:, edge**2 : (edge + 1) ** 2]
                 turned = torch.mm(harmonics, symbols).view(-1, 1, 2 * degree + 1, 2 * out + 1)
                 message = (feature.unsqueeze(-1) * turned).sum(2) * weight
-            total = message.new_zeros(x.shape[0], channels, 2 * out + 1)
+            total = message.new_zeros(rows, channels, 2 * out + 1)
             sums.append(total.index_add(0, center, message).flatten(1))
         return torch.cat(sums, dim=1)
 
@@ -114,6 +125,7 @@ class FastPair(torch.nn.Module):
             self.coefficients,
             self.rows,
             self.r_max,
+            AtomicDataDict.num_nodes(data),
         )
         if self.field in data:
             energy = energy + data[self.field]
@@ -124,16 +136,19 @@ class FastPair(torch.nn.Module):
 class FastInteraction(torch.nn.Module):
     """NequIP's interaction block with another convolution; shares the modules of the old one.
 
-    Attributes:
-        exchanges: whether features of ghosts come from other ranks (`cgpot::exchange`).
+    Args:
+        old: NequIP's.
+        convolution: sums messages.
+        by_type: (types, features) what the first layer passes on for a bead of each type; None
+            in the others.
     """
 
-    exchanges = True
-
-    def __init__(self, old: torch.nn.Module, convolution: torch.nn.Module) -> None:
+    def __init__(
+        self, old: torch.nn.Module, convolution: torch.nn.Module, by_type: torch.Tensor | None
+    ) -> None:
         super().__init__()
-        self.is_first_layer = old.is_first_layer
         self.exchange_width = old.linear_1.irreps_out.dim
+        self.register_buffer("by_type", by_type)
         self.avg_num_neighbors_norm = old.avg_num_neighbors_norm
         self.linear_1 = old.linear_1
         self.linear_2 = old.linear_2
@@ -145,13 +160,12 @@ class FastInteraction(torch.nn.Module):
         """Update the node features."""
         x = data[AtomicDataDict.NODE_FEATURES_KEY]
         own = self.sc(x, data[AtomicDataDict.NODE_ATTRS_KEY]) if self.sc is not None else None
-        data[AtomicDataDict.NODE_FEATURES_KEY] = self.linear_1(x)
-        data = self.avg_num_neighbors_norm(data)
-        x = data[AtomicDataDict.NODE_FEATURES_KEY]
-        if self.is_first_layer:
-            x = x.detach()  # it does not depend on positions
-        elif self.exchanges:
-            x = torch.ops.cgpot.exchange(x)
+        if self.by_type is not None:
+            x = torch.index_select(self.by_type, 0, data[AtomicDataDict.ATOM_TYPE_KEY].view(-1))
+        else:
+            data[AtomicDataDict.NODE_FEATURES_KEY] = self.linear_1(x)
+            data = self.avg_num_neighbors_norm(data)
+            x = with_ghosts(data[AtomicDataDict.NODE_FEATURES_KEY], data)
         x = self.linear_2(self.convolution(x, data))
         data[AtomicDataDict.NODE_FEATURES_KEY] = x if own is None else x + own
         return data
@@ -160,16 +174,19 @@ class FastInteraction(torch.nn.Module):
 class FastSchNetInteraction(torch.nn.Module):
     """SchNet's interaction with another convolution; shares the dense layers of the old one.
 
-    Attributes:
-        exchanges: whether features of ghosts come from other ranks (`cgpot::exchange`).
+    Args:
+        old: SchNet's.
+        convolution: sums messages.
+        by_type: (types, filters) what the first layer passes on for a bead of each type; None in
+            the others.
     """
 
-    exchanges = True
-
-    def __init__(self, old: torch.nn.Module, convolution: torch.nn.Module, first: bool) -> None:
+    def __init__(
+        self, old: torch.nn.Module, convolution: torch.nn.Module, by_type: torch.Tensor | None
+    ) -> None:
         super().__init__()
         self.in2f, self.f2out = old.in2f, old.f2out
-        self.first = first
+        self.register_buffer("by_type", by_type)
         self.exchange_width = int(old.in2f.weight.shape[0])
         self.convolution = convolution
         self.irreps_in, self.irreps_out = old.irreps_in, old.irreps_out
@@ -177,11 +194,11 @@ class FastSchNetInteraction(torch.nn.Module):
     def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
         """Update the node features (nodes, features)."""
         x = data[AtomicDataDict.NODE_FEATURES_KEY]
-        features = self.in2f(x)
-        if self.first:
-            features = features.detach()  # it does not depend on positions
-        elif self.exchanges:
-            features = torch.ops.cgpot.exchange(features)
+        if self.by_type is not None:
+            types = data[AtomicDataDict.ATOM_TYPE_KEY].view(-1)
+            features = torch.index_select(self.by_type, 0, types)
+        else:
+            features = with_ghosts(self.in2f(x), data)
         data[AtomicDataDict.NODE_FEATURES_KEY] = x + self.f2out(self.convolution(features, data))
         return data
 

@@ -60,7 +60,7 @@ class Modifiers:
 def _accelerate(model: Any, way: str) -> Any:
     from nequip.utils.logger import RankedLogger
 
-    from cgpot.deploy.acceleration import accelerate, share_ghosts
+    from cgpot.deploy.acceleration import accelerate
 
     record = accelerate(model, way)
     if record is None:
@@ -68,7 +68,6 @@ def _accelerate(model: Any, way: str) -> Any:
             "no radial functions to tabulate: expected a NequIP, Allegro or SchNet model without "
             "cutoffs by pairs of types"
         )
-    share_ghosts(model, False)
     RankedLogger(__name__, rank_zero_only=True).info(
         f"Radial functions tabulated: largest relative error {record['value_error']:.1e}, of their "
         f"slopes {record['slope_error']:.1e}"

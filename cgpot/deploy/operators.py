@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The operators that compiled models call: `cgpot::convolve` and `cgpot::exchange`.
 
-`cgpot::convolve(x, vectors, index, table, r_max, plan)` is the message-passing step
+`cgpot::convolve(x, vectors, index, table, r_max, plan, centers)` is the message-passing step
 
     out_i[p] = sum_j R_p(r_ij) (x_j ⊗ Y(r_ij))[p]
 
@@ -16,19 +16,21 @@ index     (2, edges)         int64, centre i and neighbour j
 table     (intervals + 3, K) coefficients of uniform cubic B-splines on [0, r_max], a column for
                              each channel of each path (channels filled up to multiples of 8)
 plan      list of int        :class:`Plan`
+centers   int                rows of the result: every centre is one of the first so many nodes
 ========= ================== ==================================================================
 
 Y are real spherical harmonics of the edge's direction (e3nn's order, sum of squares 2l + 1), ⊗ the
 coupling with Wigner 3j symbols, channel by channel ("uvu" in e3nn).  The result has the
 channels of x for each path, in the order of the paths.
 
-`cgpot::pair_energy(vectors, index, types, coefficients, rows, r_max)` sums half of a pair
-potential over the edges of each centre, (nodes, 1) in float64: coefficients (pairs of types,
+`cgpot::pair_energy(vectors, index, types, coefficients, rows, r_max, centers)` sums half of a pair
+potential over the edges of each centre, (centers, 1) in float64: coefficients (pairs of types,
 intervals + 3) of uniform cubic B-splines, rows (types, types) the pair of each two types.
 
-`cgpot::exchange(x)` fills the rows of ghost nodes from the ranks that own them, when the pair
-style says so; elsewhere it copies.  Both have derivatives (`_backward`).  The plugin's library
-holds them for CPUs; without it, :func:`load` registers plain torch code for the same operators.
+`cgpot::exchange(x, types)` gives each of the nodes that ``types`` (nodes,) counts a row: first
+those of x (rows, features), then those of ghosts, from the ranks that own them when the pair style
+says so, elsewhere zeros.  All have derivatives (`_backward`).  The plugin's library holds them
+for CPUs; without it, :func:`load` registers plain torch code for the same operators.
 """
 
 from __future__ import annotations
@@ -41,19 +43,21 @@ from typing import Any, Final
 
 import torch
 
+VERSION: Final = "2"
+"""Of the signatures; the plugin takes models of its own version alone."""
 LANES: Final = 8
 """Channels are filled up to multiples of this number in the columns of the table."""
 SCHEMAS: Final = {
-    "convolve": "(Tensor x, Tensor vectors, Tensor index, Tensor table, float r_max, int[] plan)"
-    " -> Tensor",
+    "convolve": "(Tensor x, Tensor vectors, Tensor index, Tensor table, float r_max, int[] plan, "
+    "SymInt centers) -> Tensor",
     "convolve_backward": "(Tensor grad, Tensor x, Tensor vectors, Tensor index, Tensor table, "
     "float r_max, int[] plan, bool need_x) -> (Tensor, Tensor)",
     "pair_energy": "(Tensor vectors, Tensor index, Tensor types, Tensor coefficients, Tensor rows, "
-    "float r_max) -> Tensor",
+    "float r_max, SymInt centers) -> Tensor",
     "pair_energy_backward": "(Tensor grad, Tensor vectors, Tensor index, Tensor types, "
     "Tensor coefficients, Tensor rows, float r_max) -> Tensor",
-    "exchange": "(Tensor x) -> Tensor",
-    "exchange_backward": "(Tensor grad) -> Tensor",
+    "exchange": "(Tensor x, Tensor types) -> Tensor",
+    "exchange_backward": "(Tensor grad, SymInt rows) -> Tensor",
 }
 
 
@@ -145,6 +149,7 @@ def reference(
     table: torch.Tensor,
     r_max: float,
     plan: Plan,
+    centers: int | None = None,
 ) -> torch.Tensor:
     """`cgpot::convolve` in plain torch with e3nn's harmonics and couplings, differentiable."""
     from e3nn.o3._spherical_harmonics import spherical_harmonics
@@ -171,7 +176,9 @@ def reference(
             harmonics[:, edge**2 : (edge + 1) ** 2],
             coupling(plan.irreps[source][0], edge, out).to(x.dtype),
         )
-        total = x.new_zeros(len(x), plan.channels(k), 2 * out + 1)
+        total = x.new_zeros(
+            len(x) if centers is None else centers, plan.channels(k), 2 * out + 1
+        )
         rows.append(total.index_add(0, center, message).flatten(1))
     return torch.cat(rows, dim=1)
 
@@ -189,13 +196,15 @@ def _plain_backward(
     with torch.enable_grad():
         a = x.detach().requires_grad_(True)
         v = vectors.detach().requires_grad_(True)
-        out = reference(a, v, index, table, r_max, Plan.read(plan))
+        out = reference(a, v, index, table, r_max, Plan.read(plan), len(grad))
         of_x, of_vectors = torch.autograd.grad(out, (a, v), grad)
     return of_x if need_x else x.new_zeros(0), of_vectors
 
 
-def _plain(x: Any, vectors: Any, index: Any, table: Any, r_max: float, plan: list[int]) -> Any:
-    return reference(x, vectors, index, table, r_max, Plan.read(plan))
+def _plain(
+    x: Any, vectors: Any, index: Any, table: Any, r_max: float, plan: list[int], centers: int
+) -> Any:
+    return reference(x, vectors, index, table, r_max, Plan.read(plan), centers)
 
 
 def reference_pair(
@@ -205,24 +214,29 @@ def reference_pair(
     coefficients: torch.Tensor,
     rows: torch.Tensor,
     r_max: float,
+    centers: int,
 ) -> torch.Tensor:
     """`cgpot::pair_energy` in plain torch, differentiable."""
     center, neighbor = index
     values = _radial(coefficients.T, vectors.norm(dim=-1), r_max)
     pair = rows[types[center], types[neighbor]]
     energy = 0.5 * values.gather(1, pair.unsqueeze(-1))
-    return energy.new_zeros(len(types), 1).index_add(0, center, energy)
+    return energy.new_zeros(centers, 1).index_add(0, center, energy)
 
 
 def _plain_pair_backward(grad: torch.Tensor, vectors: torch.Tensor, *rest: Any) -> torch.Tensor:
     with torch.enable_grad():
         v = vectors.detach().requires_grad_(True)
-        (of_vectors,) = torch.autograd.grad(reference_pair(v, *rest), v, grad)
+        (of_vectors,) = torch.autograd.grad(reference_pair(v, *rest, len(grad)), v, grad)
     return of_vectors
 
 
-def _copy(x: torch.Tensor) -> torch.Tensor:
-    return x.clone()
+def _alone(x: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
+    return torch.cat([x, x.new_zeros(len(types) - len(x), x.shape[1])])
+
+
+def _alone_backward(grad: torch.Tensor, rows: int) -> torch.Tensor:
+    return grad[:rows].clone()
 
 
 _LIBRARIES: list[Any] = []
@@ -234,9 +248,9 @@ def _fakes() -> None:
     """Shapes of the results, for tracing."""
 
     def convolve(
-        x: Any, vectors: Any, index: Any, table: Any, r_max: float, plan: list[int]
+        x: Any, vectors: Any, index: Any, table: Any, r_max: float, plan: list[int], centers: Any
     ) -> Any:
-        return x.new_empty(x.shape[0], Plan.read(plan).width())
+        return x.new_empty(centers, Plan.read(plan).width())
 
     def convolve_backward(
         grad: Any,
@@ -250,19 +264,25 @@ def _fakes() -> None:
     ) -> Any:
         return (torch.empty_like(x) if need_x else x.new_empty(0)), torch.empty_like(vectors)
 
-    def pair_energy(vectors: Any, index: Any, types: Any, *rest: Any) -> Any:
-        return vectors.new_empty(types.shape[0], 1)
+    def pair_energy(vectors: Any, *rest: Any) -> Any:
+        return vectors.new_empty(rest[-1], 1)
 
     def pair_energy_backward(grad: Any, vectors: Any, *rest: Any) -> Any:
         return torch.empty_like(vectors)
+
+    def exchange(x: Any, types: Any) -> Any:
+        return x.new_empty(types.shape[0], x.shape[1])
+
+    def exchange_backward(grad: Any, rows: Any) -> Any:
+        return grad.new_empty(rows, grad.shape[1])
 
     fakes: dict[str, Callable[..., Any]] = {
         "convolve": convolve,
         "convolve_backward": convolve_backward,
         "pair_energy": pair_energy,
         "pair_energy_backward": pair_energy_backward,
-        "exchange": torch.empty_like,
-        "exchange_backward": torch.empty_like,
+        "exchange": exchange,
+        "exchange_backward": exchange_backward,
     }
     for name, fake in fakes.items():
         torch.library.register_fake(f"cgpot::{name}", fake)
@@ -270,7 +290,7 @@ def _fakes() -> None:
 
 def _derivatives() -> None:
     def keep(ctx: Any, inputs: Any, output: Any) -> None:
-        x, vectors, index, table, r_max, plan = inputs
+        x, vectors, index, table, r_max, plan, _ = inputs
         ctx.save_for_backward(x, vectors, index, table)
         ctx.r_max, ctx.plan = r_max, plan
 
@@ -280,24 +300,27 @@ def _derivatives() -> None:
         of_x, of_vectors = torch.ops.cgpot.convolve_backward(
             grad, x, vectors, index, table, ctx.r_max, ctx.plan, need_x
         )
-        return (of_x if need_x else None), of_vectors, None, None, None, None
+        return (of_x if need_x else None), of_vectors, None, None, None, None, None
 
     torch.library.register_autograd("cgpot::convolve", convolve, setup_context=keep)
 
     def keep_pair(ctx: Any, inputs: Any, output: Any) -> None:
-        *tensors, ctx.r_max = inputs
+        *tensors, ctx.r_max, _ = inputs
         ctx.save_for_backward(*tensors)
 
     def pair_energy(ctx: Any, grad: torch.Tensor) -> Any:
         of_vectors = torch.ops.cgpot.pair_energy_backward(grad, *ctx.saved_tensors, ctx.r_max)
-        return of_vectors, None, None, None, None, None
+        return of_vectors, None, None, None, None, None, None
 
     torch.library.register_autograd("cgpot::pair_energy", pair_energy, setup_context=keep_pair)
 
-    def exchange(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
-        return torch.ops.cgpot.exchange_backward(grad)
+    def keep_rows(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.rows = inputs[0].shape[0]
 
-    torch.library.register_autograd("cgpot::exchange", exchange)
+    def exchange(ctx: Any, grad: torch.Tensor) -> Any:
+        return torch.ops.cgpot.exchange_backward(grad, ctx.rows), None
+
+    torch.library.register_autograd("cgpot::exchange", exchange, setup_context=keep_rows)
 
 
 def load(library: Path | None = None) -> bool:
@@ -321,8 +344,8 @@ def load(library: Path | None = None) -> bool:
         definition.impl("convolve_backward", _plain_backward, "CompositeExplicitAutograd")
         definition.impl("pair_energy", reference_pair, "CompositeExplicitAutograd")
         definition.impl("pair_energy_backward", _plain_pair_backward, "CompositeExplicitAutograd")
-        definition.impl("exchange", _copy, "CompositeExplicitAutograd")
-        definition.impl("exchange_backward", _copy, "CompositeExplicitAutograd")
+        definition.impl("exchange", _alone, "CompositeExplicitAutograd")
+        definition.impl("exchange_backward", _alone_backward, "CompositeExplicitAutograd")
         _LIBRARIES.append(definition)
     _fakes()
     _derivatives()

@@ -1,21 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a compiled model needs to run on several MPI ranks.
 
-A rank holds owned beads and ghosts, beads that other ranks own.  Energies of ghosts do not count
-(:class:`OwnedEnergy`), and a model that passes messages between beads exchanges the features of
-ghosts between its layers (`cgpot::exchange`, :mod:`cgpot.deploy.operators`).
+A rank holds owned beads and ghosts, beads that other ranks own.  A model that passes messages
+between beads computes rows of features for its owned beads and takes those of ghosts from their
+owners before each layer (`cgpot::exchange`, :mod:`cgpot.deploy.operators`).  With a halo as deep as
+its layers it computes all rows instead, and energies of ghosts do not count (:class:`OwnedEnergy`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from nequip.data import AtomicDataDict
+from nequip.nn import scatter
 
-LAYERS = ("ConvNetLayer", "SchNetInteraction", "FastSchNetInteraction")
+from cgpot.deploy.blocks import GHOSTS_KEY, with_ghosts
+
+BLOCKS: Final = (
+    "InteractionBlock",
+    "FastInteraction",
+    "GhostInteraction",
+    "FastSchNetInteraction",
+    "GhostSchNetInteraction",
+)
 """Modules that pass messages once, by the names of their classes."""
+NODE_TYPES: Final = ("NodeTypeEmbed", "PerTypeScaleShift", "AvgNumNeighborsNorm")
+"""Modules for which there is a type for each row of features."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +69,101 @@ class OwnedEnergy(torch.nn.Module):
         return self.old(data)
 
 
-class FeatureExchange(torch.nn.Module):
-    """In the place of NequIP's module for ghosts: `cgpot::exchange` of the node features."""
+class OwnTypes(torch.nn.Module):
+    """A module that takes the types of nodes as those of the rows of features: of computed nodes."""
 
-    def forward(
-        self, data: AtomicDataDict.Type, ghost_included: bool = False
-    ) -> AtomicDataDict.Type:
-        """Fill the rows of ghosts."""
-        key = AtomicDataDict.NODE_FEATURES_KEY
-        data[key] = torch.ops.cgpot.exchange(data[key])
+    def __init__(self, old: torch.nn.Module) -> None:
+        super().__init__()
+        self.old = old
+        for name in ("irreps_in", "irreps_out"):
+            if hasattr(old, name):
+                setattr(self, name, getattr(old, name))
+
+    def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
+        """Call the module with the types of the computed nodes."""
+        key = AtomicDataDict.ATOM_TYPE_KEY
+        types = data[key]
+        if GHOSTS_KEY in data:
+            rows = torch.arange(AtomicDataDict.num_nodes(data), device=types.device)
+            data[key] = torch.index_select(types, 0, rows)
+        data = self.old(data)
+        data[key] = types
+        return data
+
+
+class Ghosts(torch.nn.Module):
+    """The whole model, where nodes are more than the rows of features."""
+
+    def __init__(self, old: torch.nn.Module) -> None:
+        super().__init__()
+        self.old = old
+        self.irreps_in, self.irreps_out = old.irreps_in, old.irreps_out
+
+    def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
+        """Keep the types of all nodes where the layers look for them."""
+        data[GHOSTS_KEY] = data[AtomicDataDict.ATOM_TYPE_KEY].view(-1)
+        return self.old(data)
+
+
+class GhostInteraction(torch.nn.Module):
+    """NequIP's interaction block as it is, with the features of ghosts; shares its modules."""
+
+    def __init__(self, old: torch.nn.Module) -> None:
+        super().__init__()
+        self.is_first_layer = old.is_first_layer
+        self.exchange_width = old.linear_1.irreps_out.dim
+        self.avg_num_neighbors_norm = old.avg_num_neighbors_norm
+        self.linear_1, self.linear_2 = old.linear_1, old.linear_2
+        self.sc, self.edge_mlp, self.tp_scatter = old.sc, old.edge_mlp, old.tp_scatter
+        self.irreps_in, self.irreps_out = old.irreps_in, old.irreps_out
+
+    def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
+        """Update the node features (rows, features)."""
+        x = data[AtomicDataDict.NODE_FEATURES_KEY]
+        own = self.sc(x, data[AtomicDataDict.NODE_ATTRS_KEY]) if self.sc is not None else None
+        data[AtomicDataDict.NODE_FEATURES_KEY] = self.linear_1(x)
+        data = self.avg_num_neighbors_norm(data)
+        x = data[AtomicDataDict.NODE_FEATURES_KEY]
+        x = with_ghosts(x.detach() if self.is_first_layer else x, data)
+        center, neighbor = data[AtomicDataDict.EDGE_INDEX_KEY].unbind(0)
+        harmonics = data[AtomicDataDict.EDGE_ATTRS_KEY]
+        weights = self.edge_mlp(data[AtomicDataDict.EDGE_EMBEDDING_KEY])
+        rows = AtomicDataDict.num_nodes(data)
+        if type(self.tp_scatter).__name__ == "TensorProductScatter":
+            messages = self.tp_scatter.tp(torch.index_select(x, 0, neighbor), harmonics, weights)
+            x = scatter(messages, center, dim=0, dim_size=rows)
+        else:  # other libraries' sum over all nodes
+            x = self.tp_scatter(
+                x=x, edge_attr=harmonics, edge_weight=weights, edge_dst=center, edge_src=neighbor
+            )
+            x = torch.index_select(x, 0, torch.arange(rows, device=x.device))
+        x = self.linear_2(x)
+        data[AtomicDataDict.NODE_FEATURES_KEY] = x if own is None else x + own
+        return data
+
+
+class GhostSchNetInteraction(torch.nn.Module):
+    """SchNet's interaction as it is, with the features of ghosts; shares its modules."""
+
+    def __init__(self, old: torch.nn.Module, first: bool) -> None:
+        super().__init__()
+        self.first = first
+        self.exchange_width = int(old.in2f.weight.shape[0])
+        self.in2f, self.f2out, self.filter_network = old.in2f, old.f2out, old.filter_network
+        self.scale = old.scale
+        self.irreps_in, self.irreps_out = old.irreps_in, old.irreps_out
+
+    def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
+        """Update the node features (rows, features)."""
+        x = data[AtomicDataDict.NODE_FEATURES_KEY]
+        features = self.in2f(x)
+        features = with_ghosts(features.detach() if self.first else features, data)
+        center, neighbor = data[AtomicDataDict.EDGE_INDEX_KEY].unbind(0)
+        filters = self.filter_network(data[AtomicDataDict.EDGE_EMBEDDING_KEY])
+        filters = filters * (data[AtomicDataDict.EDGE_CUTOFF_KEY] * self.scale)
+        messages = torch.index_select(features, 0, neighbor) * filters
+        summed = scatter(messages, center, dim=0, dim_size=x.size(0))
+        data[AtomicDataDict.NODE_FEATURES_KEY] = x + self.f2out(summed)
         return data
 
 
@@ -77,10 +175,9 @@ def only_owned(model: torch.nn.Module) -> None:
     """
     found = [
         (parent, name, child)
-        for parent in model.modules()
+        for parent, name, child in _children(model)
         if not isinstance(parent, OwnedEnergy)
-        for name, child in parent.named_children()
-        if type(child).__name__ == "AtomwiseReduce"
+        and type(child).__name__ == "AtomwiseReduce"
         and getattr(child, "field", None) == AtomicDataDict.PER_ATOM_ENERGY_KEY
     ]
     if not found and any(isinstance(m, OwnedEnergy) for m in model.modules()):
@@ -91,22 +188,42 @@ def only_owned(model: torch.nn.Module) -> None:
     setattr(parent, name, OwnedEnergy(child))
 
 
-def exchange_features(model: torch.nn.Module) -> Reach:
-    """Let a `GraphModel` exchange the features of ghosts before each layer but the first.
+def with_own_rows(model: torch.nn.Module) -> Reach:
+    """Let a `GraphModel` compute rows of features for some of the nodes alone, the first ones.
 
-    Models without layers that pass messages (Allegro, pair potentials) are left as they are;
-    layers of other kinds than NequIP's, or without `cgpot::exchange`, reach by halos alone.
+    The inputs may then hold more types of nodes than positions: the others are ghosts, whose
+    features `cgpot::exchange` gives to each layer but the first, where they follow from types.
+
+    Raises:
+        ValueError: a layer that passes messages in another way than NequIP's and SchNet's.
     """
-    layers: list[Any] = [m for m in model.modules() if type(m).__name__ in LAYERS]
-    widths = []
-    complete = True
-    for layer in layers[1:]:
-        block = getattr(layer, "conv", layer)
-        if type(block).__name__ == "InteractionBlock":
-            block.ghost_exchange = FeatureExchange()
-            widths.append(block.linear_1.irreps_out.dim)
-        elif hasattr(block, "exchange_width"):
-            widths.append(block.exchange_width)
-        else:
-            complete = False
-    return Reach(max(1, len(layers)), max(widths, default=0) if complete else 0)
+    for parent, name, child in _children(model):
+        if type(child).__name__ in NODE_TYPES and not isinstance(parent, OwnTypes):
+            setattr(parent, name, OwnTypes(child))
+    widths: list[int] = []
+    for parent, name, child in _children(model):
+        kind = type(child).__name__
+        made = child
+        if kind == "InteractionBlock":
+            made = GhostInteraction(child)
+        elif kind == "SchNetInteraction":
+            made = GhostSchNetInteraction(child, first=not widths)
+        elif kind == "ConvNetLayer" and type(child.conv).__name__ not in BLOCKS:
+            raise ValueError(
+                f"a layer of {type(child.conv).__name__}; expected NequIP's interaction block"
+            )
+        setattr(parent, name, made)
+        if type(made).__name__ in BLOCKS:
+            widths.append(made.exchange_width)
+    if not isinstance(model.model, Ghosts):
+        model.model = Ghosts(model.model)
+    return Reach(max(1, len(widths)), max(widths[1:], default=0))
+
+
+def _children(model: torch.nn.Module) -> list[tuple[Any, str, Any]]:
+    """Each module with its parent and its name there."""
+    return [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+    ]

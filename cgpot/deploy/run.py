@@ -229,6 +229,7 @@ def _current(
     temperature: float | None = None,
 ) -> bool:
     """Whether the files were made from this checkpoint, for this device and these versions."""
+    from cgpot.deploy.operators import VERSION
     from cgpot.deploy.target import INPUTS
 
     if not sidecar.is_file() or not manifest_path(sidecar).is_file():
@@ -244,6 +245,7 @@ def _current(
         and content["device"] == device
         and all(content.get(key) == value for key, value in options.items())
         and content["inputs"] == list(INPUTS)
+        and content.get("operators") == VERSION
         and temperature in (None, content["temperature"])
         and content["torch_version"] == versions["torch"].split("+")[0]
         and content["nequip_version"] == versions["nequip"]
@@ -259,6 +261,7 @@ def _sidecar(
     verification: dict[str, Any],
 ) -> dict[str, Any]:
     """Content of model.cgpot.json."""
+    from cgpot.deploy.operators import VERSION
     from cgpot.deploy.target import INPUTS, OUTPUTS
 
     versions = _versions()
@@ -281,6 +284,7 @@ def _sidecar(
         },
         "inputs": list(INPUTS),
         "outputs": list(OUTPUTS),
+        "operators": VERSION,
         "per_edge_type_cutoff": None,
         "verification": verification,
         "data": {

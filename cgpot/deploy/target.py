@@ -8,17 +8,17 @@ Command line::
 The input is a package (`.nequip.zip`) or a checkpoint (`.ckpt`). From Python,
 :func:`compile_file` does the same, :func:`compile_model` takes a model that is in memory.
 
-Inputs, in this order (N beads, E edges; one frame, no batch keys):
+Inputs, in this order (N beads, C of them computed, E edges; one frame, no batch keys):
 
 =============  ==========  ========  =====================================================
 field          shape       dtype     meaning
 =============  ==========  ========  =====================================================
-`pos`          (N, 3)      float64   only its length is used; values are ignored
-`edge_index`   (2, E)      int64     row 0 the centre i, row 1 the neighbour j (both < N)
+`pos`          (C, 3)      float64   only its length is used; values are ignored
+`edge_index`   (2, E)      int64     row 0 the centre i < C, row 1 the neighbour j < N
 `atom_types`   (N,)        int64     index into the model's `type_names`
 `edge_vectors` (E, 3)      float64   r_j + image - r_i in the length unit of the model
 `num_local_ghost_atoms` (1, 2) int64  first: how many of the beads (the first ones) are owned:
-                                     their energies make up E; second: the others
+                                     their energies make up E; second: other computed ones
 =============  ==========  ========  =====================================================
 
 Outputs, in this order:
@@ -26,7 +26,7 @@ Outputs, in this order:
 ================  ========  ============================================================
 field             shape     meaning
 ================  ========  ============================================================
-`atomic_energy`   (N, 1)    energy of each bead, 0 for those not owned; their sum is E
+`atomic_energy`   (C, 1)    energy of each bead, 0 for those not owned; their sum is E
 `edge_forces`     (E, 3)    g_e = dE/d(edge vector e): a gradient, no sign is changed
 ================  ========  ============================================================
 
@@ -34,16 +34,21 @@ From these everything else is a sum over edges:
 forces `F_i += g_e`, `F_j -= g_e`; virial `W = -Σ_e r_e ⊗ g_e` (LAMMPS sign, `σ = -W/V`);
 per-bead virial: half of each edge's term to i and half to j.
 
+The first C beads are computed: those that this process owns, and with a halo the beads that their
+energies follow from.  The others are ghosts, whose features come from their owners
+(`cgpot::exchange`, :mod:`cgpot.deploy.operators`); C = N where there are none.
+
 The edge list may hold several periodic images of one pair, and a bead's own images (i = j).
 Edges beyond the cutoff contribute nothing (NequIP's envelope is zero there), and a model's other
-edge terms (a prior) must do the same. N and E are at least 2: a caller with less pads with beads
+edge terms (a prior) must do the same. C and E are at least 2: a caller with less pads with beads
 and with edges longer than the cutoff. A model that uses `pos` or `cell` other than through
 `nequip.nn.utils.with_edge_vectors_` cannot be compiled for this target.
 
 The archive's metadata hold NequIP's own keys (`type_names`, `r_max`, `model_dtype`,
 `per_edge_type_cutoff` where there is one), `nequip_aoti_inputs`, `nequip_aoti_outputs`, and
-`torch_version` (without a local part such as `+cpu`), `threads`, `cgpot_layers` and
-`cgpot_exchange_width` (:class:`cgpot.deploy.ranks.Reach`) and `cgpot_tables` (JSON: what
+`torch_version` (without a local part such as `+cpu`), `threads`, `cgpot_operators` (version of
+the operators' signatures), `cgpot_layers` and `cgpot_exchange_width`
+(:class:`cgpot.deploy.ranks.Reach`) and `cgpot_tables` (JSON: what
 :func:`cgpot.deploy.acceleration.accelerate` did, null for nothing).
 
 Threads: the number of CPU threads is fixed in the generated code. One thread is the default and
@@ -63,10 +68,12 @@ from nequip.data import AtomicDataDict, register_fields
 from nequip.nn.utils import with_edge_vectors_
 
 from cgpot.core.native import built_operators
-from cgpot.deploy.acceleration import WAYS, accelerate, share_ghosts, tables_of
+from cgpot.deploy.acceleration import WAYS, accelerate, tables_of
+from cgpot.deploy.export import export
+from cgpot.deploy.operators import VERSION
 from cgpot.deploy.operators import load as load_operators
 from cgpot.deploy.package import choose
-from cgpot.deploy.ranks import exchange_features, only_owned
+from cgpot.deploy.ranks import only_owned, with_own_rows
 
 INPUTS: Final[list[str]] = [
     AtomicDataDict.POSITIONS_KEY,
@@ -79,9 +86,10 @@ OUTPUTS: Final[list[str]] = [
     AtomicDataDict.PER_ATOM_ENERGY_KEY,
     AtomicDataDict.EDGE_FORCE_KEY,
 ]
+VERSION_KEY: Final = "cgpot_operators"
+"""Of the archive's strings: version of the operators, and that C may be less than N."""
 TABLES_KEY: Final = "cgpot_tables"
 """Of the archive's strings: what :func:`cgpot.deploy.acceleration.accelerate` says, as JSON."""
-_SEED: Final = 1
 # known to NequIP as an integer input; that it belongs to the graph must be said for tracing
 register_fields(graph_fields=[AtomicDataDict.NUM_LOCAL_GHOST_NODES_KEY])
 
@@ -134,7 +142,6 @@ def compile_model(
             library of operators.
 
     """
-    from nequip.utils.aot import aot_export_model
     from nequip.utils.aoti_metadata import (
         NEQUIP_AOTI_INPUTS_KEY,
         NEQUIP_AOTI_OUTPUTS_KEY,
@@ -147,33 +154,24 @@ def compile_model(
     if way == "kernels" and device != "cpu":
         raise ValueError(f"the kernels are for CPUs, the device is {device!r}; expected 'torch'")
     tables = accelerate(model, way or choose(device)) if fast else tables_of(model)
-    share_ghosts(model)
     only_owned(model)
-    reach = exchange_features(model)
-    strings = reach.metadata() | {TABLES_KEY: json.dumps(tables)}
+    reach = with_own_rows(model)
+    strings = reach.metadata() | {TABLES_KEY: json.dumps(tables), VERSION_KEY: VERSION}
     for key, value in {**getattr(model, "metadata", {}), **(metadata or {})}.items():
         strings[key] = str(int(value)) if isinstance(value, bool) else str(value)
     strings[NEQUIP_AOTI_INPUTS_KEY] = serialize_aoti_keys(INPUTS)
     strings[NEQUIP_AOTI_OUTPUTS_KEY] = serialize_aoti_keys(OUTPUTS)
     strings["torch_version"] = torch.__version__.split("+")[0]
     strings["threads"] = str(threads)
-    batch_map = {
-        "graph": torch.export.Dim.STATIC,
-        "node": torch.export.Dim("num_nodes", min=2, max=torch.inf),
-        "edge": torch.export.Dim("num_edges", min=2, max=torch.inf),
-    }
-    aot_export_model(
-        model=model,
+    return export(
+        model,
+        edge_vector_data(data),
+        output,
+        inputs=INPUTS,
+        outputs=OUTPUTS,
         device=device,
-        input_fields=INPUTS,
-        output_fields=OUTPUTS,
-        data=AtomicDataDict.to_(edge_vector_data(data), torch.device(device)),
-        batch_map=batch_map,
-        output_path=str(output),
-        inductor_configs={"aot_inductor.metadata": strings, "cpp.threads": threads},
-        seed=_SEED,
+        options={"aot_inductor.metadata": strings, "cpp.threads": threads},
     )
-    return output
 
 
 def compile_file(

@@ -21,7 +21,7 @@ from cgpot.deploy import operators
 from cgpot.deploy.acceleration import accelerate, tables_of
 from cgpot.deploy.blocks import NodeContracter
 from cgpot.deploy.radial import RadialTable, spline
-from cgpot.deploy.ranks import exchange_features, only_owned
+from cgpot.deploy.ranks import only_owned, with_own_rows
 
 FAST = {
     **{name: SMALL[name] for name in ("nequip", "nequip-scalar", "schnet", "schnet-polynomial")},
@@ -257,9 +257,11 @@ def test_reach(name: str, layers: int, width: int, fast: bool) -> None:
     model = build(section).eval()
     if fast:
         accelerate(model)
-    reach = exchange_features(model)
+    whole = labels(model)
+    reach = with_own_rows(model)
+    assert with_own_rows(model) == reach  # a second time changes nothing
+    for key, values in labels(model).items():
+        np.testing.assert_allclose(values, whole[key], rtol=1e-12, atol=1e-12)
     assert reach.layers == layers
-    if name == "schnet" and not fast:
-        width = 0  # by halos alone
     assert reach.exchange_width == width
     assert reach.metadata()["cgpot_layers"] == str(layers)

@@ -45,9 +45,18 @@ def native() -> None:
 
 
 class Case:
-    """Random inputs; some vectors are longer than the cutoff."""
+    """Random inputs; some vectors are longer than the cutoff.
 
-    def __init__(self, plan: Plan, dtype: torch.dtype, *, ordered: bool = False) -> None:
+    Args:
+        plan: the tensor product.
+        dtype: of the features.
+        ordered: edges by centre.
+        ghosts: so many of the nodes are no centres.
+    """
+
+    def __init__(
+        self, plan: Plan, dtype: torch.dtype, *, ordered: bool = False, ghosts: int = 0
+    ) -> None:
         generator = torch.Generator().manual_seed(3)
         self.plan = plan
         width = sum(channels * (2 * degree + 1) for degree, channels in plan.irreps)
@@ -59,20 +68,24 @@ class Case:
         self.vectors = (2.0 * normal(EDGES, 3)).requires_grad_(True)
         assert (self.vectors.norm(dim=1) > R_MAX).any()
         self.index = torch.randint(0, NODES, (2, EDGES), generator=generator)
+        self.centers = NODES - ghosts
+        self.index[0] %= self.centers
         if ordered:
             self.index = self.index[:, self.index[0].argsort(stable=True)]
         self.table = normal(53, plan.columns()[-1], kind=dtype)
-        self.grad = normal(NODES, plan.width(), kind=dtype)
+        self.grad = normal(self.centers, plan.width(), kind=dtype)
 
     def results(self, convolve: Callable[..., torch.Tensor]) -> tuple[torch.Tensor, ...]:
         out = convolve(self.x, self.vectors, self.index, self.table, R_MAX)
         return out.detach(), *torch.autograd.grad(out, (self.x, self.vectors), self.grad)
 
     def native(self) -> tuple[torch.Tensor, ...]:
-        return self.results(lambda *a: torch.ops.cgpot.convolve(*a, self.plan.code()))
+        return self.results(
+            lambda *a: torch.ops.cgpot.convolve(*a, self.plan.code(), self.centers)
+        )
 
     def plain(self) -> tuple[torch.Tensor, ...]:
-        return self.results(lambda *a: reference(*a, self.plan))
+        return self.results(lambda *a: reference(*a, self.plan, self.centers))
 
 
 def close(found: tuple[torch.Tensor, ...], expected: tuple[torch.Tensor, ...], tol: float) -> None:
@@ -81,10 +94,12 @@ def close(found: tuple[torch.Tensor, ...], expected: tuple[torch.Tensor, ...], t
 
 
 @pytest.mark.parametrize(("dtype", "tol"), [(torch.float64, 1e-13), (torch.float32, 2e-6)])
-@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize(("ordered", "ghosts"), [(False, 0), (True, 0), (True, 13)])
 @pytest.mark.parametrize("name", list(PLANS))
-def test_convolution(name: str, ordered: bool, dtype: torch.dtype, tol: float) -> None:
-    case = Case(PLANS[name], dtype, ordered=ordered)
+def test_convolution(
+    name: str, ordered: bool, ghosts: int, dtype: torch.dtype, tol: float
+) -> None:
+    case = Case(PLANS[name], dtype, ordered=ordered, ghosts=ghosts)
     close(case.native(), case.plain(), tol)
 
 
@@ -93,6 +108,7 @@ def test_threads_agree() -> None:
     case = Case(PLANS["odd channels"], torch.float64)
     case.x = torch.cat([case.x.detach()] * 6).requires_grad_(True)
     case.grad = torch.cat([case.grad] * 6)
+    case.centers = len(case.x)
     case.index = torch.randint(0, len(case.x), (2, EDGES), generator=torch.Generator())
     count = torch.get_num_threads()
     try:
@@ -110,7 +126,7 @@ def test_gradients_by_differences() -> None:
 
     def energy(x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         return torch.ops.cgpot.convolve(
-            x, v, case.index[:, :20], case.table, R_MAX, case.plan.code()
+            x, v, case.index[:, :20], case.table, R_MAX, case.plan.code(), NODES
         )
 
     assert torch.autograd.gradcheck(energy, (case.x, vectors), eps=1e-6, atol=1e-7)
@@ -145,13 +161,13 @@ def test_nodes_without_edges() -> None:
 PAIR_ROWS = torch.tensor([[0, 1], [1, 2]])
 
 
-@pytest.mark.parametrize("shift", [0.0, 100.0])
-def test_pair_energy(shift: float) -> None:
-    case = Case(PLANS["scalars"], torch.float64)
+@pytest.mark.parametrize(("shift", "ghosts"), [(0.0, 0), (100.0, 0), (0.0, 9)])
+def test_pair_energy(shift: float, ghosts: int) -> None:
+    case = Case(PLANS["scalars"], torch.float64, ghosts=ghosts)
     types = torch.arange(NODES) % 2
     coefficients = torch.randn(3, 43, dtype=torch.float64) + shift
-    rest = (case.index, types, coefficients, PAIR_ROWS, R_MAX)
-    grad = torch.randn(NODES, 1, dtype=torch.float64)
+    rest = (case.index, types, coefficients, PAIR_ROWS, R_MAX, case.centers)
+    grad = torch.randn(case.centers, 1, dtype=torch.float64)
     results = []
     for function in (torch.ops.cgpot.pair_energy, reference_pair):
         out = function(case.vectors, *rest)
@@ -159,13 +175,22 @@ def test_pair_energy(shift: float) -> None:
     close(results[0], results[1], 1e-13)
 
 
-def test_exchange_alone_copies() -> None:
+@pytest.mark.parametrize("ghosts", [0, 4])
+def test_exchange_alone_copies(ghosts: int) -> None:
+    """Rows of ghosts are zeros outside the pair style, and gradients of them are dropped."""
     x = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
-    out = torch.ops.cgpot.exchange(x)
-    assert torch.equal(out, x)
+    out = torch.ops.cgpot.exchange(x, torch.zeros(7 + ghosts, dtype=torch.long))
+    assert torch.equal(out[:7], x)
+    assert torch.equal(out[7:], torch.zeros(ghosts, 5, dtype=torch.float64))
     assert out.data_ptr() != x.data_ptr()
-    (of_x,) = torch.autograd.grad(out, x, 2.0 * x.detach())
-    assert torch.equal(of_x, 2.0 * x.detach())
+    grad = torch.randn_like(out)
+    (of_x,) = torch.autograd.grad(out, x, grad)
+    assert torch.equal(of_x, grad[:7])
+
+
+def test_exchange_of_more_rows_than_nodes() -> None:
+    with pytest.raises(RuntimeError, match="expected rows of the first of all nodes"):
+        torch.ops.cgpot.exchange(torch.zeros(3, 2), torch.zeros(2, dtype=torch.long))
 
 
 def test_plan_survives_its_code() -> None:
@@ -183,6 +208,8 @@ def test_plan_survives_its_code() -> None:
         ({"x": torch.zeros(NODES, 3)}, r"expected \(nodes, 16\)"),
         ({"index": torch.full((2, EDGES), NODES)}, "an edge ends at no node"),
         ({"index": torch.zeros(2, EDGES - 1, dtype=torch.long)}, "a vector for each edge"),
+        ({"centers": int(NODES / 2)}, "an edge ends at no node"),
+        ({"centers": -1}, "a negative number of centres"),
         ({"table": torch.zeros(53, 8)}, r"expected \(intervals \+ 3, 16\)"),
         ({"plan": [4, 1, 0, 16, 0, 4, 4]}, "a path beyond l = 3"),
         ({"plan": [0, 1, 0, 16, 4, 0, 0]}, "takes an input that is not there"),
@@ -198,6 +225,7 @@ def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
         "table": case.table,
         "r_max": R_MAX,
         "plan": case.plan.code(),
+        "centers": NODES,
         **change,
     }
     with pytest.raises(RuntimeError, match=message):
@@ -215,12 +243,14 @@ plan = Plan(1, ((0, 8),), ((0, 0, 0), (0, 1, 1)))
 x = torch.randn(5, 8, dtype=torch.float64, requires_grad=True)
 v = torch.randn(9, 3, dtype=torch.float64, requires_grad=True)
 index, table = torch.randint(0, 5, (2, 9)), torch.randn(13, 16, dtype=torch.float64)
-out = torch.ops.cgpot.convolve(x, v, index, table, 4.0, plan.code())
+out = torch.ops.cgpot.convolve(x, v, index, table, 4.0, plan.code(), 5)
 torch.testing.assert_close(out, reference(x, v, index, table, 4.0, plan))
 a = torch.autograd.grad(out.sum(), (x, v))
 b = torch.autograd.grad(reference(x, v, index, table, 4.0, plan).sum(), (x, v))
 for p, q in zip(a, b): torch.testing.assert_close(p, q)
-assert torch.equal(torch.ops.cgpot.exchange(x), x)
+types = torch.zeros(6, dtype=torch.long)
+assert torch.equal(torch.ops.cgpot.exchange(x, types)[:5], x)
+assert torch.equal(torch.ops.cgpot.exchange(x, types)[5], torch.zeros(8))
 """
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -33,20 +33,18 @@ bool same_loops(int most, long &kept)
       points[c] = count - c;
       for (int k = 0; k < 3; ++k) rows[k].push_back(x[3 * points[c] + k]);
     }
-    std::vector<std::int64_t> centers[2], neighbors[2];
+    std::vector<std::int64_t> neighbors[2];
     std::vector<double> vectors[2];
     std::vector<int> near[2];
     const double *own = x.data();
     for (int k = 0; k < 2; ++k) {
       const cgpot::PairLoops &loops = k ? cgpot::pair_loops() : cgpot::scalar_loops;
-      centers[k].resize(length + cgpot::spare);
       neighbors[k].resize(length + cgpot::spare);
       vectors[k].resize(3 * (length + cgpot::spare));
       near[k].resize(length + cgpot::spare);
       const std::size_t edges =
-          loops.select(x.data(), own, 0.1, 0.5, atoms.data(), nodes.data(), length, count,
-                       {centers[k].data(), neighbors[k].data(), vectors[k].data()});
-      centers[k].resize(edges);
+          loops.select(x.data(), own, 0.1, 0.5, atoms.data(), nodes.data(), length,
+                       neighbors[k].data(), vectors[k].data());
       neighbors[k].resize(edges);
       vectors[k].resize(3 * edges);
       near[k].resize(loops.near(rows[0].data(), rows[1].data(), rows[2].data(), points.data(),
@@ -54,21 +52,22 @@ bool same_loops(int most, long &kept)
       kept += static_cast<long>(edges + near[k].size());
     }
     // sums of a gradient over edges of a few centres; the fourth column may hold anything
-    std::vector<std::int64_t> of(length), to(length);
+    std::vector<std::int64_t> offsets(1, 0), to(length);
     std::vector<double> gradient(3 * length), forces[2];
     for (std::size_t e = 0; e < length; ++e) {
-      of[e] = static_cast<std::int64_t>(e / 3);
+      if (e % 3 == 2) offsets.push_back(static_cast<std::int64_t>(e + 1));
       to[e] = static_cast<std::int64_t>(static_cast<double>(length) * random());
       for (std::size_t k = 0; k < 3; ++k) gradient[3 * e + k] = random() - 0.5;
     }
+    offsets.push_back(static_cast<std::int64_t>(length));    // the last may have no edges
     for (int k = 0; k < 2; ++k) {
       forces[k].assign(4 * (length + 1), 0.0);
       (k ? cgpot::pair_loops() : cgpot::scalar_loops)
-          .sum(gradient.data(), of.data(), to.data(), length, forces[k].data());
+          .sum(gradient.data(), offsets.data(), to.data(), offsets.size() - 1, forces[k].data());
     }
     for (std::size_t i = 0; i < forces[0].size(); ++i)
       if (i % 4 < 3 && forces[0][i] != forces[1][i]) return false;
-    if (centers[0] != centers[1] || neighbors[0] != neighbors[1] || vectors[0] != vectors[1] ||
+    if (neighbors[0] != neighbors[1] || vectors[0] != vectors[1] ||
         near[0] != near[1])
       return false;
   }
@@ -154,7 +153,7 @@ int main()
       same = same && a.owned == b.owned && a.nodes == b.nodes && a.edges == b.edges &&
           a.padded_nodes == b.padded_nodes && a.padded_edges == b.padded_edges &&
           a.atoms == b.atoms && a.types == b.types && a.shortest() == b.shortest();
-      for (std::size_t k = 0; same && k < 2 * a.padded_edges; ++k) same = a.index[k] == b.index[k];
+      for (std::size_t k = 0; same && k < 2 * a.padded_edges; ++k) same = a.index()[k] == b.index()[k];
       for (std::size_t k = 0; same && k < 3 * a.padded_edges; ++k)
         same = a.vectors[k] == b.vectors[k];
       compared += static_cast<long>(a.edges);

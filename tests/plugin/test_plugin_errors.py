@@ -211,6 +211,14 @@ def test_sha256_of_the_right_file_is_accepted(lammps: Any, copy: Path) -> None:
             {"AOTI_DEVICE_KEY": "cuda"},
             "compiled for the device 'cuda', but other.cgpot.json says 'cpu'",
         ),
+        (
+            {"cgpot_layers": "2", "cgpot_operators": "1"},
+            "compiled by another version of cgpot: compile it again with `cgpot deploy`",
+        ),
+        (
+            {"cgpot_layers": "2"},
+            "compiled by another version of cgpot: compile it again with `cgpot deploy`",
+        ),
     ],
 )
 def test_archive_metadata(

@@ -18,7 +18,7 @@ namespace {
 // Each candidate is written, and kept by moving on where it is an edge.
 std::size_t select_scalar(const double *x, const double *own, double scale, double cutsq,
                           const int *atoms, const int *nodes, std::size_t count,
-                          std::int64_t center, EdgeRows to)
+                          std::int64_t *neighbors, double *vectors)
 {
   const double x0 = own[0], y0 = own[1], z0 = own[2];
   std::size_t edge = 0;
@@ -27,11 +27,10 @@ std::size_t select_scalar(const double *x, const double *own, double scale, doub
     const double dx = (xj[0] - x0) * scale;
     const double dy = (xj[1] - y0) * scale;
     const double dz = (xj[2] - z0) * scale;
-    to.centers[edge] = center;
-    to.neighbors[edge] = nodes[c];
-    to.vectors[3 * edge] = dx;
-    to.vectors[3 * edge + 1] = dy;
-    to.vectors[3 * edge + 2] = dz;
+    neighbors[edge] = nodes[c];
+    vectors[3 * edge] = dx;
+    vectors[3 * edge + 1] = dy;
+    vectors[3 * edge + 2] = dz;
     edge += dx * dx + dy * dy + dz * dz < cutsq ? 1 : 0;
   }
   return edge;
@@ -50,14 +49,12 @@ std::size_t near_scalar(const double *px, const double *py, const double *pz, co
   return found;
 }
 
-void sum_scalar(const double *gradient, const std::int64_t *centers, const std::int64_t *neighbors,
-                std::size_t edges, double *forces)
+void sum_scalar(const double *gradient, const std::int64_t *offsets, const std::int64_t *neighbors,
+                std::size_t centers, double *forces)
 {
-  std::size_t e = 0;
-  while (e < edges) {
-    const std::int64_t center = centers[e];
+  for (std::size_t center = 0; center < centers; ++center) {
     double own[3] = {};
-    for (; e < edges && centers[e] == center; ++e) {
+    for (std::int64_t e = offsets[center]; e < offsets[center + 1]; ++e) {
       const double *d = gradient + 3 * e;
       double *other = forces + 4 * neighbors[e];
       for (int k = 0; k < 3; ++k) {
@@ -84,12 +81,12 @@ CGPOT_AVX512 inline __m512d square(__m512d a, __m512d b, __m512d c)
 
 CGPOT_AVX512 std::size_t select_avx512(const double *x, const double *own, double scale,
                                        double cutsq, const int *atoms, const int *nodes,
-                                       std::size_t count, std::int64_t center, EdgeRows to)
+                                       std::size_t count, std::int64_t *neighbors,
+                                       double *vectors)
 {
   const __m512d x0 = _mm512_set1_pd(own[0]), y0 = _mm512_set1_pd(own[1]),
                 z0 = _mm512_set1_pd(own[2]), factor = _mm512_set1_pd(scale),
                 limit = _mm512_set1_pd(cutsq);
-  const __m512i centers = _mm512_set1_epi64(center);
   const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13),
                 high = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
   // x y z of each edge from rows of x, of y and of z: from 8 on, of the second row
@@ -130,10 +127,9 @@ CGPOT_AVX512 std::size_t select_avx512(const double *x, const double *own, doubl
                   d = _mm512_maskz_compress_pd(in, dz);
     const __m512i node = _mm512_cvtepi32_epi64(
         _mm256_maskz_compress_epi32(in, _mm256_maskz_loadu_epi32(there, nodes + c)));
-    _mm512_storeu_si512(to.centers + edge, centers);
-    _mm512_storeu_si512(to.neighbors + edge, node);
+    _mm512_storeu_si512(neighbors + edge, node);
     for (int k = 0; k < 3; ++k)
-      _mm512_storeu_pd(to.vectors + 3 * edge + 8 * k,
+      _mm512_storeu_pd(vectors + 3 * edge + 8 * k,
                        _mm512_permutex2var_pd(_mm512_permutex2var_pd(a, xy[k], b), with_z[k], d));
     edge += static_cast<std::size_t>(__builtin_popcount(in));
   }
@@ -163,14 +159,12 @@ CGPOT_AVX512 std::size_t near_avx512(const double *px, const double *py, const d
   return found;
 }
 
-CGPOT_AVX512 void sum_avx512(const double *gradient, const std::int64_t *centers,
-                             const std::int64_t *neighbors, std::size_t edges, double *forces)
+CGPOT_AVX512 void sum_avx512(const double *gradient, const std::int64_t *offsets,
+                             const std::int64_t *neighbors, std::size_t centers, double *forces)
 {
-  std::size_t e = 0;
-  while (e < edges) {
-    const std::int64_t center = centers[e];
+  for (std::size_t center = 0; center < centers; ++center) {
     __m256d own = _mm256_setzero_pd();
-    for (; e < edges && centers[e] == center; ++e) {
+    for (std::int64_t e = offsets[center]; e < offsets[center + 1]; ++e) {
       const __m256d d = _mm256_maskz_loadu_pd(7, gradient + 3 * e);
       double *other = forces + 4 * neighbors[e];
       own = _mm256_add_pd(own, d);

@@ -12,27 +12,22 @@ namespace cgpot {
 // Results are written in blocks: buffers need room for so many more than there are candidates.
 constexpr std::size_t spare = 8;
 
-// Where edges go: centres, neighbours, vectors (3 each).
-struct EdgeRows {
-  std::int64_t *centers = nullptr;
-  std::int64_t *neighbors = nullptr;
-  double *vectors = nullptr;
-};
-
 struct PairLoops {
   // The edges from `center` at `own` to those of `count` candidates (atom in `x`, node) that are
-  // closer than the root of `cutsq`, differences times `scale`. Returns their number.
+  // closer than the root of `cutsq`: their nodes and the differences (3 each) times `scale`. Returns
+  // their number.
   std::size_t (*select)(const double *x, const double *own, double scale, double cutsq,
-                        const int *atoms, const int *nodes, std::size_t count, std::int64_t center,
-                        EdgeRows to);
+                        const int *atoms, const int *nodes, std::size_t count,
+                        std::int64_t *neighbors, double *vectors);
   // The entries of `points` but `point` whose positions are closer to `own` than the root of
   // `rangesq`. Returns their number.
   std::size_t (*near)(const double *px, const double *py, const double *pz, const int *points,
                       std::size_t count, const double *own, double rangesq, int point, int *to);
   // Adds the gradient (edges, 3) of each edge to the row of its centre and takes it from that of its
-  // neighbour; forces: (nodes, 4), the fourth column unused. Edges are sorted by centre.
-  void (*sum)(const double *gradient, const std::int64_t *centers, const std::int64_t *neighbors,
-              std::size_t edges, double *forces);
+  // neighbour; forces: (nodes, 4), the fourth column unused; offsets: (centers + 1) first edge of
+  // each.
+  void (*sum)(const double *gradient, const std::int64_t *offsets, const std::int64_t *neighbors,
+              std::size_t centers, double *forces);
 };
 
 extern const PairLoops scalar_loops;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// How a compiled model that is running reaches the ranks that own its ghost nodes. The pair style
-// sets the exchanger while it evaluates a model; without one the operators `cgpot::exchange` and
-// `cgpot::exchange_backward` give back what they get.
+// What the operators of a compiled model know of the evaluation that calls them: how to reach the
+// ranks that own its ghost nodes, and where the edges of each centre begin.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +18,15 @@ class Exchanger {
   virtual void reverse(float *rows, std::int64_t nodes, int width) = 0;
 };
 
-// For this thread; null for none.
-__attribute__((visibility("default"))) void set_exchanger(Exchanger *exchanger);
+struct Evaluation {
+  Exchanger *exchanger = nullptr;             // without one, ghosts have no features
+  // edges that are sorted by centre and end at nodes, as the edge index at this address
+  const std::int64_t *index = nullptr;        // (2, edges)
+  const std::int64_t *offsets = nullptr;      // (nodes + 1) first edge of each centre
+  std::int64_t edges = 0, nodes = 0;
+};
+
+// For this thread; null when it is over.
+__attribute__((visibility("default"))) void set_evaluation(const Evaluation *evaluation);
 
 }    // namespace cgpot

@@ -24,8 +24,8 @@ template <typename T> void grow(std::vector<T> &v, std::size_t length)
 
 std::size_t Graph::bytes() const
 {
-  return capacity_bytes(atoms) + capacity_bytes(types) + capacity_bytes(index) +
-      capacity_bytes(vectors);
+  return capacity_bytes(atoms) + capacity_bytes(types) + capacity_bytes(offsets) +
+      capacity_bytes(rows) + capacity_bytes(vectors);
 }
 
 double Graph::length(std::size_t edge) const
@@ -148,14 +148,16 @@ bool GraphBuilder::same_nodes(const int *type, int nlocal, const std::vector<int
   return true;
 }
 
-// The candidates within the cutoff.
+// The candidates within the cutoff. Neighbours are written behind the room for the centres, whose
+// runs pad() fills in.
 void GraphBuilder::select(const double *x)
 {
   Graph &g = graph_;
   const std::size_t most = first_.back() + spare;    // pad() needs two of them
-  grow(g.index, 2 * most);
+  grow(g.rows, 2 * most);
   grow(g.vectors, 3 * most);
-  grow(neighbors_, most);
+  g.start = most;
+  g.offsets.assign(1, 0);
 
   const PairLoops &loops = pair_loops();
   const double cutsq = cutoff_ * cutoff_;
@@ -165,9 +167,9 @@ void GraphBuilder::select(const double *x)
     const std::size_t first = first_[node];
     g.edges += loops.select(x, x + 3 * static_cast<std::size_t>(g.atoms[node]), scale_, cutsq,
                             candidate_atoms_.data() + first, candidate_nodes_.data() + first,
-                            first_[node + 1] - first, n,
-                            {g.index.data() + g.edges, neighbors_.data() + g.edges,
-                             g.vectors.data() + 3 * g.edges});
+                            first_[node + 1] - first, g.rows.data() + most + g.edges,
+                            g.vectors.data() + 3 * g.edges);
+    g.offsets.push_back(static_cast<std::int64_t>(g.edges));
   }
 }
 
@@ -178,7 +180,7 @@ void GraphBuilder::follow(const double *x, const int *type, int nall,
   Graph &g = graph_;
   g.atoms.clear();
   g.types.clear();
-  g.index.clear();
+  g.offsets.assign(1, 0);
   g.vectors.clear();
   depth_.clear();
   neighbors_.clear();
@@ -205,37 +207,45 @@ void GraphBuilder::follow(const double *x, const int *type, int nall,
       int node = node_of_[static_cast<std::size_t>(j)];
       if (node < 0) node = add_node(j, type, type_map, depth + 1);
       if (node < 0) continue;
-      g.index.push_back(n);
       neighbors_.push_back(node);
       g.vectors.push_back(dx);
       g.vectors.push_back(dy);
       g.vectors.push_back(dz);
     }
+    g.offsets.push_back(static_cast<std::int64_t>(neighbors_.size()));
   }
   g.nodes = static_cast<int>(g.atoms.size());
   g.edges = neighbors_.size();
+  g.start = g.edges + spare;
+  grow(g.rows, 2 * g.start);
+  std::copy(neighbors_.begin(), neighbors_.end(),
+            g.rows.begin() + static_cast<std::ptrdiff_t>(g.start));
 }
 
-// Two beads further apart than the cutoff where a graph is too small; the second row of `index`.
+// Two beads further apart than the cutoff where a graph is too small; the row of centres.
 void GraphBuilder::pad(Ghosts ghosts)
 {
   Graph &g = graph_;
   const bool needed = g.nodes > 0 || ghosts == Ghosts::exchange;
   const std::size_t added = needed && (g.nodes < 2 || g.edges < 2) ? 2 : 0;
   g.padded_edges = g.edges + added;
-  grow(g.index, 2 * g.padded_edges);
   grow(g.vectors, 3 * g.padded_edges);
-  grow(neighbors_, g.padded_edges);
+  // centres without edges: ghosts
+  g.offsets.resize(static_cast<std::size_t>(g.nodes) + 1, static_cast<std::int64_t>(g.edges));
   for (std::size_t k = 0; k < added; ++k) {
     const std::size_t edge = g.edges + k;
     g.types.push_back(g.nodes > 0 ? g.types[0] : 0);
-    g.index[edge] = g.nodes + static_cast<std::int64_t>(k);
-    neighbors_[edge] = g.nodes + 1 - static_cast<std::int64_t>(k);
+    g.offsets.push_back(static_cast<std::int64_t>(edge + 1));
+    g.rows[g.start + edge] = g.nodes + 1 - static_cast<std::int64_t>(k);
     g.vectors[3 * edge] = k == 0 ? 2.0 * cutoff_ : -2.0 * cutoff_;
     g.vectors[3 * edge + 1] = g.vectors[3 * edge + 2] = 0.0;
   }
   g.padded_nodes = static_cast<int>(g.types.size());
-  std::copy_n(neighbors_.data(), g.padded_edges, g.index.data() + g.padded_edges);
+  g.computed = ghosts == Ghosts::exchange && added == 0 && g.owned >= 2 ? g.owned : g.padded_nodes;
+  g.start -= g.padded_edges;
+  std::int64_t *centers = g.rows.data() + g.start;
+  for (std::size_t n = 0; n + 1 < g.offsets.size(); ++n)
+    std::fill(centers + g.offsets[n], centers + g.offsets[n + 1], static_cast<std::int64_t>(n));
 }
 
 const Graph &GraphBuilder::build(const double *x, const int *type, int nlocal, int nall,
@@ -264,7 +274,8 @@ void Tally::sum(const Graph &graph, const double *gradient)
   const std::int64_t *centers = graph.centers();
   const std::int64_t *neighbors = graph.neighbors();
   wide_.assign(4 * static_cast<std::size_t>(graph.nodes), 0.0);
-  pair_loops().sum(gradient, centers, neighbors, graph.edges, wide_.data());
+  pair_loops().sum(gradient, graph.offsets.data(), neighbors, static_cast<std::size_t>(graph.nodes),
+                   wide_.data());
   for (std::size_t n = 0; n < static_cast<std::size_t>(graph.nodes); ++n)
     for (std::size_t k = 0; k < 3; ++k) forces[3 * n + k] = wide_[4 * n + k];
   if (!total_virial && !atom_virial) return;

@@ -29,7 +29,7 @@ struct NeighborView {
 enum class Ghosts {
   image,       // the owned atom with the same ID: one rank
   exchange,    // the owned atom with the same ID, or a node without edges for all ghosts with that
-               // ID, whose features the model fetches
+               // ID, whose features the model fetches instead of computing them
   halo,        // a node of its own with the edges that owned energies depend on
 };
 
@@ -38,15 +38,19 @@ struct Graph {
   int owned = 0;             // of them owned: the first ones
   std::size_t edges = 0;     // edges, without padding
   int padded_nodes = 0;      // length of `types`
+  int computed = 0;          // the first ones of them: those that a model computes features of
   std::size_t padded_edges = 0;
   std::vector<int> atoms;               // (nodes) LAMMPS index of each node
   std::vector<std::int64_t> types;      // (padded_nodes) type of the model
+  std::vector<std::int64_t> offsets;    // (padded_nodes + 1) first edge of each centre
   // these two may be longer than what they hold
-  std::vector<std::int64_t> index;      // (2, padded_edges) centre row, then neighbour row
+  std::vector<std::int64_t> rows;       // from `start` on (2, padded_edges): centres, neighbours
   std::vector<double> vectors;          // (padded_edges, 3) x_neighbour - x_centre, model's unit
+  std::size_t start = 0;
 
-  const std::int64_t *centers() const { return index.data(); }
-  const std::int64_t *neighbors() const { return index.data() + padded_edges; }
+  const std::int64_t *index() const { return rows.data() + start; }
+  const std::int64_t *centers() const { return index(); }
+  const std::int64_t *neighbors() const { return index() + padded_edges; }
   std::size_t shortest() const;             // the first of the shortest edges; 0 without edges
   double length(std::size_t edge) const;    // model's unit
   std::size_t bytes() const;
@@ -100,7 +104,7 @@ class GraphBuilder {
   std::vector<int> near_;                  // neighbours of a centre, from the cells
   std::vector<int> node_of_;               // (nall) node of an atom, -1 for none
   std::vector<int> depth_;                 // (nodes) steps from the owned nodes
-  std::vector<std::int64_t> neighbors_;    // second row of `index` while it grows
+  std::vector<std::int64_t> neighbors_;    // of a halo of several steps, while they are found
   std::vector<std::size_t> first_;         // (owned + 1) first candidate of each centre
   // these two may be longer
   std::vector<int> candidate_atoms_;       // (candidates) LAMMPS index of the neighbour

@@ -15,6 +15,7 @@ namespace {
 
 constexpr const char *model_inputs = "pos edge_index atom_types edge_vectors num_local_ghost_atoms";
 constexpr const char *model_outputs = "atomic_energy edge_forces";
+constexpr const char *operators_version = "2";    // cgpot/deploy/operators.py
 
 // As LAMMPS itself counts: OMP_NUM_THREADS, one thread when it is not set.
 int thread_count()
@@ -110,6 +111,10 @@ Member open_member(const std::string &path, const Place &place)
     auto strings = check_archive(path, member.sidecar);
     member.reach = std::max(1, std::atoi(strings["cgpot_layers"].c_str()));
     member.exchange_width = std::max(0, std::atoi(strings["cgpot_exchange_width"].c_str()));
+    const bool owned_rows = strings["cgpot_operators"] == operators_version;
+    if (!strings["cgpot_layers"].empty() && !owned_rows)
+      throw std::runtime_error("compiled by another version of cgpot: compile it again with `cgpot "
+                               "deploy`");
     int device_index = -1;
     member.device_text = "cpu, " + std::to_string(thread_count()) + " thread(s)";
     if (member.sidecar.device == "cuda") {
@@ -121,7 +126,8 @@ Member open_member(const std::string &path, const Place &place)
       member.device_text = "cuda:" + std::to_string(device_index);
     }
     member.model =
-        std::make_unique<Model>(path, member.sidecar.device, device_index, thread_count());
+        std::make_unique<Model>(path, member.sidecar.device, device_index, thread_count(),
+                                owned_rows);
     return member;
   } catch (const std::exception &e) {
     throw std::runtime_error("model file " + path + ": " + e.what());

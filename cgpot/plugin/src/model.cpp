@@ -50,6 +50,7 @@ struct Model::Torch {
   c10::Device device{at::kCPU};
   at::Tensor positions;             // zeros: models read edge vectors; longer than needed
   at::Tensor energies, gradient;    // the last result, on the CPU in double precision
+  bool owned_rows = false;
 };
 
 std::string Model::torch_version()
@@ -83,9 +84,11 @@ std::map<std::string, std::string> Model::metadata(const std::string &path)
   });
 }
 
-Model::Model(const std::string &path, const std::string &device, int device_index, int threads) :
+Model::Model(const std::string &path, const std::string &device, int device_index, int threads,
+             bool owned_rows) :
     torch_(std::make_unique<Torch>())
 {
+  torch_->owned_rows = owned_rows;
   const bool cuda = device == "cuda";
   if (cuda)
     torch_->device = c10::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device_index));
@@ -107,19 +110,21 @@ Model::~Model() = default;
 
 namespace {
 
-class Exchanging {
+class Scope {
  public:
-  explicit Exchanging(Exchanger *exchanger) { set_exchanger(exchanger); }
-  ~Exchanging() { set_exchanger(nullptr); }
-  Exchanging(const Exchanging &) = delete;
-  Exchanging &operator=(const Exchanging &) = delete;
+  explicit Scope(const Evaluation &evaluation) { set_evaluation(&evaluation); }
+  ~Scope() { set_evaluation(nullptr); }
+  Scope(const Scope &) = delete;
+  Scope &operator=(const Scope &) = delete;
 };
 
 }    // namespace
 
 Model::Result Model::evaluate(const Graph &graph, Exchanger *exchanger)
 {
-  const Exchanging scope(exchanger);
+  const Evaluation evaluation{exchanger, graph.index(), graph.offsets.data(),
+                              static_cast<std::int64_t>(graph.padded_edges), graph.padded_nodes};
+  const Scope scope(evaluation);
   std::optional<KeptMemory> kept;
   if (torch_->device.is_cpu()) kept.emplace();
   return with_reason("torch cannot run the model", [&]() -> Result {
@@ -132,20 +137,21 @@ Model::Result Model::evaluate(const Graph &graph, Exchanger *exchanger)
     const auto wrap = [&](const void *data, at::IntArrayRef shape, const at::TensorOptions &o) {
       return at::from_blob(const_cast<void *>(data), shape, o).to(torch_->device);
     };
+    const std::int64_t rows = torch_->owned_rows ? graph.computed : n;
     at::Tensor &positions = torch_->positions;
-    if (!positions.defined() || positions.size(0) < n)
-      positions = at::zeros({n + n / 8, 3}, real.device(torch_->device));
-    const std::int64_t owned[2] = {graph.owned, n - graph.owned};
+    if (!positions.defined() || positions.size(0) < rows)
+      positions = at::zeros({rows + rows / 8, 3}, real.device(torch_->device));
+    const std::int64_t owned[2] = {graph.owned, rows - graph.owned};
     // on the CPU none of these is a copy; the model makes its outputs anew each time
     std::vector<at::Tensor> inputs{
-        positions.narrow(0, 0, n),
-        wrap(graph.index.data(), {2, e}, integer),
+        positions.narrow(0, 0, rows),
+        wrap(graph.index(), {2, e}, integer),
         wrap(graph.types.data(), {n}, integer),
         wrap(graph.vectors.data(), {e, 3}, real),
         wrap(owned, {1, 2}, integer),
     };
     std::vector<at::Tensor> outputs = torch_->loader->run(inputs);
-    if (outputs.size() != 2 || outputs[0].numel() != n || outputs[1].numel() != 3 * e)
+    if (outputs.size() != 2 || outputs[0].numel() != rows || outputs[1].numel() != 3 * e)
       throw std::runtime_error("its outputs are not the energy of each bead and the gradient of "
                                "each edge");
     const auto host = [](const at::Tensor &t) {

@@ -28,15 +28,18 @@ class Model {
   // does not have; empty when it has all (or they are not known by name).
   static std::string missing_instructions(const std::string &wanted);
 
-  // device: "cpu" or "cuda"; device_index: which CUDA device; threads: for the CPU.
+  // device: "cpu" or "cuda"; device_index: which CUDA device; threads: for the CPU; owned_rows:
+  // whether it computes `graph.computed` nodes and not all.
   // Throws std::runtime_error with the reason from torch.
-  Model(const std::string &path, const std::string &device, int device_index, int threads);
+  Model(const std::string &path, const std::string &device, int device_index, int threads,
+        bool owned_rows);
   ~Model();
   Model(const Model &) = delete;
   Model &operator=(const Model &) = delete;
 
-  // Results stay valid until the next call; lengths as in the padded graph.
-  // energies: (nodes), gradient: (edges, 3) dE/d(edge vector); the model's units.
+  // Results stay valid until the next call.
+  // energies: (owned nodes and more), gradient: (padded edges, 3) dE/d(edge vector); the model's
+  // units.
   // Throws std::runtime_error with the reason from torch.
   struct Result {
     const double *energies;

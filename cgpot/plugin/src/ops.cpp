@@ -18,7 +18,12 @@ namespace cgpot {
 
 namespace {
 
-thread_local Exchanger *current = nullptr;
+thread_local const Evaluation *current = nullptr;
+
+Exchanger *exchanger()
+{
+  return current ? current->exchanger : nullptr;
+}
 
 struct Irrep {
   int l, channels, groups;
@@ -105,27 +110,34 @@ struct Step {
   }
 };
 
-// Edges by centre: offsets, and the neighbours and vectors in that order.
+// Edges by centre: offsets, and the neighbours and vectors in that order. Of the edges of the
+// evaluation all that is known.
 struct Sorted {
   std::vector<std::int64_t> offsets, neighbors, order;    // order: empty if sorted already
   std::vector<double> vectors;
   Star star;
 
-  Sorted(const at::Tensor &index, const at::Tensor &edge_vectors, std::int64_t nodes)
+  Sorted(const at::Tensor &index, const at::Tensor &edge_vectors, std::int64_t rows,
+         std::int64_t nodes)
   {
     const std::int64_t count = index.size(1);
     const auto *centers = index.const_data_ptr<std::int64_t>();
     const auto *others = centers + count;
-    offsets.assign(static_cast<std::size_t>(nodes) + 1, 0);
+    if (current && centers == current->index && count == current->edges &&
+        nodes == current->nodes && rows <= nodes) {
+      star = {current->offsets, others, edge_vectors.const_data_ptr<double>()};
+      return;
+    }
+    offsets.assign(static_cast<std::size_t>(rows) + 1, 0);
     star = {offsets.data(), others, edge_vectors.const_data_ptr<double>()};
     if (count == 0) return;
-    // highest bits, which the sign of a difference is: outside if one of n and nodes - 1 - n has it
+    // highest bits, which the sign of a difference is: outside if one of n and count - 1 - n has it
     const auto bits = [](std::int64_t n) { return static_cast<std::uint64_t>(n); };
-    const std::uint64_t last = bits(nodes) - 1;
+    const std::uint64_t last_row = bits(rows) - 1, last = bits(nodes) - 1;
     std::uint64_t outside = 0, falls = 0, before = bits(centers[0]);
     for (std::int64_t e = 0; e < count; ++e) {
       const std::uint64_t i = bits(centers[e]), j = bits(others[e]);
-      outside |= i | (last - i) | j | (last - j);
+      outside |= i | (last_row - i) | j | (last - j);
       falls |= i - before;
       before = i;
     }
@@ -167,23 +179,24 @@ template <typename T> class Packed {
       return;
     }
     const std::size_t width = static_cast<std::size_t>(layout.groups) * lanes;
-    own_.resize(static_cast<std::size_t>(nodes) * width);
+    own_ = at::empty({nodes, static_cast<std::int64_t>(width)}, from.options());
+    T *target = own_.mutable_data_ptr<T>();
     at::parallel_for(0, nodes, grain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i)
-        layout.pack(source + i * layout.width, own_.data() + static_cast<std::size_t>(i) * width);
+        layout.pack(source + i * layout.width, target + static_cast<std::size_t>(i) * width);
     });
-    data_ = own_.data();
+    data_ = target;
   }
   const T *data() const { return data_; }
   static constexpr std::int64_t grain = 256;
 
  private:
-  std::vector<T> own_;
+  at::Tensor own_;    // torch's allocator: the pair style keeps its memory between evaluations
   const T *data_ = nullptr;
 };
 
 template <typename T>
-at::Tensor unpacked(const Layout &layout, std::int64_t nodes, const std::vector<T> &packed,
+at::Tensor unpacked(const Layout &layout, std::int64_t nodes, const T *packed,
                     const at::TensorOptions &options)
 {
   at::Tensor out = at::empty({nodes, layout.width}, options);
@@ -191,7 +204,7 @@ at::Tensor unpacked(const Layout &layout, std::int64_t nodes, const std::vector<
   const std::size_t width = static_cast<std::size_t>(layout.groups) * lanes;
   at::parallel_for(0, nodes, Packed<T>::grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)
-      layout.unpack(packed.data() + static_cast<std::size_t>(i) * width, target + i * layout.width);
+      layout.unpack(packed + static_cast<std::size_t>(i) * width, target + i * layout.width);
   });
   return out;
 }
@@ -216,25 +229,25 @@ void check(const at::Tensor &x, const at::Tensor &vectors, const at::Tensor &ind
 
 template <typename T>
 at::Tensor convolve_typed(const at::Tensor &x, const at::Tensor &vectors, const at::Tensor &index,
-                          const at::Tensor &table, double r_max, const Step &step)
+                          const at::Tensor &table, double r_max, const Step &step,
+                          std::int64_t rows_out)
 {
-  const std::int64_t nodes = x.size(0);
-  const Sorted sorted(index, vectors, nodes);
+  const Sorted sorted(index, vectors, rows_out, x.size(0));
   const Packed<T> packed(step.in, x);
   const RadialTable<T> radial{table.const_data_ptr<T>(), static_cast<int>(table.size(0)) - 3, r_max};
   const auto run = [&](T *out) {
-    at::parallel_for(0, nodes, centers_per_task, [&](std::int64_t begin, std::int64_t end) {
+    at::parallel_for(0, rows_out, centers_per_task, [&](std::int64_t begin, std::int64_t end) {
       kernels<T>(step.plan).forward(step.plan, sorted.star, radial, packed.data(), out, begin, end);
     });
   };
   if (step.out.same) {
-    at::Tensor out = at::empty({nodes, step.out.width}, x.options());
+    at::Tensor out = at::empty({rows_out, step.out.width}, x.options());
     run(out.mutable_data_ptr<T>());
     return out;
   }
-  std::vector<T> rows(static_cast<std::size_t>(nodes) * static_cast<std::size_t>(step.out.groups) * lanes);
-  run(rows.data());
-  return unpacked(step.out, nodes, rows, x.options());
+  at::Tensor rows = at::empty({rows_out, step.out.groups * lanes}, x.options());
+  run(rows.mutable_data_ptr<T>());
+  return unpacked(step.out, rows_out, rows.const_data_ptr<T>(), x.options());
 }
 
 template <typename T>
@@ -243,8 +256,8 @@ std::tuple<at::Tensor, at::Tensor> backward_typed(const at::Tensor &grad, const 
                                                   const at::Tensor &index, const at::Tensor &table,
                                                   double r_max, const Step &step, bool need_x)
 {
-  const std::int64_t nodes = x.size(0), edges = index.size(1);
-  const Sorted sorted(index, vectors, nodes);
+  const std::int64_t nodes = x.size(0), centers = grad.size(0), edges = index.size(1);
+  const Sorted sorted(index, vectors, centers, nodes);
   const Packed<T> packed(step.in, x), packed_grad(step.out, grad);
   const RadialTable<T> radial{table.const_data_ptr<T>(), static_cast<int>(table.size(0)) - 3, r_max};
   at::Tensor of_vectors = at::empty({edges, 3}, vectors.options());
@@ -253,41 +266,43 @@ std::tuple<at::Tensor, at::Tensor> backward_typed(const at::Tensor &grad, const 
   double *vectors_out = sorted.order.empty() ? target : in_order.data();
 
   // threads share the neighbours: each adds to rows of its own
-  const std::size_t length =
-      need_x ? static_cast<std::size_t>(nodes) * static_cast<std::size_t>(step.in.groups) * lanes : 0;
+  const std::int64_t length = need_x ? nodes * step.in.groups * lanes : 0;
   const auto threads = static_cast<std::size_t>(
-      std::max<std::int64_t>(1, std::min<std::int64_t>(at::get_num_threads(), nodes / centers_per_task)));
-  std::vector<std::vector<T>> rows(threads);
-  rows[0].assign(length, T(0));
+      std::max<std::int64_t>(1, std::min<std::int64_t>(at::get_num_threads(), centers / centers_per_task)));
+  std::vector<at::Tensor> rows(threads);
+  for (at::Tensor &own : rows) own = at::empty({length}, x.options());
   at::parallel_for(0, static_cast<std::int64_t>(threads), 1, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t t = first; t < last; ++t) {
-      auto &own = rows[static_cast<std::size_t>(t)];
-      if (t > 0) own.assign(length, T(0));
+      T *own = rows[static_cast<std::size_t>(t)].mutable_data_ptr<T>();
+      std::fill_n(own, length, T(0));
       const auto count = static_cast<std::int64_t>(threads);
       kernels<T>(step.plan).backward(step.plan, sorted.star, radial, packed.data(), packed_grad.data(),
-                            need_x ? own.data() : nullptr, vectors_out, nodes * t / count,
-                            nodes * (t + 1) / count);
+                            need_x ? own : nullptr, vectors_out, centers * t / count,
+                            centers * (t + 1) / count);
     }
   });
-  for (std::size_t t = 1; t < threads; ++t)
-    for (std::size_t k = 0; k < length; ++k) rows[0][k] += rows[t][k];
+  for (std::size_t t = 1; t < threads; ++t) rows[0].add_(rows[t]);
   for (std::size_t k = 0; k < sorted.order.size(); ++k)
     std::memcpy(target + 3 * sorted.order[k], &in_order[3 * k], 3 * sizeof(double));
-  at::Tensor of_x = need_x ? unpacked(step.in, nodes, rows[0], x.options())
-                           : at::zeros({0}, x.options());
+  at::Tensor of_x = need_x
+      ? step.in.same ? rows[0].view({nodes, step.in.width})
+                     : unpacked(step.in, nodes, rows[0].const_data_ptr<T>(), x.options())
+      : at::zeros({0}, x.options());
   return {of_x, of_vectors};
 }
 
 at::Tensor convolve(const at::Tensor &x, const at::Tensor &vectors, const at::Tensor &index,
-                    const at::Tensor &table, double r_max, at::IntArrayRef code)
+                    const at::Tensor &table, double r_max, at::IntArrayRef code,
+                    std::int64_t centers)
 {
   const Step step(code);
   check(x, vectors, index, table, step);
+  TORCH_CHECK(centers >= 0, "cgpot::convolve: a negative number of centres");
   const at::Tensor a = x.contiguous(), v = vectors.to(at::kDouble).contiguous(),
                    e = index.contiguous(), t = table.contiguous();
-  if (a.scalar_type() == at::kFloat) return convolve_typed<float>(a, v, e, t, r_max, step);
+  if (a.scalar_type() == at::kFloat) return convolve_typed<float>(a, v, e, t, r_max, step, centers);
   TORCH_CHECK(a.scalar_type() == at::kDouble, "cgpot::convolve: expected float32 or float64");
-  return convolve_typed<double>(a, v, e, t, r_max, step);
+  return convolve_typed<double>(a, v, e, t, r_max, step, centers);
 }
 
 std::tuple<at::Tensor, at::Tensor> convolve_backward(const at::Tensor &grad, const at::Tensor &x,
@@ -298,7 +313,7 @@ std::tuple<at::Tensor, at::Tensor> convolve_backward(const at::Tensor &grad, con
 {
   const Step step(code);
   check(x, vectors, index, table, step);
-  TORCH_CHECK(grad.dim() == 2 && grad.size(0) == x.size(0) && grad.size(1) == step.out.width,
+  TORCH_CHECK(grad.dim() == 2 && grad.size(1) == step.out.width,
               "cgpot::convolve_backward: the gradient has another shape than the result");
   const at::Tensor g = grad.contiguous(), a = x.contiguous(),
                    v = vectors.to(at::kDouble).contiguous(), e = index.contiguous(),
@@ -332,12 +347,13 @@ void check_pair(const at::Tensor &vectors, const at::Tensor &index, const at::Te
 }
 
 at::Tensor pair_energy(const at::Tensor &vectors, const at::Tensor &index, const at::Tensor &types,
-                       const at::Tensor &coefficients, const at::Tensor &rows, double r_max)
+                       const at::Tensor &coefficients, const at::Tensor &rows, double r_max,
+                       std::int64_t centers_out)
 {
   check_pair(vectors, index, types, coefficients, rows);
   const at::Tensor v = vectors.contiguous(), e = index.contiguous(), t = types.contiguous(),
                    c = coefficients.contiguous(), r = rows.contiguous();
-  at::Tensor out = at::zeros({types.size(0), 1}, vectors.options());
+  at::Tensor out = at::zeros({centers_out, 1}, vectors.options());
   const auto *centers = e.const_data_ptr<std::int64_t>();
   const std::int64_t count = e.size(1);
   pair_kernels().forward(pair_table(c, r, t, r_max), v.const_data_ptr<double>(), centers,
@@ -354,7 +370,7 @@ at::Tensor pair_energy_backward(const at::Tensor &grad, const at::Tensor &vector
   const at::Tensor g = grad.to(at::kDouble).contiguous(), v = vectors.contiguous(),
                    e = index.contiguous(), t = types.contiguous(), c = coefficients.contiguous(),
                    r = rows.contiguous();
-  TORCH_CHECK(g.numel() == types.size(0), "cgpot::pair_energy_backward: expected (nodes, 1)");
+  TORCH_CHECK(g.dim() == 2 && g.size(1) == 1, "cgpot::pair_energy_backward: expected (centers, 1)");
   at::Tensor out = at::empty({e.size(1), 3}, vectors.options());
   double *target = out.mutable_data_ptr<double>();
   const PairTable table = pair_table(c, r, t, r_max);
@@ -368,49 +384,70 @@ at::Tensor pair_energy_backward(const at::Tensor &grad, const at::Tensor &vector
   return out;
 }
 
-template <bool reverse> at::Tensor exchange(const at::Tensor &x)
+// Rows of the current exchanger's call, on the CPU, in place.
+void pass(at::Tensor &rows, bool reverse)
 {
-  if (!current) return x.clone();    // an operator must not give back its argument
-  if (!x.is_cpu()) return exchange<reverse>(x.cpu()).to(x.device());
-  at::Tensor out = x.contiguous();
-  if (out.is_same(x)) out = x.clone();
-  TORCH_CHECK(out.dim() == 2, "cgpot::exchange: expected rows of nodes");
-  const std::int64_t nodes = out.size(0);
-  const int width = static_cast<int>(out.size(1));
-  const auto run = [&](auto *rows) {
+  const std::int64_t nodes = rows.size(0);
+  const int width = static_cast<int>(rows.size(1));
+  const auto run = [&](auto *data) {
     if (reverse)
-      current->reverse(rows, nodes, width);
+      exchanger()->reverse(data, nodes, width);
     else
-      current->forward(rows, nodes, width);
+      exchanger()->forward(data, nodes, width);
   };
-  if (out.scalar_type() == at::kFloat)
-    run(out.mutable_data_ptr<float>());
+  if (rows.scalar_type() == at::kFloat)
+    run(rows.mutable_data_ptr<float>());
   else
-    run(out.mutable_data_ptr<double>());
+    run(rows.mutable_data_ptr<double>());
+}
+
+at::Tensor exchange(const at::Tensor &x, const at::Tensor &types)
+{
+  TORCH_CHECK(x.dim() == 2 && types.dim() == 1 && types.size(0) >= x.size(0),
+              "cgpot::exchange: expected rows of the first of all nodes");
+  if (!x.is_cpu() && exchanger()) return exchange(x.cpu(), types.cpu()).to(x.device());
+  const std::int64_t rows = x.size(0), ghosts = types.size(0) - rows;
+  if (ghosts == 0 && !exchanger()) return x.clone();    // an operator must not give back its argument
+  at::Tensor out = at::empty({rows + ghosts, x.size(1)}, x.options());
+  out.narrow(0, 0, rows).copy_(x);
+  if (ghosts > 0) out.narrow(0, rows, ghosts).zero_();
+  if (exchanger()) pass(out, false);
   return out;
+}
+
+at::Tensor exchange_backward(const at::Tensor &grad, std::int64_t rows)
+{
+  TORCH_CHECK(grad.dim() == 2 && rows >= 0 && rows <= grad.size(0),
+              "cgpot::exchange_backward: expected a gradient for each node");
+  if (!exchanger()) return grad.narrow(0, 0, rows).clone();
+  if (!grad.is_cpu()) return exchange_backward(grad.cpu(), rows).to(grad.device());
+  at::Tensor all = grad.contiguous();
+  if (all.is_same(grad)) all = grad.clone();
+  pass(all, true);
+  return rows == all.size(0) ? all : all.narrow(0, 0, rows).clone();
 }
 
 }    // namespace
 
-void set_exchanger(Exchanger *exchanger)
+void set_evaluation(const Evaluation *evaluation)
 {
-  current = exchanger;
+  current = evaluation;
 }
 
 }    // namespace cgpot
 
 TORCH_LIBRARY(cgpot, m)
 {
-  m.def("convolve(Tensor x, Tensor vectors, Tensor index, Tensor table, float r_max, int[] plan) "
-        "-> Tensor");
+  m.def("convolve(Tensor x, Tensor vectors, Tensor index, Tensor table, float r_max, int[] plan, "
+        "SymInt centers) -> Tensor");
   m.def("convolve_backward(Tensor grad, Tensor x, Tensor vectors, Tensor index, Tensor table, "
         "float r_max, int[] plan, bool need_x) -> (Tensor, Tensor)");
   m.def("pair_energy(Tensor vectors, Tensor index, Tensor types, Tensor coefficients, Tensor rows, "
-        "float r_max) -> Tensor");
+        "float r_max, SymInt centers) -> Tensor");
   m.def("pair_energy_backward(Tensor grad, Tensor vectors, Tensor index, Tensor types, "
         "Tensor coefficients, Tensor rows, float r_max) -> Tensor");
-  m.def("exchange(Tensor x) -> Tensor");
-  m.def("exchange_backward(Tensor grad) -> Tensor");
+  m.def("exchange(Tensor x, Tensor types) -> Tensor");
+  m.def("exchange_backward(Tensor grad, SymInt rows) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(cgpot, CPU, m)
@@ -423,6 +460,6 @@ TORCH_LIBRARY_IMPL(cgpot, CPU, m)
 
 TORCH_LIBRARY_IMPL(cgpot, CompositeExplicitAutograd, m)    // on any device
 {
-  m.impl("exchange", cgpot::exchange<false>);
-  m.impl("exchange_backward", cgpot::exchange<true>);
+  m.impl("exchange", cgpot::exchange);
+  m.impl("exchange_backward", cgpot::exchange_backward);
 }

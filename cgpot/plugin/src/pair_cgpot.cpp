@@ -487,7 +487,7 @@ PairCGPot::Evaluation PairCGPot::evaluate(const cgpot::Graph &graph)
   if (spread) tally_spread(graph, results);
   if (options_->use) return results[static_cast<std::size_t>(options_->use) - 1];
 
-  const auto nodes = static_cast<std::size_t>(graph.nodes);
+  const auto nodes = static_cast<std::size_t>(graph.owned);
   const std::size_t length = 3 * graph.edges;
   const double weight = 1.0 / static_cast<double>(members_.size());
   mean_energies_.assign(nodes, 0.0);
