@@ -31,7 +31,7 @@ def export(
 
     Args:
         model: changed by :func:`cgpot.deploy.ranks.with_own_rows`; frozen here, and moved.
-        data: one frame without ghosts, the fields of ``inputs`` (:data:`cgpot.deploy.target.INPUTS`).
+        data: one frame without ghosts, the fields of ``inputs``.
         output: `*.nequip.pt2`.
         inputs: fields that the compiled model takes, in order.
         outputs: fields that it gives.

@@ -176,9 +176,7 @@ def reference(
             harmonics[:, edge**2 : (edge + 1) ** 2],
             coupling(plan.irreps[source][0], edge, out).to(x.dtype),
         )
-        total = x.new_zeros(
-            len(x) if centers is None else centers, plan.channels(k), 2 * out + 1
-        )
+        total = x.new_zeros(len(x) if centers is None else centers, plan.channels(k), 2 * out + 1)
         rows.append(total.index_add(0, center, message).flatten(1))
     return torch.cat(rows, dim=1)
 
@@ -227,7 +225,8 @@ def reference_pair(
 def _plain_pair_backward(grad: torch.Tensor, vectors: torch.Tensor, *rest: Any) -> torch.Tensor:
     with torch.enable_grad():
         v = vectors.detach().requires_grad_(True)
-        (of_vectors,) = torch.autograd.grad(reference_pair(v, *rest, len(grad)), v, grad)
+        energy: torch.Tensor = reference_pair(v, *rest, len(grad))  # type: ignore[call-arg]
+        (of_vectors,) = torch.autograd.grad(energy, v, grad)
     return of_vectors
 
 

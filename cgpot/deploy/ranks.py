@@ -70,7 +70,7 @@ class OwnedEnergy(torch.nn.Module):
 
 
 class OwnTypes(torch.nn.Module):
-    """A module that takes the types of nodes as those of the rows of features: of computed nodes."""
+    """A module that takes a type for each row of features: those of the computed nodes."""
 
     def __init__(self, old: torch.nn.Module) -> None:
         super().__init__()

@@ -80,9 +80,7 @@ class Case:
         return out.detach(), *torch.autograd.grad(out, (self.x, self.vectors), self.grad)
 
     def native(self) -> tuple[torch.Tensor, ...]:
-        return self.results(
-            lambda *a: torch.ops.cgpot.convolve(*a, self.plan.code(), self.centers)
-        )
+        return self.results(lambda *a: torch.ops.cgpot.convolve(*a, self.plan.code(), self.centers))
 
     def plain(self) -> tuple[torch.Tensor, ...]:
         return self.results(lambda *a: reference(*a, self.plan, self.centers))
@@ -96,9 +94,7 @@ def close(found: tuple[torch.Tensor, ...], expected: tuple[torch.Tensor, ...], t
 @pytest.mark.parametrize(("dtype", "tol"), [(torch.float64, 1e-13), (torch.float32, 2e-6)])
 @pytest.mark.parametrize(("ordered", "ghosts"), [(False, 0), (True, 0), (True, 13)])
 @pytest.mark.parametrize("name", list(PLANS))
-def test_convolution(
-    name: str, ordered: bool, ghosts: int, dtype: torch.dtype, tol: float
-) -> None:
+def test_convolution(name: str, ordered: bool, ghosts: int, dtype: torch.dtype, tol: float) -> None:
     case = Case(PLANS[name], dtype, ordered=ordered, ghosts=ghosts)
     close(case.native(), case.plain(), tol)
 

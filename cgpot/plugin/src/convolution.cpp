@@ -86,6 +86,7 @@ template <typename T> struct Work {
   Buffer<T> gy, gr;           // gradients of harmonics and of r, groups of lanes
   Buffer<const T *> x;        // features of the neighbours
   Buffer<T *> gx;
+  Buffer<T> row;              // of a centre, where rows are moved
   std::size_t length = 0;
 
   void reserve(std::size_t edges, const Plan &plan, bool derivative)
@@ -322,12 +323,13 @@ template <typename F> inline void dispatch(const Path &path, F &&f)
 }
 
 template <typename T>
-void forward(const Plan &plan, const Star &star, const RadialTable<T> &table, const T *x, T *out,
-             std::int64_t begin, std::int64_t end)
+void forward(const Plan &plan, const Star &star, const RadialTable<T> &table, const T *x,
+             const RowsOf<T, void> &out, std::int64_t begin, std::int64_t end)
 {
   Work<T> work;
   const std::size_t in = static_cast<std::size_t>(plan.in_groups) * lanes;
   const std::size_t width = static_cast<std::size_t>(plan.out_groups) * lanes;
+  if (out.move) work.row.resize(width);
   for (std::int64_t i = begin; i < end; ++i) {
     const std::int64_t first = star.offsets[i];
     const auto n = static_cast<int>(star.offsets[i + 1] - first);
@@ -335,24 +337,27 @@ void forward(const Plan &plan, const Star &star, const RadialTable<T> &table, co
     prepare<false>(plan, table, star.vectors + 3 * first, n, work);
     for (int e = 0; e < n; ++e)
       work.x[static_cast<std::size_t>(e)] = x + static_cast<std::size_t>(star.neighbors[first + e]) * in;
-    Vector<T> *row = groups(out + static_cast<std::size_t>(i) * width);
+    T *target = out.move ? work.row.data() : out.rows + static_cast<std::size_t>(i) * width;
+    Vector<T> *row = groups(target);
     for (std::size_t k = 0; k < plan.paths.size(); ++k) {
       const Path &path = plan.paths[k];
       dispatch(path, [&]<int A, int B, int C>() {
         forward_path<A, B, C, T>(path, plan.weight_groups, work, n, row);
       });
     }
+    if (out.move) out.move(out.context, i, target);
   }
 }
 
 template <typename T>
 void backward(const Plan &plan, const Star &star, const RadialTable<T> &table, const T *x,
-              const T *grad_out, T *grad_x, double *grad_vectors, std::int64_t begin,
-              std::int64_t end)
+              const RowsOf<const T, const void> &grad_out, T *grad_x, double *grad_vectors,
+              std::int64_t begin, std::int64_t end)
 {
   Work<T> work;
   const std::size_t in = static_cast<std::size_t>(plan.in_groups) * lanes;
   const std::size_t width = static_cast<std::size_t>(plan.out_groups) * lanes;
+  if (grad_out.move) work.row.resize(width);
   constexpr int components = harmonics_length;
   const int used = (plan.l_max + 1) * (plan.l_max + 1);
   for (std::int64_t i = begin; i < end; ++i) {
@@ -368,7 +373,9 @@ void backward(const Plan &plan, const Star &star, const RadialTable<T> &table, c
       for (int m = 1; m < used; ++m)
         groups(work.gy.data())[e * components + m] = Vector<T>{};
     }
-    const Vector<T> *row = groups(grad_out + static_cast<std::size_t>(i) * width);
+    if (grad_out.move) grad_out.move(grad_out.context, i, work.row.data());
+    const Vector<T> *row = groups(static_cast<const T *>(
+        grad_out.move ? work.row.data() : grad_out.rows + static_cast<std::size_t>(i) * width));
     for (std::size_t k = 0; k < plan.paths.size(); ++k) {
       const Path &path = plan.paths[k];
       dispatch(path, [&]<int A, int B, int C>() {

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 namespace cgpot {
@@ -53,15 +54,23 @@ template <typename T> struct RadialTable {
   double r_max = 0.0;
 };
 
+// Rows of the result in groups, one for each centre: (centers, out_groups * lanes) at `rows`; or
+// each at a time in the processor's cache, `move` taking it from there or filling it.
+template <typename T, typename Context> struct RowsOf {
+  T *rows = nullptr;
+  void (*move)(Context *context, std::int64_t center, std::remove_const_t<T> *row) = nullptr;
+  Context *context = nullptr;
+};
+
 // The kernels for one instruction set, for the centres from `begin` to `end`.
 template <typename T> struct Kernels {
-  // x: (nodes, in_groups * lanes), out: (nodes, out_groups * lanes), every row of the range written
-  void (*forward)(const Plan &, const Star &, const RadialTable<T> &, const T *x, T *out,
-                  std::int64_t begin, std::int64_t end);
-  // grad_out: as `out`; grad_x (as x, or null): added to; grad_vectors: (edges, 3), written
+  // x: (nodes, in_groups * lanes); every row of the range is written
+  void (*forward)(const Plan &, const Star &, const RadialTable<T> &, const T *x,
+                  const RowsOf<T, void> &out, std::int64_t begin, std::int64_t end);
+  // grad_x (as x, or null): added to; grad_vectors: (edges, 3), written
   void (*backward)(const Plan &, const Star &, const RadialTable<T> &, const T *x,
-                   const T *grad_out, T *grad_x, double *grad_vectors, std::int64_t begin,
-                   std::int64_t end);
+                   const RowsOf<const T, const void> &grad_out, T *grad_x, double *grad_vectors,
+                   std::int64_t begin, std::int64_t end);
 };
 
 // Pair potentials as uniform cubic B-splines on [0, r_max], zero beyond.

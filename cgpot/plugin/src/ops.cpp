@@ -209,6 +209,12 @@ at::Tensor unpacked(const Layout &layout, std::int64_t nodes, const T *packed,
   return out;
 }
 
+// Rows of a result as e3nn has them.
+template <typename T, typename Element> struct Moved {
+  const Layout &layout;
+  Element *rows;
+};
+
 constexpr std::int64_t centers_per_task = 64;
 
 void check(const at::Tensor &x, const at::Tensor &vectors, const at::Tensor &index,
@@ -235,19 +241,18 @@ at::Tensor convolve_typed(const at::Tensor &x, const at::Tensor &vectors, const 
   const Sorted sorted(index, vectors, rows_out, x.size(0));
   const Packed<T> packed(step.in, x);
   const RadialTable<T> radial{table.const_data_ptr<T>(), static_cast<int>(table.size(0)) - 3, r_max};
-  const auto run = [&](T *out) {
-    at::parallel_for(0, rows_out, centers_per_task, [&](std::int64_t begin, std::int64_t end) {
-      kernels<T>(step.plan).forward(step.plan, sorted.star, radial, packed.data(), out, begin, end);
-    });
-  };
-  if (step.out.same) {
-    at::Tensor out = at::empty({rows_out, step.out.width}, x.options());
-    run(out.mutable_data_ptr<T>());
-    return out;
-  }
-  at::Tensor rows = at::empty({rows_out, step.out.groups * lanes}, x.options());
-  run(rows.mutable_data_ptr<T>());
-  return unpacked(step.out, rows_out, rows.const_data_ptr<T>(), x.options());
+  at::Tensor out = at::empty({rows_out, step.out.width}, x.options());
+  Moved<T, T> moved{step.out, out.mutable_data_ptr<T>()};
+  RowsOf<T, void> rows{moved.rows, nullptr, &moved};
+  if (!step.out.same)
+    rows.move = [](void *context, std::int64_t center, T *row) {
+      const auto &m = *static_cast<const Moved<T, T> *>(context);
+      m.layout.unpack(row, m.rows + center * m.layout.width);
+    };
+  at::parallel_for(0, rows_out, centers_per_task, [&](std::int64_t begin, std::int64_t end) {
+    kernels<T>(step.plan).forward(step.plan, sorted.star, radial, packed.data(), rows, begin, end);
+  });
+  return out;
 }
 
 template <typename T>
@@ -258,7 +263,14 @@ std::tuple<at::Tensor, at::Tensor> backward_typed(const at::Tensor &grad, const 
 {
   const std::int64_t nodes = x.size(0), centers = grad.size(0), edges = index.size(1);
   const Sorted sorted(index, vectors, centers, nodes);
-  const Packed<T> packed(step.in, x), packed_grad(step.out, grad);
+  const Packed<T> packed(step.in, x);
+  const Moved<T, const T> moved{step.out, grad.const_data_ptr<T>()};
+  RowsOf<const T, const void> grad_rows{moved.rows, nullptr, &moved};
+  if (!step.out.same)
+    grad_rows.move = [](const void *context, std::int64_t center, T *row) {
+      const auto &m = *static_cast<const Moved<T, const T> *>(context);
+      m.layout.pack(m.rows + center * m.layout.width, row);
+    };
   const RadialTable<T> radial{table.const_data_ptr<T>(), static_cast<int>(table.size(0)) - 3, r_max};
   at::Tensor of_vectors = at::empty({edges, 3}, vectors.options());
   double *target = of_vectors.mutable_data_ptr<double>();
@@ -276,7 +288,7 @@ std::tuple<at::Tensor, at::Tensor> backward_typed(const at::Tensor &grad, const 
       T *own = rows[static_cast<std::size_t>(t)].mutable_data_ptr<T>();
       std::fill_n(own, length, T(0));
       const auto count = static_cast<std::int64_t>(threads);
-      kernels<T>(step.plan).backward(step.plan, sorted.star, radial, packed.data(), packed_grad.data(),
+      kernels<T>(step.plan).backward(step.plan, sorted.star, radial, packed.data(), grad_rows,
                             need_x ? own : nullptr, vectors_out, centers * t / count,
                             centers * (t + 1) / count);
     }
