@@ -271,7 +271,7 @@ def test_hybrid_overlay(lammps: Any, lj_members: list[Path]) -> None:
     [
         (
             "spraed 10",
-            "unknown keyword 'spraed'; expected spread, use, threshold, action or ghosts",
+            "unknown keyword 'spraed'; expected spread, use, threshold, action, ghosts or graph",
         ),
         ("spread", "keyword 'spread' needs a value"),
         ("spread -1", "keyword 'spread' takes a whole number of at least 0, found '-1'"),

@@ -68,29 +68,55 @@ int GraphBuilder::add_node(int atom, const int *type, const std::vector<int> &ty
   return node;
 }
 
-// Nodes and candidate pairs, for the ways with ghosts in which nodes do not depend on positions.
-void GraphBuilder::collect(const double *x, const int *type, int nlocal, int nall,
-                           const std::vector<int> &type_map, const NeighborView &list,
-                           Ghosts ghosts, const int *owner)
+// Nodes for the centres (null: all owned atoms), and for ghosts that are exchanged.
+void GraphBuilder::add_nodes(const int *type, const int *centers, int count, int nlocal, int nall,
+                             const std::vector<int> &type_map, Ghosts ghosts, const int *owner)
 {
   Graph &g = graph_;
   g.atoms.clear();
   g.types.clear();
   depth_.clear();
   node_of_.assign(static_cast<std::size_t>(nall), -1);
-
-  const bool by_cells = list.range > 0.0;
-  const int centers = by_cells ? nlocal : list.inum;
-  for (int ii = 0; ii < centers; ++ii)
-    add_node(by_cells ? ii : list.ilist[ii], type, type_map, 0);
+  for (int ii = 0; ii < count; ++ii) add_node(centers ? centers[ii] : ii, type, type_map, 0);
   g.owned = static_cast<int>(g.atoms.size());
-  if (ghosts == Ghosts::exchange)    // all: a ghost may hand on to other ghosts what it receives
-    for (int i = nlocal; i < nall; ++i) {
-      if (owner[i] == i)
-        add_node(i, type, type_map, 1);
-      else
-        node_of_[static_cast<std::size_t>(i)] = node_of_[static_cast<std::size_t>(owner[i])];
-    }
+  g.only_owned = ghosts == Ghosts::exchange;
+  if (ghosts == Ghosts::halo) return;
+  for (int i = nlocal; i < nall; ++i) {
+    if (owner[i] == i)    // all: a ghost may hand on to other ghosts what it receives
+      add_node(i, type, type_map, 1);
+    else if (ghosts == Ghosts::exchange)
+      node_of_[static_cast<std::size_t>(i)] = node_of_[static_cast<std::size_t>(owner[i])];
+  }
+}
+
+const Graph &GraphBuilder::place(const int *type, int nlocal, int nall,
+                                 const std::vector<int> &type_map, Ghosts ghosts, const int *owner,
+                                 bool &fresh)
+{
+  fresh = fresh || stale_ || !same_nodes(type, nlocal, type_map, ghosts);
+  stale_ = false;
+  if (!fresh) return graph_;
+  add_nodes(type, nullptr, nlocal, nlocal, nall, type_map, ghosts, owner);
+  for (int i = nlocal; i < nall; ++i) {
+    int &node = node_of_[static_cast<std::size_t>(i)];
+    if (ghosts == Ghosts::halo)
+      add_node(i, type, type_map, 1);
+    else if (ghosts == Ghosts::image)
+      node = node_of_[static_cast<std::size_t>(owner[i])];
+  }
+  graph_.nodes = static_cast<int>(graph_.atoms.size());
+  return graph_;
+}
+
+// Nodes and candidate pairs, for the ways with ghosts in which nodes do not depend on positions.
+void GraphBuilder::collect(const double *x, const int *type, int nlocal, int nall,
+                           const std::vector<int> &type_map, const NeighborView &list,
+                           Ghosts ghosts, const int *owner)
+{
+  Graph &g = graph_;
+  const bool by_cells = list.range > 0.0;
+  add_nodes(type, by_cells ? nullptr : list.ilist, by_cells ? nlocal : list.inum, nlocal, nall,
+            type_map, ghosts, owner);
   if (by_cells) cells_.sort(x, nall, list.range);
 
   first_.assign(1, 0);
@@ -187,6 +213,7 @@ void GraphBuilder::follow(const double *x, const int *type, int nall,
   node_of_.assign(static_cast<std::size_t>(nall), -1);
   for (int ii = 0; ii < list.inum; ++ii) add_node(list.ilist[ii], type, type_map, 0);
   g.owned = static_cast<int>(g.atoms.size());
+  g.only_owned = false;
 
   const double cutsq = cutoff_ * cutoff_;
   // nodes come in the order of their depth, and grow while the loop runs
@@ -241,7 +268,7 @@ void GraphBuilder::pad(Ghosts ghosts)
     g.vectors[3 * edge + 1] = g.vectors[3 * edge + 2] = 0.0;
   }
   g.padded_nodes = static_cast<int>(g.types.size());
-  g.computed = ghosts == Ghosts::exchange && added == 0 && g.owned >= 2 ? g.owned : g.padded_nodes;
+  g.computed = g.only_owned && added == 0 && g.owned >= 2 ? g.owned : g.padded_nodes;
   g.start -= g.padded_edges;
   std::int64_t *centers = g.rows.data() + g.start;
   for (std::size_t n = 0; n + 1 < g.offsets.size(); ++n)
@@ -263,6 +290,17 @@ const Graph &GraphBuilder::build(const double *x, const int *type, int nlocal, i
   }
   pad(ghosts);
   return graph_;
+}
+
+void Tally::add(const Tally &other, double weight, bool first)
+{
+  const auto plus = [&](std::vector<double> &to, const std::vector<double> &from) {
+    if (first) to.assign(from.size(), 0.0);
+    for (std::size_t k = 0; k < from.size(); ++k) to[k] += weight * from[k];
+  };
+  plus(forces, other.forces);
+  plus(virials, other.virials);
+  for (int k = 0; k < 6; ++k) virial[k] = (first ? 0.0 : virial[k]) + weight * other.virial[k];
 }
 
 void Tally::sum(const Graph &graph, const double *gradient)

@@ -39,6 +39,7 @@ struct Graph {
   std::size_t edges = 0;     // edges, without padding
   int padded_nodes = 0;      // length of `types`
   int computed = 0;          // the first ones of them: those that a model computes features of
+  bool only_owned = false;   // these are the owned ones, where there is no padding
   std::size_t padded_edges = 0;
   std::vector<int> atoms;               // (nodes) LAMMPS index of each node
   std::vector<std::int64_t> types;      // (padded_nodes) type of the model
@@ -78,7 +79,12 @@ class GraphBuilder {
                      const std::vector<int> &type_map, const NeighborView &list, Ghosts ghosts,
                      const int *owner = nullptr, int reach = 1, bool fresh = true);
 
-  // Whether the next call of build() must be a fresh one.
+  // The nodes alone, for edges that are found elsewhere (DeviceGraph); with Ghosts::halo all ghosts
+  // are nodes. fresh: as for build(); on return, whether nodes were made anew.
+  const Graph &place(const int *type, int nlocal, int nall, const std::vector<int> &type_map,
+                     Ghosts ghosts, const int *owner, bool &fresh);
+
+  // Whether the next call of build() or place() must be a fresh one.
   bool stale() const { return stale_; }
 
   const Graph &graph() const { return graph_; }
@@ -87,6 +93,8 @@ class GraphBuilder {
 
  private:
   int add_node(int atom, const int *type, const std::vector<int> &type_map, int depth);
+  void add_nodes(const int *type, const int *centers, int count, int nlocal, int nall,
+                 const std::vector<int> &type_map, Ghosts ghosts, const int *owner);
   void collect(const double *x, const int *type, int nlocal, int nall,
                const std::vector<int> &type_map, const NeighborView &list, Ghosts ghosts,
                const int *owner);
@@ -154,6 +162,8 @@ struct Tally {
   std::vector<double> virials;     // (nodes, 9) xx yy zz xy xz yz yx zx zy, half of an edge each
 
   void sum(const Graph &graph, const double *gradient);
+  // Adds `weight` times what another one holds; to nothing where `first`.
+  void add(const Tally &other, double weight, bool first);
 
  private:
   std::vector<double> wide_;       // (nodes, 4) forces while they are summed

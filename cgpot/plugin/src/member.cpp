@@ -115,18 +115,17 @@ Member open_member(const std::string &path, const Place &place)
     if (!strings["cgpot_layers"].empty() && !owned_rows)
       throw std::runtime_error("compiled by another version of cgpot: compile it again with `cgpot "
                                "deploy`");
-    int device_index = -1;
     member.device_text = "cpu, " + std::to_string(thread_count()) + " thread(s)";
     if (member.sidecar.device == "cuda") {
       const int count = Model::cuda_devices();
       if (count < 1)
         throw std::runtime_error("compiled for CUDA, but torch sees no CUDA device here: compile it "
                                  "with `cgpot deploy --device cpu`, or run where there is a GPU");
-      device_index = device_of(place, count);
-      member.device_text = "cuda:" + std::to_string(device_index);
+      member.device_index = device_of(place, count);
+      member.device_text = "cuda:" + std::to_string(member.device_index);
     }
     member.model =
-        std::make_unique<Model>(path, member.sidecar.device, device_index, thread_count(),
+        std::make_unique<Model>(path, member.sidecar.device, member.device_index, thread_count(),
                                 owned_rows);
     return member;
   } catch (const std::exception &e) {

@@ -4,6 +4,7 @@
 #include "allocator.h"
 #include "exchange.h"
 #include "graph.h"
+#include "tensors.h"
 
 #include <optional>
 #include <sstream>
@@ -31,16 +32,17 @@ using Loader = torch::inductor::AOTIModelPackageLoader;
 
 namespace {
 
-// torch's exceptions carry a stack trace; their message is the part for the user
-template <typename F> auto with_reason(const char *what, F &&f) -> decltype(f())
+class Scope {
+ public:
+  explicit Scope(const Evaluation &evaluation) { set_evaluation(&evaluation); }
+  ~Scope() { set_evaluation(nullptr); }
+  Scope(const Scope &) = delete;
+  Scope &operator=(const Scope &) = delete;
+};
+
+at::Tensor host(const at::Tensor &t)
 {
-  try {
-    return f();
-  } catch (const c10::Error &e) {
-    throw std::runtime_error(std::string(what) + ": " + e.what_without_backtrace());
-  } catch (const std::exception &e) {
-    throw std::runtime_error(std::string(what) + ": " + e.what());
-  }
+  return t.to(at::kCPU, at::kDouble).contiguous();
 }
 
 }    // namespace
@@ -51,6 +53,10 @@ struct Model::Torch {
   at::Tensor positions;             // zeros: models read edge vectors; longer than needed
   at::Tensor energies, gradient;    // the last result, on the CPU in double precision
   bool owned_rows = false;
+
+  std::vector<at::Tensor> run(const at::Tensor &index, const at::Tensor &types,
+                              const at::Tensor &vectors, std::int64_t owned_nodes,
+                              std::int64_t computed);
 };
 
 std::string Model::torch_version()
@@ -108,17 +114,26 @@ Model::Model(const std::string &path, const std::string &device, int device_inde
 
 Model::~Model() = default;
 
-namespace {
-
-class Scope {
- public:
-  explicit Scope(const Evaluation &evaluation) { set_evaluation(&evaluation); }
-  ~Scope() { set_evaluation(nullptr); }
-  Scope(const Scope &) = delete;
-  Scope &operator=(const Scope &) = delete;
-};
-
-}    // namespace
+// energies of the computed nodes and gradients of the edges, on the device
+std::vector<at::Tensor> Model::Torch::run(const at::Tensor &index, const at::Tensor &types,
+                                          const at::Tensor &vectors, std::int64_t owned_nodes,
+                                          std::int64_t computed)
+{
+  const auto real = at::TensorOptions().dtype(at::kDouble);
+  const std::int64_t rows = owned_rows ? computed : types.size(0);
+  if (!positions.defined() || positions.size(0) < rows)
+    positions = at::zeros({rows + rows / 8, 3}, real.device(device));
+  std::int64_t owned[2] = {owned_nodes, rows - owned_nodes};
+  const at::Tensor counts =
+      at::from_blob(owned, {1, 2}, at::TensorOptions().dtype(at::kLong)).to(device);
+  std::vector<at::Tensor> inputs{positions.narrow(0, 0, rows), index, types, vectors, counts};
+  std::vector<at::Tensor> outputs = loader->run(inputs);
+  if (outputs.size() != 2 || outputs[0].numel() != rows ||
+      outputs[1].numel() != vectors.numel())
+    throw std::runtime_error("its outputs are not the energy of each bead and the gradient of "
+                             "each edge");
+  return outputs;
+}
 
 Model::Result Model::evaluate(const Graph &graph, Exchanger *exchanger)
 {
@@ -132,34 +147,33 @@ Model::Result Model::evaluate(const Graph &graph, Exchanger *exchanger)
     const c10::DeviceGuard guard(torch_->device);
     const auto n = static_cast<std::int64_t>(graph.padded_nodes);
     const auto e = static_cast<std::int64_t>(graph.padded_edges);
-    const auto real = at::TensorOptions().dtype(at::kDouble);
-    const auto integer = at::TensorOptions().dtype(at::kLong);
-    const auto wrap = [&](const void *data, at::IntArrayRef shape, const at::TensorOptions &o) {
-      return at::from_blob(const_cast<void *>(data), shape, o).to(torch_->device);
-    };
-    const std::int64_t rows = torch_->owned_rows ? graph.computed : n;
-    at::Tensor &positions = torch_->positions;
-    if (!positions.defined() || positions.size(0) < rows)
-      positions = at::zeros({rows + rows / 8, 3}, real.device(torch_->device));
-    const std::int64_t owned[2] = {graph.owned, rows - graph.owned};
     // on the CPU none of these is a copy; the model makes its outputs anew each time
-    std::vector<at::Tensor> inputs{
-        positions.narrow(0, 0, rows),
-        wrap(graph.index(), {2, e}, integer),
-        wrap(graph.types.data(), {n}, integer),
-        wrap(graph.vectors.data(), {e, 3}, real),
-        wrap(owned, {1, 2}, integer),
+    const auto wrap = [&](const void *data, at::IntArrayRef shape, at::ScalarType type) {
+      return at::from_blob(const_cast<void *>(data), shape, at::TensorOptions().dtype(type))
+          .to(torch_->device);
     };
-    std::vector<at::Tensor> outputs = torch_->loader->run(inputs);
-    if (outputs.size() != 2 || outputs[0].numel() != rows || outputs[1].numel() != 3 * e)
-      throw std::runtime_error("its outputs are not the energy of each bead and the gradient of "
-                               "each edge");
-    const auto host = [](const at::Tensor &t) {
-      return t.to(at::kCPU, at::kDouble).contiguous();
-    };
+    const auto outputs = torch_->run(
+        wrap(graph.index(), {2, e}, at::kLong), wrap(graph.types.data(), {n}, at::kLong),
+        wrap(graph.vectors.data(), {e, 3}, at::kDouble), graph.owned, graph.computed);
     torch_->energies = host(outputs[0]);
     torch_->gradient = host(outputs[1]);
     return {torch_->energies.const_data_ptr<double>(), torch_->gradient.const_data_ptr<double>()};
+  });
+}
+
+const double *Model::evaluate(DeviceGraph &graph, Exchanger *exchanger, Tally &tally)
+{
+  const DeviceGraph::Torch &edges = graph.torch();
+  const Evaluation evaluation{exchanger};
+  const Scope scope(evaluation);
+  return with_reason("torch cannot run the model", [&] {
+    const c10::InferenceMode inference;
+    const c10::DeviceGuard guard(torch_->device);
+    const auto outputs =
+        torch_->run(edges.index, edges.types, edges.vectors, edges.owned, edges.computed);
+    edges.sum(outputs[1], tally);
+    torch_->energies = host(outputs[0]);
+    return torch_->energies.const_data_ptr<double>();
   });
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A compiled model. The only part that knows torch, and none of torch's types leave model.cpp.
+// A compiled model. None of torch's types are seen from here.
 #pragma once
 
 #include <map>
@@ -9,8 +9,10 @@
 
 namespace cgpot {
 
+class DeviceGraph;
 class Exchanger;
 struct Graph;
+struct Tally;
 
 class Model {
  public:
@@ -47,6 +49,8 @@ class Model {
   };
   // While it runs, operators of the model reach other ranks through `exchanger`, if there is one.
   Result evaluate(const Graph &graph, Exchanger *exchanger = nullptr);
+  // The same with edges that are on the model's device: the energies, the sums over edges in `tally`.
+  const double *evaluate(DeviceGraph &graph, Exchanger *exchanger, Tally &tally);
 
  private:
   struct Torch;

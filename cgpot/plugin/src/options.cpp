@@ -44,6 +44,10 @@ Options parse_options(const std::vector<std::string> &words)
       out.ghosts = next(keyword);
       if (out.ghosts != "auto" && out.ghosts != "exchange" && out.ghosts != "halo")
         fail("keyword 'ghosts' takes auto, exchange or halo, found '" + out.ghosts + "'");
+    } else if (keyword == "graph") {
+      out.graph = next(keyword);
+      if (out.graph != "auto" && out.graph != "host" && out.graph != "device")
+        fail("keyword 'graph' takes auto, host or device, found '" + out.graph + "'");
     } else if (keyword == "use") {
       const std::string &word = next(keyword);
       out.use = word == "mean" ? 0 : whole(keyword, word, 1);
@@ -66,7 +70,8 @@ Options parse_options(const std::vector<std::string> &words)
     } else if (names_model(keyword)) {
       fail("the model file is named by pair_coeff, found '" + keyword + "'");
     } else {
-      fail("unknown keyword '" + keyword + "'; expected spread, use, threshold, action or ghosts");
+      fail("unknown keyword '" + keyword + "'; expected spread, use, threshold, action, "
+           "ghosts or graph");
     }
   }
   const bool acts = out.stop || out.warn || !out.dump.empty();

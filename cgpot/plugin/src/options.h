@@ -13,6 +13,7 @@ struct Options {
   double threshold = 0.0;    // of the largest force spread of a bead, LAMMPS units; 0: none
   bool stop = false, warn = false;
   std::string ghosts = "auto";    // auto, exchange or halo
+  std::string graph = "auto";     // auto, host or device: where edges are found
   std::string dump;          // file that takes the configurations above the threshold
 
   bool ensemble() const { return spread > 0 || use > 0; }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "pair_cgpot.h"
 
+#include "device_graph.h"
 #include "framefile.h"
 #include "graph.h"
 #include "member.h"
@@ -48,7 +49,7 @@ double seconds_since(std::chrono::steady_clock::time_point start)
 
 PairCGPot::PairCGPot(LAMMPS *lmp) :
     Pair(lmp), options_(std::make_unique<cgpot::Options>()),
-    tally_(std::make_unique<cgpot::Tally>()), member_tally_(std::make_unique<cgpot::Tally>()),
+    mean_tally_(std::make_unique<cgpot::Tally>()),
     spread_(std::make_unique<cgpot::Spread>()), ghosts_(cgpot::Ghosts::image),
     summary_(summary_length, 0.0)
 {
@@ -141,6 +142,8 @@ void PairCGPot::open_models(const std::vector<std::string> &paths)
   for (const auto &member : members_) longest = std::max(longest, member.sidecar.cutoff);
   cutoff_ = longest / length_scale_;
   builder_ = std::make_unique<cgpot::GraphBuilder>(longest, length_scale_);
+  device_graph_.reset();
+  tallies_.resize(static_cast<std::size_t>(count));
   spread_step_ = acted_step_ = -1;
   std::fill(summary_.begin(), summary_.end(), 0.0);
   if (comm->me != 0) return;
@@ -227,6 +230,25 @@ void PairCGPot::init_style()
   if (!own_list_)
     neighbor->add_request(this, halo ? NeighConst::REQ_FULL | NeighConst::REQ_GHOST
                                      : NeighConst::REQ_FULL);
+  choose_graph();
+}
+
+// Edges are found on the device where LAMMPS's list is not needed and there is a GPU, or as told.
+void PairCGPot::choose_graph()
+{
+  const cgpot::Member &first = members_[0];
+  const bool cuda = first.sidecar.device == "cuda";
+  if (options_->graph == "device" && !own_list_)
+    error->all(FLERR, "pair_style cgpot: `graph device` finds neighbors by positions alone: not with "
+                      "pair_style hybrid, excluded neighbors, or a halo of several layers");
+  if (!own_list_ || options_->graph == "host" || (options_->graph == "auto" && !cuda)) {
+    device_graph_.reset();
+    return;
+  }
+  if (!device_graph_)
+    device_graph_ = std::make_unique<cgpot::DeviceGraph>(
+        cutoff_ * length_scale_, length_scale_, first.sidecar.device, first.device_index);
+  if (comm->me == 0) utils::logmesg(lmp, "cgpot: neighbors are found on the device of the models\n");
 }
 
 // On one rank ghosts are images of owned atoms. On several, features of ghosts are exchanged, or a
@@ -349,14 +371,20 @@ void PairCGPot::fail_not_finite(const char *what) const
 {
   const cgpot::Graph &graph = builder_->graph();
   std::string where = "no pair is within the cutoff";
-  if (graph.edges > 0) {
+  const bool device = device_graph_ != nullptr;
+  if (device ? device_graph_->edges() > 0 : graph.edges > 0) {
     const auto id = [&](std::int64_t node) {
       return std::to_string(atom->tag[graph.atoms[static_cast<std::size_t>(node)]]);
     };
-    const std::size_t edge = graph.shortest();
-    where = "the closest beads are atoms " + id(graph.centers()[edge]) + " and " +
-        id(graph.neighbors()[edge]) + ", " + number(graph.length(edge) / length_scale_) +
-        " Angstrom apart";
+    cgpot::DeviceGraph::Edge edge;
+    if (device) {
+      edge = device_graph_->shortest();
+    } else {
+      const std::size_t e = graph.shortest();
+      edge = {graph.centers()[e], graph.neighbors()[e], graph.length(e)};
+    }
+    where = "the closest beads are atoms " + id(edge.center) + " and " + id(edge.neighbor) + ", " +
+        number(edge.length / length_scale_) + " Angstrom apart";
   }
   error->one(FLERR, std::string("pair_style cgpot: the ") + what +
                         " is not a finite number at step " + std::to_string(update->ntimestep) +
@@ -380,26 +408,7 @@ void PairCGPot::compute(int eflag, int vflag)
   // times of a run are those of its steps: setting up loads and warms what is used first
   if (update->setupflag) summary_[model_time_entry] = summary_[pair_time_entry] = 0.0;
 
-  const int nall = atom->nlocal + atom->nghost;
-  const ListStamp stamp{neighbor->lastcall, neighbor->ncalls, atom->nlocal, nall,
-                        own_list_ ? atom->nlocal : list->inum};
-  const bool fresh = neighbor->ago == 0 || builder_->stale() || !(stamp == list_stamp_);
-  list_stamp_ = stamp;
-  if (fresh && ghosts_ != cgpot::Ghosts::halo) {
-    const int orphan = cgpot::map_owners(atom->tag, atom->nlocal, nall, owner_,
-                                         ghosts_ == cgpot::Ghosts::exchange);
-    if (orphan >= 0)
-      error->one(FLERR, "pair_style cgpot: ghost atom with ID " + std::to_string(atom->tag[orphan]) +
-                            " is the image of no atom on this rank");
-  }
-  cgpot::NeighborView view;
-  if (own_list_)
-    view.range = cutoff_ + neighbor->skin;
-  else
-    view = {list->inum, list->ilist, list->numneigh, list->firstneigh, NEIGHMASK};
-  const double *x = nall ? atom->x[0] : nullptr;
-  const cgpot::Graph &graph = builder_->build(x, atom->type, atom->nlocal, nall, type_map_, view,
-                                              ghosts_, owner_.data(), reach_, fresh);
+  const cgpot::Graph &graph = build();
   if (exchanger_)
     exchanger_->begin(builder_->node_of(), graph.atoms, graph.owned);
   else if (graph.owned == 0) {    // the spread is a matter of all ranks
@@ -408,23 +417,22 @@ void PairCGPot::compute(int eflag, int vflag)
     return;
   }
 
-  const auto asked = std::chrono::steady_clock::now();
+  for (cgpot::Tally &tally : tallies_) {
+    tally.total_virial = vflag_global;
+    tally.atom_virial = vflag_atom || cvflag_atom;
+  }
   const Evaluation result = evaluate(graph);
-  if (!update->setupflag) summary_[model_time_entry] += seconds_since(asked);
+  const cgpot::Tally &sums = *result.sums;
 
   double total = 0.0;
   for (int n = 0; n < graph.owned; ++n) total += result.energies[n];
   if (!std::isfinite(total)) fail_not_finite("energy");
 
-  tally_->total_virial = vflag_global;
-  tally_->atom_virial = vflag_atom || cvflag_atom;
-  tally_->sum(graph, result.gradient);
-
   const double force_scale = energy_scale_ * length_scale_;
   double check = 0.0;
   double **f = atom->f;
   for (int n = 0; n < graph.nodes; ++n) {
-    const double *fn = &tally_->forces[3 * static_cast<std::size_t>(n)];
+    const double *fn = &sums.forces[3 * static_cast<std::size_t>(n)];
     double *fi = f[graph.atoms[static_cast<std::size_t>(n)]];
     for (int k = 0; k < 3; ++k) {
       fi[k] += force_scale * fn[k];
@@ -438,11 +446,11 @@ void PairCGPot::compute(int eflag, int vflag)
     for (int n = 0; n < graph.owned; ++n)
       eatom[graph.atoms[static_cast<std::size_t>(n)]] += energy_scale_ * result.energies[n];
   if (vflag_global)
-    for (int k = 0; k < 6; ++k) virial[k] += energy_scale_ * tally_->virial[k];
-  if (tally_->atom_virial)
+    for (int k = 0; k < 6; ++k) virial[k] += energy_scale_ * sums.virial[k];
+  if (sums.atom_virial)
     for (int n = 0; n < graph.nodes; ++n) {
       const int i = graph.atoms[static_cast<std::size_t>(n)];
-      const double *w = &tally_->virials[9 * static_cast<std::size_t>(n)];
+      const double *w = &sums.virials[9 * static_cast<std::size_t>(n)];
       if (vflag_atom)
         for (int k = 0; k < 3; ++k) {
           vatom[i][k] += energy_scale_ * w[k];
@@ -456,6 +464,44 @@ void PairCGPot::compute(int eflag, int vflag)
   if (spread_step_ == update->ntimestep && options_->threshold > 0.0) act(graph);
 }
 
+// The graph as the atoms are now; its edges on the host, or in `device_graph_`.
+const cgpot::Graph &PairCGPot::build()
+{
+  const int nall = atom->nlocal + atom->nghost;
+  const ListStamp stamp{neighbor->lastcall, neighbor->ncalls, atom->nlocal, nall,
+                        own_list_ ? atom->nlocal : list->inum};
+  const bool fresh = neighbor->ago == 0 || builder_->stale() || !(stamp == list_stamp_);
+  list_stamp_ = stamp;
+  if (fresh && ghosts_ != cgpot::Ghosts::halo) {
+    const int orphan = cgpot::map_owners(atom->tag, atom->nlocal, nall, owner_,
+                                         ghosts_ == cgpot::Ghosts::exchange);
+    if (orphan >= 0)
+      error->one(FLERR, "pair_style cgpot: ghost atom with ID " + std::to_string(atom->tag[orphan]) +
+                            " is the image of no atom on this rank");
+  }
+  const double *x = nall ? atom->x[0] : nullptr;
+  if (device_graph_) {
+    bool renewed = fresh;
+    const cgpot::Graph &nodes = builder_->place(atom->type, atom->nlocal, nall, type_map_, ghosts_,
+                                                owner_.data(), renewed);
+    if (nodes.owned > 0 || exchanger_) {
+      try {
+        device_graph_->build(x, nall, nodes, builder_->node_of(), cutoff_ + neighbor->skin, renewed);
+      } catch (const std::exception &e) {
+        error->one(FLERR, std::string("pair_style cgpot: ") + e.what());
+      }
+    }
+    return nodes;
+  }
+  cgpot::NeighborView view;
+  if (own_list_)
+    view.range = cutoff_ + neighbor->skin;
+  else
+    view = {list->inum, list->ilist, list->numneigh, list->firstneigh, NEIGHMASK};
+  return builder_->build(x, atom->type, atom->nlocal, nall, type_map_, view, ghosts_,
+                         owner_.data(), reach_, fresh);
+}
+
 // Whether the spread is evaluated now: the same on all ranks.
 bool PairCGPot::spread_due()
 {
@@ -466,37 +512,54 @@ bool PairCGPot::spread_due()
   return due;
 }
 
-// Energies and gradient that drive the beads. All members run where their mean or their spread is
+PairCGPot::Evaluation PairCGPot::run(std::size_t member, const cgpot::Graph &graph)
+{
+  cgpot::Model &model = *members_[member].model;
+  cgpot::Tally &tally = tallies_[member];
+  try {
+    const auto asked = std::chrono::steady_clock::now();
+    const double *energies = nullptr, *gradient = nullptr;
+    if (device_graph_) {
+      energies = model.evaluate(*device_graph_, exchanger_.get(), tally);
+    } else {
+      const cgpot::Model::Result result = model.evaluate(graph, exchanger_.get());
+      energies = result.energies;
+      gradient = result.gradient;
+    }
+    if (!update->setupflag) summary_[model_time_entry] += seconds_since(asked);
+    if (gradient) tally.sum(graph, gradient);
+    return {energies, &tally};
+  } catch (const std::exception &e) {
+    error->one(FLERR, "model file " + members_[member].path + ": " + e.what());
+  }
+}
+
+// Energies and forces that drive the beads. All members run where their mean or their spread is
 // needed, else one alone.
 PairCGPot::Evaluation PairCGPot::evaluate(const cgpot::Graph &graph)
 {
-  const auto run = [&](cgpot::Member &member) -> Evaluation {
-    try {
-      const cgpot::Model::Result result = member.model->evaluate(graph, exchanger_.get());
-      return {result.energies, result.gradient};
-    } catch (const std::exception &e) {
-      error->one(FLERR, "model file " + member.path + ": " + e.what());
-    }
-  };
-  if (members_.size() == 1) return run(members_[0]);
+  if (members_.size() == 1) return run(0, graph);
   const bool spread = spread_due();
-  if (options_->use && !spread) return run(members_[static_cast<std::size_t>(options_->use) - 1]);
+  const auto used = static_cast<std::size_t>(options_->use);
+  if (used && !spread) return run(used - 1, graph);
 
   std::vector<Evaluation> results;
-  for (auto &member : members_) results.push_back(run(member));
+  for (std::size_t m = 0; m < members_.size(); ++m) {
+    if (spread) tallies_[m].total_virial = true;
+    results.push_back(run(m, graph));
+  }
   if (spread) tally_spread(graph, results);
-  if (options_->use) return results[static_cast<std::size_t>(options_->use) - 1];
+  if (used) return results[used - 1];
 
   const auto nodes = static_cast<std::size_t>(graph.owned);
-  const std::size_t length = 3 * graph.edges;
   const double weight = 1.0 / static_cast<double>(members_.size());
   mean_energies_.assign(nodes, 0.0);
-  mean_gradient_.assign(length, 0.0);
-  for (const Evaluation &result : results) {
-    for (std::size_t n = 0; n < nodes; ++n) mean_energies_[n] += weight * result.energies[n];
-    for (std::size_t e = 0; e < length; ++e) mean_gradient_[e] += weight * result.gradient[e];
+  mean_tally_->atom_virial = vflag_atom || cvflag_atom;
+  for (std::size_t m = 0; m < results.size(); ++m) {
+    for (std::size_t n = 0; n < nodes; ++n) mean_energies_[n] += weight * results[m].energies[n];
+    mean_tally_->add(*results[m].sums, weight, m == 0);
   }
-  return {mean_energies_.data(), mean_gradient_.data()};
+  return {mean_energies_.data(), mean_tally_.get()};
 }
 
 // results: of each member, or none on a rank without beads, which only takes part.
@@ -508,16 +571,15 @@ void PairCGPot::tally_spread(const cgpot::Graph &graph, const std::vector<Evalua
   const auto nall = static_cast<std::size_t>(atom->nlocal + atom->nghost);
   std::vector<double> energies(members, 0.0), traces(members, 0.0);
   member_forces_.assign(nall * stride, 0.0);
-  member_tally_->total_virial = true;
   for (std::size_t m = 0; m < results.size(); ++m) {
-    member_tally_->sum(graph, results[m].gradient);
+    const cgpot::Tally &sums = *results[m].sums;
     for (int n = 0; n < graph.nodes; ++n) {
       const auto node = static_cast<std::size_t>(n);
       const auto row = static_cast<std::size_t>(graph.atoms[node]);
-      std::copy_n(&member_tally_->forces[3 * node], 3, &member_forces_[row * stride + 3 * m]);
+      std::copy_n(&sums.forces[3 * node], 3, &member_forces_[row * stride + 3 * m]);
     }
     for (int n = 0; n < graph.owned; ++n) energies[m] += results[m].energies[n];
-    const double *w = member_tally_->virial;
+    const double *w = sums.virial;
     traces[m] = w[0] + w[1] + w[2];
   }
   if (collector_) {
@@ -708,11 +770,9 @@ double PairCGPot::memory_usage()
 {
   double bytes = Pair::memory_usage() + static_cast<double>(owner_.capacity() * sizeof(int));
   if (builder_) bytes += static_cast<double>(builder_->bytes());
-  bytes += static_cast<double>(spread_->bytes() +
-                               (mean_energies_.capacity() + mean_gradient_.capacity() +
-                                atom_spread_.capacity() + member_forces_.capacity() +
-                                member_tally_->forces.capacity()) *
-                                   sizeof(double));
-  return bytes + static_cast<double>((tally_->forces.capacity() + tally_->virials.capacity()) *
-                                     sizeof(double));
+  std::size_t doubles = mean_energies_.capacity() + atom_spread_.capacity() + member_forces_.capacity();
+  for (const cgpot::Tally &tally : tallies_)
+    doubles += tally.forces.capacity() + tally.virials.capacity();
+  doubles += mean_tally_->forces.capacity() + mean_tally_->virials.capacity();
+  return bytes + static_cast<double>(spread_->bytes() + doubles * sizeof(double));
 }

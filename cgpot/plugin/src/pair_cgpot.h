@@ -2,7 +2,7 @@
 // pair_style cgpot: a coarse-grained potential from a compiled model, or from several.
 //
 //   pair_style cgpot [spread N] [use mean|K] [threshold X] [action stop|warn|dump FILE] ...
-//                    [ghosts auto|exchange|halo]
+//                    [ghosts auto|exchange|halo] [graph auto|host|device]
 //   pair_coeff * * a.nequip.pt2 [b.nequip.pt2 ...] BNZ [...]
 //
 // A bead name for each atom type; NULL in hybrid. Several models are an ensemble: forces, energy
@@ -17,6 +17,9 @@
 //               exchange features of ghosts between its layers, or evaluate a halo of ghosts as
 //               deep as its layers; auto (default) takes the one with less work
 //
+// graph         where edges are found: on the host, or on the device of the models (from positions
+//               alone; nothing else goes up); auto (default): on GPUs, where nothing speaks against
+//
 // compute C all pair cgpot: c_C[1] largest s_i, [2] their root mean square, [3] spread of energy per
 // bead, [4] of the pressure, [5] step at which these were evaluated (-1: not yet); [6] seconds
 // in the models and [7] in the pair style since the steps of the run began, summed over ranks.
@@ -30,6 +33,7 @@
 #include <vector>
 
 namespace cgpot {
+class DeviceGraph;
 class GraphBuilder;
 class RankExchanger;
 class Spread;
@@ -68,15 +72,15 @@ class PairCGPot : public Pair {
   std::unique_ptr<cgpot::Options> options_;
   std::vector<cgpot::Member> members_;
   std::unique_ptr<cgpot::GraphBuilder> builder_;
-  std::unique_ptr<cgpot::Tally> tally_;
-  std::unique_ptr<cgpot::Tally> member_tally_;
+  std::unique_ptr<cgpot::DeviceGraph> device_graph_;    // of this run; none: edges on the host
+  std::vector<cgpot::Tally> tallies_;    // sums over edges of each model
+  std::unique_ptr<cgpot::Tally> mean_tally_;
   std::unique_ptr<cgpot::Spread> spread_;
   std::unique_ptr<cgpot::RankExchanger> exchanger_;
   std::unique_ptr<cgpot::RankExchanger> collector_;    // of the members' forces
   cgpot::Ghosts ghosts_;                 // of this run
   int reach_ = 1;                        // steps over which the models pass messages
-  std::vector<double> mean_energies_;    // (padded nodes), model's units
-  std::vector<double> mean_gradient_;    // (padded edges, 3)
+  std::vector<double> mean_energies_;    // (owned nodes), model's units
   std::vector<double> summary_;          // pvector
   std::vector<double> atom_spread_;      // (atoms) s_i of the last evaluation
   std::vector<double> member_forces_;    // (atoms, members, 3) model's units
@@ -107,13 +111,16 @@ class PairCGPot : public Pair {
   void open_models(const std::vector<std::string> &paths);
   void map_types(int narg, char **arg);
   void choose_ghosts();
+  void choose_graph();
   double halo_work() const;
   void check_special_bonds() const;
   void check_masses() const;
   struct Evaluation {
-    const double *energies;    // (nodes)
-    const double *gradient;    // (edges, 3)
+    const double *energies;         // (owned nodes)
+    const cgpot::Tally *sums;       // over edges
   };
+  const cgpot::Graph &build();
+  Evaluation run(std::size_t member, const cgpot::Graph &graph);
   Evaluation evaluate(const cgpot::Graph &graph);
   bool spread_due();
   void tally_spread(const cgpot::Graph &graph, const std::vector<Evaluation> &results);
