@@ -16,6 +16,7 @@ Allegro's tensors are contracted by its own code in both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, Final
 
@@ -34,7 +35,7 @@ from cgpot.deploy.blocks import (
     TwoBodyTable,
 )
 from cgpot.deploy.operators import LANES, Plan
-from cgpot.deploy.radial import TOLERANCE, Table, spline
+from cgpot.deploy.radial import FEWEST, TOLERANCE, Table, spline
 
 WAYS: Final = ("kernels", "torch")
 
@@ -100,6 +101,7 @@ def _nequip(
     dtype: torch.dtype,
     way: str,
     types: int | None,
+    fewest: int,
 ) -> tuple[torch.nn.Module, Table]:
     scatter = block.tp_scatter
     irreps = [(ir.l, mul) for mul, ir in scatter.feature_irreps_in]
@@ -141,7 +143,7 @@ def _nequip(
         key = AtomicDataDict.NODE_FEATURES_KEY
         data[key] = _double(block.linear_1)(data[key])
         by_type = _double(block.avg_num_neighbors_norm)(data)[key].detach().to(dtype)
-    table = spline(function, r_max, TOLERANCE[dtype])
+    table = spline(function, r_max, TOLERANCE[dtype], fewest)
     return FastInteraction(block, _convolution(plan, table, dtype, way), by_type), table
 
 
@@ -152,6 +154,7 @@ def _schnet(
     dtype: torch.dtype,
     way: str,
     types: int | None,
+    fewest: int,
 ) -> tuple[torch.nn.Module, Table]:
     network = _double(block.filter_network)
 
@@ -166,13 +169,13 @@ def _schnet(
     if types is not None:
         features = sampler.types(types)[AtomicDataDict.NODE_FEATURES_KEY]
         by_type = _double(block.in2f)(features).detach().to(dtype)
-    table = spline(function, r_max, TOLERANCE[dtype])
+    table = spline(function, r_max, TOLERANCE[dtype], fewest)
     plan = Plan(0, ((0, table.coefficients.shape[1]),), ((0, 0, 0),))
     return FastSchNetInteraction(block, _convolution(plan, table, dtype, way), by_type), table
 
 
 def _allegro(
-    network: torch.nn.Module, r_max: float, dtype: torch.dtype, types: int, way: str
+    network: torch.nn.Module, r_max: float, dtype: torch.dtype, types: int, way: str, fewest: int
 ) -> Table | None:
     """Tabulate the embedding of an Allegro network in place."""
     children = dict(network.named_children())
@@ -202,7 +205,7 @@ def _allegro(
 
     widths = [part(sampler.data(np.ones(1))[AtomicDataDict.EDGE_EMBEDDING_KEY]) for part in parts]
     first, second = (width.shape[1] for width in widths)
-    table = spline(function, r_max, TOLERANCE[dtype])
+    table = spline(function, r_max, TOLERANCE[dtype], fewest)
     last = before[-1]
     setattr(
         network, last, _After(children[last], TwoBodyTable(children[last], table, types, dtype))
@@ -228,12 +231,15 @@ class _After(torch.nn.Module):
         return self.new(self.old(data))
 
 
-def accelerate(model: torch.nn.Module, way: str = "kernels") -> dict[str, Any] | None:
+def accelerate(
+    model: torch.nn.Module, way: str = "kernels", fewest: Sequence[int] = ()
+) -> dict[str, Any] | None:
     """Tabulate the radial functions of a NequIP `GraphModel` in place.
 
     Args:
         model: NequIP, SchNet or Allegro.
         way: one of :data:`WAYS`.
+        fewest: intervals that the table of each layer begins with, before it is refined.
 
     Returns:
         ``way``, ``layers``, ``intervals`` of each table, ``value_error`` and ``slope_error``
@@ -267,19 +273,22 @@ def accelerate(model: torch.nn.Module, way: str = "kernels") -> dict[str, Any] |
         sampler = sampler or _Sampler(before)
         # what the first layer passes on follows from the types alone
         types = None if tables else len(model.type_names)
+        least = fewest[len(tables)] if fewest else FEWEST
         if kind == "ConvNetLayer":
             if type(child.conv).__name__ != "InteractionBlock":
                 return None
-            made, table = _nequip(child.conv, sampler, r_max, dtype, way, types)
+            made, table = _nequip(child.conv, sampler, r_max, dtype, way, types, least)
             replaced.append((child, "conv", made))
         else:
-            made, table = _schnet(child, sampler, r_max, dtype, way, types)
+            made, table = _schnet(child, sampler, r_max, dtype, way, types, least)
             replaced.append((network, name, made))
         tables.append(table)
     for parent, name, module in replaced:
         setattr(parent, name, module)
     if not tables:
-        table_of_pairs = _allegro(network, r_max, dtype, len(model.type_names), way)
+        table_of_pairs = _allegro(
+            network, r_max, dtype, len(model.type_names), way, fewest[0] if fewest else FEWEST
+        )
         if table_of_pairs is None:
             return None
         tables.append(table_of_pairs)

@@ -31,6 +31,9 @@ intervals + 3) of uniform cubic B-splines, rows (types, types) the pair of each 
 those of x (rows, features), then those of ghosts, from the ranks that own them when the pair style
 says so, elsewhere zeros.  All have derivatives (`_backward`).  The plugin's library holds them
 for CPUs; without it, :func:`load` registers plain torch code for the same operators.
+
+Under `torch.vmap` over the members of an ensemble, x, vectors and table have a first dimension
+more, and what depends on the edges alone is done once: the vectors are those of the first member.
 """
 
 from __future__ import annotations
@@ -152,6 +155,9 @@ def reference(
     centers: int | None = None,
 ) -> torch.Tensor:
     """`cgpot::convolve` in plain torch with e3nn's harmonics and couplings, differentiable."""
+    if x.dim() == 3:
+        members = zip(x, vectors, table, strict=True)
+        return torch.stack([reference(a, v, index, t, r_max, plan, centers) for a, v, t in members])
     from e3nn.o3._spherical_harmonics import spherical_harmonics
 
     center, neighbor = index
@@ -194,7 +200,7 @@ def _plain_backward(
     with torch.enable_grad():
         a = x.detach().requires_grad_(True)
         v = vectors.detach().requires_grad_(True)
-        out = reference(a, v, index, table, r_max, Plan.read(plan), len(grad))
+        out = reference(a, v, index, table, r_max, Plan.read(plan), grad.shape[-2])
         of_x, of_vectors = torch.autograd.grad(out, (a, v), grad)
     return of_x if need_x else x.new_zeros(0), of_vectors
 
@@ -231,11 +237,12 @@ def _plain_pair_backward(grad: torch.Tensor, vectors: torch.Tensor, *rest: Any) 
 
 
 def _alone(x: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
-    return torch.cat([x, x.new_zeros(len(types) - len(x), x.shape[1])])
+    shape = (*x.shape[:-2], len(types) - x.shape[-2], x.shape[-1])
+    return torch.cat([x, x.new_zeros(shape)], dim=-2)
 
 
 def _alone_backward(grad: torch.Tensor, rows: int) -> torch.Tensor:
-    return grad[:rows].clone()
+    return grad[..., :rows, :].clone()
 
 
 _LIBRARIES: list[Any] = []
@@ -249,7 +256,7 @@ def _fakes() -> None:
     def convolve(
         x: Any, vectors: Any, index: Any, table: Any, r_max: float, plan: list[int], centers: Any
     ) -> Any:
-        return x.new_empty(centers, Plan.read(plan).width())
+        return x.new_empty(*x.shape[:-2], centers, Plan.read(plan).width())
 
     def convolve_backward(
         grad: Any,
@@ -270,10 +277,10 @@ def _fakes() -> None:
         return torch.empty_like(vectors)
 
     def exchange(x: Any, types: Any) -> Any:
-        return x.new_empty(types.shape[0], x.shape[1])
+        return x.new_empty(*x.shape[:-2], types.shape[0], x.shape[-1])
 
     def exchange_backward(grad: Any, rows: Any) -> Any:
-        return grad.new_empty(rows, grad.shape[1])
+        return grad.new_empty(*grad.shape[:-2], rows, grad.shape[-1])
 
     fakes: dict[str, Callable[..., Any]] = {
         "convolve": convolve,
@@ -314,12 +321,49 @@ def _derivatives() -> None:
     torch.library.register_autograd("cgpot::pair_energy", pair_energy, setup_context=keep_pair)
 
     def keep_rows(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.rows = inputs[0].shape[0]
+        ctx.rows = inputs[0].shape[-2]
 
     def exchange(ctx: Any, grad: torch.Tensor) -> Any:
         return torch.ops.cgpot.exchange_backward(grad, ctx.rows), None
 
     torch.library.register_autograd("cgpot::exchange", exchange, setup_context=keep_rows)
+
+
+def _batches() -> None:
+    """What `torch.vmap` over the members of an ensemble does with the operators."""
+
+    def member(value: Any, dim: int | None, count: int) -> Any:
+        """The dimension of the members first."""
+        return (
+            value.unsqueeze(0).expand(count, *value.shape) if dim is None else value.movedim(dim, 0)
+        )
+
+    def convolve(
+        info: Any, dims: Any, x: Any, vectors: Any, index: Any, table: Any, *rest: Any
+    ) -> Any:
+        if dims[2] is not None:
+            raise NotImplementedError("the members of an ensemble share their edges")
+        of = [
+            member(value, dims[k], info.batch_size)
+            for k, value in ((0, x), (1, vectors), (3, table))
+        ]
+        return torch.ops.cgpot.convolve(of[0], of[1], index, of[2], *rest), 0
+
+    def pair_energy(info: Any, dims: Any, *arguments: Any) -> Any:
+        *tensors, r_max, centers = arguments
+        of = [member(value, dims[k], info.batch_size) for k, value in enumerate(tensors)]
+        each = [
+            torch.ops.cgpot.pair_energy(*values, r_max, centers) for values in zip(*of, strict=True)
+        ]
+        return torch.stack(each), 0
+
+    def exchange(info: Any, dims: Any, x: Any, types: Any) -> Any:
+        if dims[1] is not None:
+            raise NotImplementedError("the members of an ensemble share their nodes")
+        return torch.ops.cgpot.exchange(x.movedim(dims[0], 0), types), 0
+
+    for rule in (convolve, pair_energy, exchange):
+        torch.library.register_vmap(f"cgpot::{rule.__name__}", rule)
 
 
 def load(library: Path | None = None) -> bool:
@@ -348,5 +392,6 @@ def load(library: Path | None = None) -> bool:
         _LIBRARIES.append(definition)
     _fakes()
     _derivatives()
+    _batches()
     _LOADED.append(native)
     return native

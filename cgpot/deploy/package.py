@@ -77,7 +77,7 @@ def choose(device: str) -> str:
 
 
 def compile_package(
-    package: str | Path,
+    package: str | Path | Sequence[Path],
     output: str | Path,
     device: str,
     *,
@@ -88,7 +88,7 @@ def compile_package(
     """Write `model.nequip.pt2` for a device (see `cgpot.deploy.target`).
 
     Args:
-        package: `model.nequip.zip`.
+        package: `model.nequip.zip`, or those of the members of an ensemble.
         output: file to write.
         device: ``cpu`` or ``cuda``.
         fast: tabulated radial functions and fused kernels, where there are any.
@@ -106,7 +106,9 @@ def compile_package(
             "runs the model (the archive .nequip.zip is made for that)"
         )
     with atomic_path(output) as temporary:
-        words = ["-m", "cgpot.deploy.target", str(package), str(temporary), "--device", device]
+        sources = [package] if isinstance(package, (str, Path)) else package
+        words = ["-m", "cgpot.deploy.target", *map(str, sources), str(temporary)]
+        words += ["--device", device]
         if not fast:
             words.append("--plain")
         elif tables != "auto":

@@ -55,6 +55,7 @@ def spline(
     function: Callable[[np.ndarray], np.ndarray],
     r_max: float,
     tolerance: float,
+    fewest: int = FEWEST,
 ) -> Table:
     """Tabulate functions of r with as many intervals as the tolerance needs.
 
@@ -62,13 +63,14 @@ def spline(
         function: distances (n,) in Å to values (n, functions), float64.
         r_max: Å; value and slope of the functions vanish there.
         tolerance: for values and slopes.
+        fewest: intervals to begin with.
 
     Returns:
         The coarsest table within the tolerance, else the finest tried; the errors say which.
     """
     from scipy.interpolate import BSpline
 
-    table, n = None, FEWEST
+    table, n = None, fewest
     while table is None or n <= MOST:
         h = r_max / n
         values = function(np.linspace(0.0, r_max, n + 1))
@@ -107,14 +109,17 @@ class _Cubics(torch.autograd.Function):
     Nothing of the size (edges, functions) is kept between the two.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, row: torch.Tensor, *powers: torch.Tensor
-    ) -> torch.Tensor:
-        ctx.save_for_backward(x, row, *powers)
+    def forward(x: torch.Tensor, row: torch.Tensor, *powers: torch.Tensor) -> torch.Tensor:
         t = _fraction(x, powers[0])
         a, b, c, d = (torch.index_select(power, 0, row) for power in powers)
         return a + t * (b + t * (c + t * d))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Any:

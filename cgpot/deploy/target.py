@@ -5,8 +5,9 @@ Command line::
 
     python -m cgpot.deploy.target model.nequip.zip model.nequip.pt2 --device cpu
 
-The input is a package (`.nequip.zip`) or a checkpoint (`.ckpt`). From Python,
-:func:`compile_file` does the same, :func:`compile_model` takes a model that is in memory.
+The input is a package (`.nequip.zip`) or a checkpoint (`.ckpt`), or several of one shape: the
+members of an ensemble, evaluated in one batch. From Python, :func:`compile_file` does the same,
+:func:`compile_model` and :func:`compile_ensemble` take models that are in memory.
 
 Inputs, in this order (N beads, C of them computed, E edges; one frame, no batch keys):
 
@@ -30,6 +31,7 @@ field             shape     meaning
 `edge_forces`     (E, 3)    g_e = dE/d(edge vector e): a gradient, no sign is changed
 ================  ========  ============================================================
 
+With several members M both have a first dimension more, (M, C, 1) and (M, E, 3).
 From these everything else is a sum over edges:
 forces `F_i += g_e`, `F_j -= g_e`; virial `W = -Σ_e r_e ⊗ g_e` (LAMMPS sign, `σ = -W/V`);
 per-bead virial: half of each edge's term to i and half to j.
@@ -48,7 +50,7 @@ The archive's metadata hold NequIP's own keys (`type_names`, `r_max`, `model_dty
 `per_edge_type_cutoff` where there is one), `nequip_aoti_inputs`, `nequip_aoti_outputs`, and
 `torch_version` (without a local part such as `+cpu`), `threads`, `cgpot_operators` (version of
 the operators' signatures), `cgpot_layers` and `cgpot_exchange_width`
-(:class:`cgpot.deploy.ranks.Reach`) and `cgpot_tables` (JSON: what
+(:class:`cgpot.deploy.ranks.Reach`), `cgpot_members` and `cgpot_tables` (JSON: what
 :func:`cgpot.deploy.acceleration.accelerate` did, null for nothing).
 
 Threads: the number of CPU threads is fixed in the generated code. One thread is the default and
@@ -60,6 +62,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,11 +72,12 @@ from nequip.nn.utils import with_edge_vectors_
 
 from cgpot.core.native import built_operators
 from cgpot.deploy.acceleration import WAYS, accelerate, tables_of
+from cgpot.deploy.batch import together
 from cgpot.deploy.export import export
 from cgpot.deploy.operators import VERSION
 from cgpot.deploy.operators import load as load_operators
 from cgpot.deploy.package import choose
-from cgpot.deploy.ranks import only_owned, with_own_rows
+from cgpot.deploy.ranks import Reach, only_owned, with_own_rows
 
 INPUTS: Final[list[str]] = [
     AtomicDataDict.POSITIONS_KEY,
@@ -88,6 +92,8 @@ OUTPUTS: Final[list[str]] = [
 ]
 VERSION_KEY: Final = "cgpot_operators"
 """Of the archive's strings: version of the operators, and that C may be less than N."""
+MEMBERS_KEY: Final = "cgpot_members"
+"""Of the archive's strings: number of models whose results stand one after the other."""
 TABLES_KEY: Final = "cgpot_tables"
 """Of the archive's strings: what :func:`cgpot.deploy.acceleration.accelerate` says, as JSON."""
 # known to NequIP as an integer input; that it belongs to the graph must be said for tracing
@@ -142,22 +148,76 @@ def compile_model(
             library of operators.
 
     """
+    chosen = _way(way, device)
+    tables = accelerate(model, chosen) if fast else tables_of(model)
+    only_owned(model)
+    reach = with_own_rows(model)
+    strings = _strings(reach, tables, 1, metadata)
+    return _compile(model, data, output, device, threads, strings)
+
+
+def compile_ensemble(
+    models: Sequence[torch.nn.Module],
+    data: dict[str, Any],
+    output: Path,
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    metadata: dict[str, str] | None = None,
+    fast: bool = False,
+    way: str | None = None,
+) -> Path:
+    """Compile the members of an ensemble into one archive, see :func:`compile_model`.
+
+    Raises:
+        cgpot.deploy.batch.MembersDiffer: networks of different shapes.
+        AssertionError, ValueError: as :func:`compile_model`.
+    """
+    chosen = _way(way, device)
+    model, reach, tables = together(models, chosen if fast else None)
+    strings = _strings(reach, tables, model.count, metadata)
+    return _compile(model, data, output, device, threads, strings)
+
+
+def _way(way: str | None, device: str) -> str:
+    """How tables are used; the operators are loaded."""
+    native = load_operators(built_operators())
+    if way == "kernels" and not native:
+        raise ValueError("the library of operators is not built; run 'cgpot plugin build'")
+    if way == "kernels" and device != "cpu":
+        raise ValueError(f"the kernels are for CPUs, the device is {device!r}; expected 'torch'")
+    return way or choose(device)
+
+
+def _strings(
+    reach: Reach, tables: dict[str, Any] | None, members: int, metadata: dict[str, str] | None
+) -> dict[str, str]:
+    """What the archive says of a model besides NequIP's own keys."""
+    return {
+        **(metadata or {}),
+        **reach.metadata(),
+        MEMBERS_KEY: str(members),
+        TABLES_KEY: json.dumps(tables),
+        VERSION_KEY: VERSION,
+    }
+
+
+def _compile(
+    model: Any,
+    data: dict[str, Any],
+    output: Path,
+    device: str,
+    threads: int,
+    given: dict[str, str],
+) -> Path:
     from nequip.utils.aoti_metadata import (
         NEQUIP_AOTI_INPUTS_KEY,
         NEQUIP_AOTI_OUTPUTS_KEY,
         serialize_aoti_keys,
     )
 
-    native = load_operators(built_operators())
-    if way == "kernels" and not native:
-        raise ValueError("the library of operators is not built; run 'cgpot plugin build'")
-    if way == "kernels" and device != "cpu":
-        raise ValueError(f"the kernels are for CPUs, the device is {device!r}; expected 'torch'")
-    tables = accelerate(model, way or choose(device)) if fast else tables_of(model)
-    only_owned(model)
-    reach = with_own_rows(model)
-    strings = reach.metadata() | {TABLES_KEY: json.dumps(tables), VERSION_KEY: VERSION}
-    for key, value in {**getattr(model, "metadata", {}), **(metadata or {})}.items():
+    strings: dict[str, str] = {}
+    for key, value in {**getattr(model, "metadata", {}), **given}.items():
         strings[key] = str(int(value)) if isinstance(value, bool) else str(value)
     strings[NEQUIP_AOTI_INPUTS_KEY] = serialize_aoti_keys(INPUTS)
     strings[NEQUIP_AOTI_OUTPUTS_KEY] = serialize_aoti_keys(OUTPUTS)
@@ -175,7 +235,7 @@ def compile_model(
 
 
 def compile_file(
-    source: Path,
+    source: Path | Sequence[Path],
     output: Path,
     *,
     device: str = "cpu",
@@ -187,7 +247,8 @@ def compile_file(
 ) -> Path:
     """Compile a package (`.nequip.zip`) or checkpoint for the target; returns the path written.
 
-    The frame that a package carries (from a checkpoint: a training frame) sets realistic shapes.
+    Several are the members of an ensemble (:func:`compile_ensemble`).  The frame that a package
+    carries (from a checkpoint: a training frame) sets realistic shapes.
     `modifiers` are NequIP's model modifiers, applied before compiling.
     """
     from nequip.model.modify_utils import modify
@@ -202,14 +263,23 @@ def compile_file(
     set_workflow_state("compile")
     try:
         set_global_state(allow_tf32=tf32)
-        model, data = load_saved_model(
-            str(source), _EAGER_MODEL_KEY, _SOLE_MODEL_KEY, return_data_dict=True
-        )
-        model = modify(model, [{"modifier": name} for name in modifiers])
+        models = []
+        for path in [source] if isinstance(source, Path) else source:
+            model, data = load_saved_model(
+                str(path), _EAGER_MODEL_KEY, _SOLE_MODEL_KEY, return_data_dict=True
+            )
+            models.append(modify(model, [{"modifier": name} for name in modifiers]))
         state = get_latest_global_state(only_metadata_related=True)
-        return compile_model(
-            model, data, output, device=device, threads=threads, metadata=state, fast=fast, way=way
-        )
+        options: dict[str, Any] = {
+            "device": device,
+            "threads": threads,
+            "metadata": state,
+            "fast": fast,
+            "way": way,
+        }
+        if len(models) > 1:
+            return compile_ensemble(models, data, output, **options)
+        return compile_model(models[0], data, output, **options)
     finally:
         set_workflow_state(None)
 
@@ -218,7 +288,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line of the module."""
     parser = argparse.ArgumentParser(prog="python -m cgpot.deploy.target", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("source", type=Path, help="*.nequip.zip or a checkpoint")
+    parser.add_argument(
+        "source", type=Path, nargs="+", help="*.nequip.zip or a checkpoint; several: an ensemble"
+    )
     parser.add_argument("output", type=Path, help="*.nequip.pt2")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the compiled code")

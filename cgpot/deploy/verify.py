@@ -78,7 +78,7 @@ class CompiledModel:
 
         from cgpot.core.native import built_operators
         from cgpot.deploy.operators import load
-        from cgpot.deploy.target import INPUTS, TABLES_KEY
+        from cgpot.deploy.target import INPUTS, MEMBERS_KEY, TABLES_KEY
 
         load(built_operators())
         set_global_state()  # nequip's dictionaries are in double precision
@@ -99,27 +99,65 @@ class CompiledModel:
         if self.tf32:
             set_global_state(allow_tf32=True)  # read when the products are made
         self._inputs = INPUTS
+        self.members = int(self.metadata.get(MEMBERS_KEY, "1"))
         self.tables: dict[str, Any] | None = json.loads(self.metadata.get(TABLES_KEY, "null"))
 
     def labels(self, frame: CGFrame) -> Labels:
         """Energy, forces and virial of a frame, summed from the edge gradients."""
+        (found,) = self.each(frame)
+        return found
+
+    def each(self, frame: CGFrame) -> list[Labels]:
+        """The labels that each of the models in the file gives to a frame."""
         import torch
 
+        inputs = self.inputs(frame)
+        energies, gradients = self.run(inputs)
+        edges, vectors = inputs[1].cpu(), inputs[3].double().cpu()
+        result = []
+        for energy, gradient in zip(
+            energies.detach().double().cpu().reshape(self.members, -1),
+            gradients.detach().double().cpu().reshape(self.members, -1, 3),
+            strict=True,
+        ):
+            forces = torch.zeros(frame.topology.n_sites, 3, dtype=torch.float64)
+            forces.index_add_(0, edges[0], gradient)
+            forces.index_add_(0, edges[1], -gradient)
+            virial = -torch.einsum("ea,eb->ab", vectors, gradient)
+            result.append(
+                Labels(float(energy.sum()), forces.numpy(), (0.5 * (virial + virial.T)).numpy())
+            )
+        return result
+
+    def inputs(self, frame: CGFrame) -> list[Any]:
+        """The tensors that the model takes, on its device, edges sorted by centre."""
         from cgpot.deploy.target import edge_vector_data
 
         data = edge_vector_data(frame_data(frame, float(self.metadata["r_max"])))
-        energy, gradient = self._model(*[data[key].to(self.device) for key in self._inputs])
-        edges = data["edge_index"]
-        g = gradient.detach().double().cpu()
-        forces = torch.zeros(frame.topology.n_sites, 3, dtype=torch.float64)
-        forces.index_add_(0, edges[0], g)
-        forces.index_add_(0, edges[1], -g)
-        virial = -torch.einsum("ea,eb->ab", data["edge_vectors"].double(), g)
-        return Labels(
-            float(energy.detach().double().sum()),
-            forces.numpy(),
-            (0.5 * (virial + virial.T)).numpy(),
-        )
+        order = data["edge_index"][0].argsort(stable=True)
+        data["edge_index"] = data["edge_index"][:, order].contiguous()
+        data["edge_vectors"] = data["edge_vectors"][order].contiguous()
+        return [data[key].to(self.device) for key in self._inputs]
+
+    def run(self, inputs: list[Any]) -> tuple[Any, Any]:
+        """Energies of beads and gradients of edges, see :mod:`cgpot.deploy.target`."""
+        energies, gradients = self._model(*inputs)
+        return energies, gradients
+
+    def milliseconds(self, inputs: list[Any], repeats: int = 20) -> float:
+        """The shortest time of an evaluation, here and now."""
+        import time
+
+        import torch
+
+        best = float("inf")
+        for _ in range(repeats):
+            begin = time.perf_counter()
+            self.run(inputs)
+            if self.device == "cuda":
+                torch.cuda.synchronize()
+            best = min(best, time.perf_counter() - begin)
+        return 1e3 * best
 
 
 def compare(reference: list[Labels], other: list[Labels]) -> dict[str, float]:
@@ -144,6 +182,45 @@ def compiled_limit(tolerance: float, tables: dict[str, Any] | None, tf32: bool) 
     """
     table_error = 20.0 * tables["slope_error"] if tables else 0.0
     return max(tolerance, table_error, TF32_TOLERANCE if tf32 else 0.0)
+
+
+def verify_batch(
+    batch: str | Path, members: list[Path], frames_file: str | Path, device: str = "cpu"
+) -> dict[str, Any]:
+    """Compare a file of several models with the compiled models, and their speed with it.
+
+    Returns:
+        ``compiled`` (relative errors, the largest of all members), ``tolerance``, ``members_ms``
+        and ``batch_ms``: time of an evaluation of all members on the last frame, one after the
+        other and together.
+
+    Raises:
+        DataError: an error above the tolerance of the models' precision.
+    """
+    together = CompiledModel(batch, device)
+    single = [CompiledModel(member, device) for member in members]
+    frames = list(read_frames(frames_file))
+    found = [together.each(frame) for frame in frames]
+    tolerance = TOLERANCE[str(together.metadata["model_dtype"])]
+    limit = compiled_limit(tolerance, together.tables, together.tf32)
+    errors = {"energy": 0.0, "forces": 0.0, "virial": 0.0}
+    for number, model in enumerate(single):
+        own = compare([model.labels(f) for f in frames], [each[number] for each in found])
+        errors = {key: max(value, own[key]) for key, value in errors.items()}
+    worst = max(errors, key=lambda key: errors[key])
+    if not errors[worst] <= limit:
+        raise DataError(
+            f"differs from its members: relative error {errors[worst]:.2e} of {worst}, expected "
+            f"at most {limit:.0e}",
+            file=batch,
+        )
+    inputs = together.inputs(frames[-1])
+    return {
+        "compiled": errors,
+        "tolerance": tolerance,
+        "members_ms": sum(model.milliseconds(inputs) for model in single),
+        "batch_ms": together.milliseconds(inputs),
+    }
 
 
 def verify(

@@ -24,7 +24,7 @@ from cgpot.lammps.data import write_data
 from cgpot.lammps.deck import Value, deck_path, fill_deck
 from cgpot.lammps.engine import Failure, diagnose, find_lammps, folder_lock, run_lammps
 from cgpot.lammps.log import cpu_use
-from cgpot.lammps.models import check_members, model_file, model_files
+from cgpot.lammps.models import batch_file, check_members, model_file, model_files
 from cgpot.lammps.outputs import (
     merged_thermo,
     production_table,
@@ -169,7 +169,9 @@ def _deck_values(
         values["barostat"] = config.barostat.replace("-", "_")
         values["pdamp_ps"] = config.pdamp_ps
     if config.model is not None:
-        values["model"] = tuple(str(path.resolve()) for path in models)
+        batch = None if config.member is not None else batch_file(config.model)
+        run = models if batch is None else [batch]
+        values["model"] = tuple(str(path.resolve()) for path in run)
         values["beads"] = " ".join(frame.topology.type_names)
         values.update(_ensemble_values(config))
     elif config.pair_file is not None:

@@ -68,6 +68,28 @@ def model_files(path: str | Path) -> list[Path]:
     return paths
 
 
+def batch_file(path: str | Path) -> Path | None:
+    """The file that evaluates all members of an ensemble together, where it is the faster way.
+
+    Raises:
+        InputError: it is missing.
+        ManifestError: it is not the one that the ensemble was written with.
+    """
+    p = model_file(path)
+    if not p.name.endswith(ENSEMBLE_SUFFIX):
+        return None
+    batch = read_json(p).get("batch") or {}
+    if "file" not in batch or batch["batch_ms"] >= batch["members_ms"]:
+        return None
+    found = require_file(p.parent / str(batch["file"]), "members of the ensemble in one file")
+    if batch["sha256"] != sha256_file(found):
+        raise ManifestError(
+            f"changed since {p.name} was written (sha256 differs); run 'cgpot deploy' again",
+            file=found,
+        )
+    return found
+
+
 def check_members(config: MdConfig, count: int) -> None:
     """Refuse settings of an ensemble that the models do not allow.
 

@@ -201,12 +201,12 @@ def test_plan_survives_its_code() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x": torch.zeros(NODES, 3)}, r"expected \(nodes, 16\)"),
+        ({"x": torch.zeros(NODES, 3)}, r"expected \(members, nodes, 16\)"),
         ({"index": torch.full((2, EDGES), NODES)}, "an edge ends at no node"),
         ({"index": torch.zeros(2, EDGES - 1, dtype=torch.long)}, "a vector for each edge"),
         ({"centers": int(NODES / 2)}, "an edge ends at no node"),
         ({"centers": -1}, "a negative number of centres"),
-        ({"table": torch.zeros(53, 8)}, r"expected \(intervals \+ 3, 16\)"),
+        ({"table": torch.zeros(53, 8)}, r"expected \(members, intervals \+ 3, 16\)"),
         ({"plan": [4, 1, 0, 16, 0, 4, 4]}, "a path beyond l = 3"),
         ({"plan": [0, 1, 0, 16, 4, 0, 0]}, "takes an input that is not there"),
         ({"plan": [0, 1, 0, 16, 0, 0]}, "wrong length"),

@@ -43,16 +43,17 @@ def plugin() -> Path:
         return build().library
 
 
+MODULES = ("target", "export", "acceleration", "blocks", "operators", "radial", "ranks", "batch")
+"""Of cgpot.deploy: what compiled models follow from."""
+
+
 def model(name: str) -> Path:
     parts = [importlib.metadata.version(p) for p in ("torch", "nequip")]
     parts += [
         f.read_text()
         for f in (
             HERE / "plugin_models.py",
-            *(
-                REPOSITORY / "cgpot/deploy" / f"{name}.py"
-                for name in ("target", "acceleration", "operators", "ranks")
-            ),
+            *(REPOSITORY / "cgpot/deploy" / f"{name}.py" for name in MODULES),
         )
     ]
     folder = CACHE / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
@@ -97,6 +98,18 @@ def float64_model() -> Path:
 def fast_model(plugin: Path) -> Path:
     """Double precision, with tabulated radial functions and fused kernels."""
     return model("fast64")
+
+
+@pytest.fixture(scope="session")
+def network_pair(fast_model: Path) -> list[Path]:
+    """Two networks of one shape."""
+    return [fast_model, model("other64")]
+
+
+@pytest.fixture(scope="session")
+def batch_model(plugin: Path) -> Path:
+    """The networks of `network_pair` in one file."""
+    return model("batch64")
 
 
 Start = Callable[..., Any]

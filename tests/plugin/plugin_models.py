@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Small configurations, the models that the plugin's tests run, and their references.
 
-`python plugin_models.py NAME FOLDER` (lj, lj-strong, lj-weak, float64, float32, or fast64 and
-fast32 with tabulated radial functions and fused kernels) writes `NAME.nequip.pt2`,
+`python plugin_models.py NAME FOLDER` (lj, lj-strong, lj-weak, float64, float32, or fast64, fast32
+and other64 with tabulated radial functions and fused kernels) writes `NAME.nequip.pt2`,
 `NAME.cgpot.json` and, for the networks, `NAME.npz`: energies, forces and virials from the eager
-NequIP model, which goes the way of positions and cell instead of edge vectors.
+NequIP model, which goes the way of positions and cell instead of edge vectors.  batch64 holds the
+models of fast64 and other64 in one file.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +24,7 @@ LJ_SIGMA = np.array([[3.0, 3.2], [3.2, 3.5]])
 # members of an ensemble: epsilon times the factor, and the cutoff
 LJ_MEMBERS = {"lj": (1.0, LJ_CUTOFF), "lj-strong": (1.3, LJ_CUTOFF), "lj-weak": (0.6, 5.0)}
 NET_CUTOFF = 5.0
+SEEDS = {"fast64": 7, "other64": 8}
 NAMES = ["AAA", "BBB"]
 MASSES = [40.0, 60.0]
 
@@ -147,19 +150,12 @@ def make_lj(folder: Path, name: str = "lj") -> None:
     write_sidecar(folder / f"{name}.cgpot.json", cutoff=cutoff)
 
 
-def make_network(folder: Path, name: str) -> None:
-    """A small NequIP with random weights: the compiled model and eager references."""
-    import torch
-    from nequip.data import compute_neighborlist_
+def network(seed: int, dtype: str) -> Any:
+    """A small NequIP with random weights."""
     from nequip.model import NequIPGNNModel
-    from nequip.utils.global_state import set_global_state
 
-    from cgpot.deploy.target import compile_model
-
-    set_global_state()
-    dtype = "float" + name[-2:]
-    model = NequIPGNNModel(
-        seed=7,
+    return NequIPGNNModel(
+        seed=seed,
         model_dtype=dtype,
         type_names=NAMES,
         r_max=NET_CUTOFF,
@@ -174,15 +170,46 @@ def make_network(folder: Path, name: str) -> None:
         per_type_energy_shifts={"AAA": -0.2, "BBB": 0.1},
     ).eval()
 
-    def frame(configuration: Configuration) -> dict[str, torch.Tensor]:
-        data = {
-            "pos": torch.tensor(configuration.positions),
-            "cell": torch.tensor(configuration.cell)[None],
-            "pbc": torch.ones(1, 3, dtype=torch.bool),
-            "atom_types": torch.tensor(configuration.types),
-        }
-        return compute_neighborlist_(data, NET_CUTOFF)
 
+def frame(configuration: Configuration) -> dict[str, Any]:
+    """The configuration with its neighbour list."""
+    import torch
+    from nequip.data import compute_neighborlist_
+
+    data = {
+        "pos": torch.tensor(configuration.positions),
+        "cell": torch.tensor(configuration.cell)[None],
+        "pbc": torch.ones(1, 3, dtype=torch.bool),
+        "atom_types": torch.tensor(configuration.types),
+    }
+    return compute_neighborlist_(data, NET_CUTOFF)
+
+
+def make_batch(folder: Path) -> None:
+    """Two networks in one file."""
+    from nequip.utils.global_state import set_global_state
+
+    from cgpot.deploy.target import compile_ensemble
+
+    set_global_state()
+    compile_ensemble(
+        [network(seed, "float64") for seed in (SEEDS["fast64"], SEEDS["other64"])],
+        frame(CONFIGURATIONS["triclinic"]),
+        folder / "batch64.nequip.pt2",
+        fast=True,
+    )
+    write_sidecar(folder / "batch64.cgpot.json", cutoff=NET_CUTOFF)
+
+
+def make_network(folder: Path, name: str) -> None:
+    """A network: the compiled model and eager references."""
+    from nequip.utils.global_state import set_global_state
+
+    from cgpot.deploy.target import compile_model
+
+    set_global_state()
+    dtype = "float" + name[-2:]
+    model = network(SEEDS.get(name, 7), dtype)
     references = {}
     for title, configuration in CONFIGURATIONS.items():
         out = model(frame(configuration))
@@ -194,7 +221,7 @@ def make_network(folder: Path, name: str) -> None:
         frame(CONFIGURATIONS["triclinic"]),
         folder / f"{name}.nequip.pt2",
         device="cpu",
-        fast=name.startswith("fast"),
+        fast=not name.startswith("float"),
     )
     write_sidecar(folder / f"{name}.cgpot.json", cutoff=NET_CUTOFF, dtype=dtype)
 
@@ -203,5 +230,7 @@ if __name__ == "__main__":
     what, target = sys.argv[1], Path(sys.argv[2])
     if what in LJ_MEMBERS:
         make_lj(target, what)
+    elif what == "batch64":
+        make_batch(target)
     else:
         make_network(target, what)

@@ -195,6 +195,7 @@ void basis(const double *__restrict r, int n, int intervals, double r_max, int *
   }
 }
 
+// What depends on the edges of a centre alone.
 template <bool derivative, typename T>
 void prepare(const Plan &plan, const RadialTable<T> &table, const double *vectors, int n,
              Work<T> &work)
@@ -204,6 +205,12 @@ void prepare(const Plan &plan, const RadialTable<T> &table, const double *vector
   harmonics(plan.l_max, n, unit, unit + n, unit + 2 * n, work.y.data());
   basis<derivative>(work.r.data(), n, table.intervals, table.r_max, work.interval.data(),
                     work.weight.data());
+}
+
+// The radial functions of each edge.
+template <bool derivative, typename T>
+void radial(const Plan &plan, const RadialTable<T> &table, int n, Work<T> &work)
+{
   const int width = plan.weight_groups;
   const T *b = work.weight.data();
   for (int e = 0; e < n; ++e) {
@@ -323,81 +330,90 @@ template <typename F> inline void dispatch(const Path &path, F &&f)
 }
 
 template <typename T>
-void forward(const Plan &plan, const Star &star, const RadialTable<T> &table, const T *x,
-             const RowsOf<T, void> &out, std::int64_t begin, std::int64_t end)
+void forward(const Plan &plan, const Star &star, const Network<T> *members, int count,
+             std::int64_t begin, std::int64_t end)
 {
   Work<T> work;
   const std::size_t in = static_cast<std::size_t>(plan.in_groups) * lanes;
   const std::size_t width = static_cast<std::size_t>(plan.out_groups) * lanes;
-  if (out.move) work.row.resize(width);
+  if (members[0].out.move) work.row.resize(width);
   for (std::int64_t i = begin; i < end; ++i) {
     const std::int64_t first = star.offsets[i];
     const auto n = static_cast<int>(star.offsets[i + 1] - first);
     work.reserve(static_cast<std::size_t>(n), plan, false);
-    prepare<false>(plan, table, star.vectors + 3 * first, n, work);
-    for (int e = 0; e < n; ++e)
-      work.x[static_cast<std::size_t>(e)] = x + static_cast<std::size_t>(star.neighbors[first + e]) * in;
-    T *target = out.move ? work.row.data() : out.rows + static_cast<std::size_t>(i) * width;
-    Vector<T> *row = groups(target);
-    for (std::size_t k = 0; k < plan.paths.size(); ++k) {
-      const Path &path = plan.paths[k];
-      dispatch(path, [&]<int A, int B, int C>() {
-        forward_path<A, B, C, T>(path, plan.weight_groups, work, n, row);
-      });
+    prepare<false>(plan, members[0].table, star.vectors + 3 * first, n, work);
+    for (const Network<T> *member = members; member != members + count; ++member) {
+      radial<false>(plan, member->table, n, work);
+      for (int e = 0; e < n; ++e)
+        work.x[static_cast<std::size_t>(e)] =
+            member->x + static_cast<std::size_t>(star.neighbors[first + e]) * in;
+      const RowsOf<T, void> &out = member->out;
+      T *target = out.move ? work.row.data() : out.rows + static_cast<std::size_t>(i) * width;
+      Vector<T> *row = groups(target);
+      for (std::size_t k = 0; k < plan.paths.size(); ++k) {
+        const Path &path = plan.paths[k];
+        dispatch(path, [&]<int A, int B, int C>() {
+          forward_path<A, B, C, T>(path, plan.weight_groups, work, n, row);
+        });
+      }
+      if (out.move) out.move(out.context, i, target);
     }
-    if (out.move) out.move(out.context, i, target);
   }
 }
 
 template <typename T>
-void backward(const Plan &plan, const Star &star, const RadialTable<T> &table, const T *x,
-              const RowsOf<const T, const void> &grad_out, T *grad_x, double *grad_vectors,
+void backward(const Plan &plan, const Star &star, const Network<T> *members, int count,
               std::int64_t begin, std::int64_t end)
 {
   Work<T> work;
   const std::size_t in = static_cast<std::size_t>(plan.in_groups) * lanes;
   const std::size_t width = static_cast<std::size_t>(plan.out_groups) * lanes;
-  if (grad_out.move) work.row.resize(width);
+  if (members[0].grad_out.move) work.row.resize(width);
   constexpr int components = harmonics_length;
   const int used = (plan.l_max + 1) * (plan.l_max + 1);
   for (std::int64_t i = begin; i < end; ++i) {
     const std::int64_t first = star.offsets[i];
     const auto n = static_cast<int>(star.offsets[i + 1] - first);
     work.reserve(static_cast<std::size_t>(n), plan, true);
-    prepare<true>(plan, table, star.vectors + 3 * first, n, work);
-    for (int e = 0; e < n; ++e) {
-      const std::size_t at = static_cast<std::size_t>(star.neighbors[first + e]) * in;
-      work.x[static_cast<std::size_t>(e)] = x + at;
-      if (grad_x) work.gx[static_cast<std::size_t>(e)] = grad_x + at;
-      groups(work.gr.data())[e] = Vector<T>{};
-      for (int m = 1; m < used; ++m)
-        groups(work.gy.data())[e * components + m] = Vector<T>{};
-    }
-    if (grad_out.move) grad_out.move(grad_out.context, i, work.row.data());
-    const Vector<T> *row = groups(static_cast<const T *>(
-        grad_out.move ? work.row.data() : grad_out.rows + static_cast<std::size_t>(i) * width));
-    for (std::size_t k = 0; k < plan.paths.size(); ++k) {
-      const Path &path = plan.paths[k];
-      dispatch(path, [&]<int A, int B, int C>() {
-        if (grad_x)
-          backward_path<A, B, C, true, components, T>(path, plan.weight_groups, work, n, row);
-        else
-          backward_path<A, B, C, false, components, T>(path, plan.weight_groups, work, n, row);
-      });
-    }
-    const T *unit = work.unit.data();
-    for (int e = 0; e < n; ++e) {
-      T gy[components] = {}, d[3];
-      for (int m = 1; m < used; ++m)
-        gy[m] = sum<T>(groups(work.gy.data())[e * components + m]);
-      const T u[3] = {unit[e], unit[n + e], unit[2 * n + e]};
-      harmonics_gradient(plan.l_max, u, gy, d);
-      const T along = d[0] * u[0] + d[1] * u[1] + d[2] * u[2];
-      const T slope = sum<T>(groups(work.gr.data())[e]);
-      const T inverse = work.inverse[static_cast<std::size_t>(e)];
-      double *g = grad_vectors + 3 * (first + e);
-      for (int k = 0; k < 3; ++k)
-        g[k] = static_cast<double>(slope * u[k] + (d[k] - along * u[k]) * inverse);
+    prepare<true>(plan, members[0].table, star.vectors + 3 * first, n, work);
+    for (const Network<T> *member = members; member != members + count; ++member) {
+      radial<true>(plan, member->table, n, work);
+      T *grad_x = member->grad_x;
+      for (int e = 0; e < n; ++e) {
+        const std::size_t at = static_cast<std::size_t>(star.neighbors[first + e]) * in;
+        work.x[static_cast<std::size_t>(e)] = member->x + at;
+        if (grad_x) work.gx[static_cast<std::size_t>(e)] = grad_x + at;
+        groups(work.gr.data())[e] = Vector<T>{};
+        for (int m = 1; m < used; ++m)
+          groups(work.gy.data())[e * components + m] = Vector<T>{};
+      }
+      const RowsOf<const T, const void> &grad_out = member->grad_out;
+      if (grad_out.move) grad_out.move(grad_out.context, i, work.row.data());
+      const Vector<T> *row = groups(static_cast<const T *>(
+          grad_out.move ? work.row.data() : grad_out.rows + static_cast<std::size_t>(i) * width));
+      for (std::size_t k = 0; k < plan.paths.size(); ++k) {
+        const Path &path = plan.paths[k];
+        dispatch(path, [&]<int A, int B, int C>() {
+          if (grad_x)
+            backward_path<A, B, C, true, components, T>(path, plan.weight_groups, work, n, row);
+          else
+            backward_path<A, B, C, false, components, T>(path, plan.weight_groups, work, n, row);
+        });
+      }
+      const T *unit = work.unit.data();
+      for (int e = 0; e < n; ++e) {
+        T gy[components] = {}, d[3];
+        for (int m = 1; m < used; ++m)
+          gy[m] = sum<T>(groups(work.gy.data())[e * components + m]);
+        const T u[3] = {unit[e], unit[n + e], unit[2 * n + e]};
+        harmonics_gradient(plan.l_max, u, gy, d);
+        const T along = d[0] * u[0] + d[1] * u[1] + d[2] * u[2];
+        const T slope = sum<T>(groups(work.gr.data())[e]);
+        const T inverse = work.inverse[static_cast<std::size_t>(e)];
+        double *g = member->grad_vectors + 3 * (first + e);
+        for (int k = 0; k < 3; ++k)
+          g[k] = static_cast<double>(slope * u[k] + (d[k] - along * u[k]) * inverse);
+      }
     }
   }
 }

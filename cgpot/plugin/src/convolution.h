@@ -6,7 +6,8 @@
 // over the edges of each centre and the paths p of a tensor product (channel by channel, "uvu" in
 // e3nn), with the radial functions R_p as cubic B-splines, and its derivative. With l = 0 alone it
 // is the continuous-filter convolution of SchNet. Nothing as long as the edges times the features
-// is stored. No LAMMPS and no torch types here.
+// is stored. Several networks of one shape, the members of an ensemble, share what depends on the
+// edges alone. No LAMMPS and no torch types here.
 #pragma once
 
 #include <cstdint>
@@ -62,14 +63,21 @@ template <typename T, typename Context> struct RowsOf {
   Context *context = nullptr;
 };
 
+// One network of those that are evaluated together; all have tables of one length and range.
+template <typename T> struct Network {
+  RadialTable<T> table;
+  const T *x = nullptr;                       // (nodes, in_groups * lanes)
+  RowsOf<T, void> out;                        // forward: every row of the range is written
+  RowsOf<const T, const void> grad_out;       // backward
+  T *grad_x = nullptr;                        // as x, added to; or null
+  double *grad_vectors = nullptr;             // (edges, 3), written
+};
+
 // The kernels for one instruction set, for the centres from `begin` to `end`.
 template <typename T> struct Kernels {
-  // x: (nodes, in_groups * lanes); every row of the range is written
-  void (*forward)(const Plan &, const Star &, const RadialTable<T> &, const T *x,
-                  const RowsOf<T, void> &out, std::int64_t begin, std::int64_t end);
-  // grad_x (as x, or null): added to; grad_vectors: (edges, 3), written
-  void (*backward)(const Plan &, const Star &, const RadialTable<T> &, const T *x,
-                   const RowsOf<const T, const void> &grad_out, T *grad_x, double *grad_vectors,
+  void (*forward)(const Plan &, const Star &, const Network<T> *members, int count,
+                  std::int64_t begin, std::int64_t end);
+  void (*backward)(const Plan &, const Star &, const Network<T> *members, int count,
                    std::int64_t begin, std::int64_t end);
 };
 

@@ -109,6 +109,7 @@ Member open_member(const std::string &path, const Place &place)
     check_torch(member.sidecar.torch_version);
     check_hash(path, member.sidecar);
     auto strings = check_archive(path, member.sidecar);
+    member.count = std::max(1, std::atoi(strings["cgpot_members"].c_str()));
     member.reach = std::max(1, std::atoi(strings["cgpot_layers"].c_str()));
     member.exchange_width = std::max(0, std::atoi(strings["cgpot_exchange_width"].c_str()));
     const bool owned_rows = strings["cgpot_operators"] == operators_version;
@@ -126,7 +127,7 @@ Member open_member(const std::string &path, const Place &place)
     }
     member.model =
         std::make_unique<Model>(path, member.sidecar.device, member.device_index, thread_count(),
-                                owned_rows);
+                                owned_rows, member.count);
     return member;
   } catch (const std::exception &e) {
     throw std::runtime_error("model file " + path + ": " + e.what());

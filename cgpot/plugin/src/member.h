@@ -26,6 +26,7 @@ struct Member {
   std::unique_ptr<Model> model;
   std::string device_text;    // "cpu, 1 thread(s)" or "cuda:0"
   int device_index = -1;      // which CUDA device; -1 for the CPU
+  int count = 1;              // models in it, that are evaluated together
   int reach = 1;              // steps over which the model passes messages
   int exchange_width = 0;     // widest row of features that it exchanges; 0: it has none
 };

@@ -53,6 +53,7 @@ struct Model::Torch {
   at::Tensor positions;             // zeros: models read edge vectors; longer than needed
   at::Tensor energies, gradient;    // the last result, on the CPU in double precision
   bool owned_rows = false;
+  std::int64_t count = 1;
 
   std::vector<at::Tensor> run(const at::Tensor &index, const at::Tensor &types,
                               const at::Tensor &vectors, std::int64_t owned_nodes,
@@ -91,10 +92,11 @@ std::map<std::string, std::string> Model::metadata(const std::string &path)
 }
 
 Model::Model(const std::string &path, const std::string &device, int device_index, int threads,
-             bool owned_rows) :
+             bool owned_rows, int count) :
     torch_(std::make_unique<Torch>())
 {
   torch_->owned_rows = owned_rows;
+  torch_->count = count;
   const bool cuda = device == "cuda";
   if (cuda)
     torch_->device = c10::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device_index));
@@ -128,8 +130,8 @@ std::vector<at::Tensor> Model::Torch::run(const at::Tensor &index, const at::Ten
       at::from_blob(owned, {1, 2}, at::TensorOptions().dtype(at::kLong)).to(device);
   std::vector<at::Tensor> inputs{positions.narrow(0, 0, rows), index, types, vectors, counts};
   std::vector<at::Tensor> outputs = loader->run(inputs);
-  if (outputs.size() != 2 || outputs[0].numel() != rows ||
-      outputs[1].numel() != vectors.numel())
+  if (outputs.size() != 2 || outputs[0].numel() != count * rows ||
+      outputs[1].numel() != count * vectors.numel())
     throw std::runtime_error("its outputs are not the energy of each bead and the gradient of "
                              "each edge");
   return outputs;
@@ -157,23 +159,26 @@ Model::Result Model::evaluate(const Graph &graph, Exchanger *exchanger)
         wrap(graph.vectors.data(), {e, 3}, at::kDouble), graph.owned, graph.computed);
     torch_->energies = host(outputs[0]);
     torch_->gradient = host(outputs[1]);
-    return {torch_->energies.const_data_ptr<double>(), torch_->gradient.const_data_ptr<double>()};
+    return {torch_->energies.const_data_ptr<double>(), torch_->gradient.const_data_ptr<double>(),
+            static_cast<std::size_t>(torch_->energies.numel() / torch_->count)};
   });
 }
 
-const double *Model::evaluate(DeviceGraph &graph, Exchanger *exchanger, Tally &tally)
+Model::Result Model::evaluate(DeviceGraph &graph, Exchanger *exchanger, Tally *tallies)
 {
   const DeviceGraph::Torch &edges = graph.torch();
   const Evaluation evaluation{exchanger};
   const Scope scope(evaluation);
-  return with_reason("torch cannot run the model", [&] {
+  return with_reason("torch cannot run the model", [&]() -> Result {
     const c10::InferenceMode inference;
     const c10::DeviceGuard guard(torch_->device);
     const auto outputs =
         torch_->run(edges.index, edges.types, edges.vectors, edges.owned, edges.computed);
-    edges.sum(outputs[1], tally);
+    const at::Tensor gradients = outputs[1].reshape({torch_->count, edges.vectors.size(0), 3});
+    for (std::int64_t m = 0; m < torch_->count; ++m) edges.sum(gradients.select(0, m), tallies[m]);
     torch_->energies = host(outputs[0]);
-    return torch_->energies.const_data_ptr<double>();
+    return {torch_->energies.const_data_ptr<double>(), nullptr,
+            static_cast<std::size_t>(torch_->energies.numel() / torch_->count)};
   });
 }
 

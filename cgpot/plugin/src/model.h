@@ -2,6 +2,7 @@
 // A compiled model. None of torch's types are seen from here.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <string>
@@ -31,26 +32,27 @@ class Model {
   static std::string missing_instructions(const std::string &wanted);
 
   // device: "cpu" or "cuda"; device_index: which CUDA device; threads: for the CPU; owned_rows:
-  // whether it computes `graph.computed` nodes and not all.
+  // whether it computes `graph.computed` nodes and not all; count: models in it.
   // Throws std::runtime_error with the reason from torch.
   Model(const std::string &path, const std::string &device, int device_index, int threads,
-        bool owned_rows);
+        bool owned_rows, int count);
   ~Model();
   Model(const Model &) = delete;
   Model &operator=(const Model &) = delete;
 
-  // Results stay valid until the next call.
-  // energies: (owned nodes and more), gradient: (padded edges, 3) dE/d(edge vector); the model's
-  // units.
+  // Results stay valid until the next call. Of each model of the file: energies (rows), of the owned
+  // nodes and more; gradient (padded edges, 3) dE/d(edge vector), null where it stays on the device;
+  // the model's units.
   // Throws std::runtime_error with the reason from torch.
   struct Result {
     const double *energies;
     const double *gradient;
+    std::size_t rows;
   };
   // While it runs, operators of the model reach other ranks through `exchanger`, if there is one.
   Result evaluate(const Graph &graph, Exchanger *exchanger = nullptr);
-  // The same with edges that are on the model's device: the energies, the sums over edges in `tally`.
-  const double *evaluate(DeviceGraph &graph, Exchanger *exchanger, Tally &tally);
+  // The same with edges that are on the model's device; sums over edges go to `tallies`, (count).
+  Result evaluate(DeviceGraph &graph, Exchanger *exchanger, Tally *tallies);
 
  private:
   struct Torch;

@@ -169,10 +169,10 @@ struct Sorted {
 
 template <typename T> class Packed {
  public:
-  // Rows of `from` in groups of lanes; the same memory where the layouts agree.
+  // Rows of `from` (..., width) in groups of lanes; the same memory where the layouts agree.
   Packed(const Layout &layout, const at::Tensor &from)
   {
-    const std::int64_t nodes = from.size(0);
+    const std::int64_t nodes = from.numel() / layout.width;
     const T *source = from.const_data_ptr<T>();
     if (layout.same) {
       data_ = source;
@@ -217,20 +217,34 @@ template <typename T, typename Element> struct Moved {
 
 constexpr std::int64_t centers_per_task = 64;
 
+// x: (members, nodes, features), vectors: (edges, 3), table: (members, rows, columns).
 void check(const at::Tensor &x, const at::Tensor &vectors, const at::Tensor &index,
            const at::Tensor &table, const Step &step)
 {
-  TORCH_CHECK(x.dim() == 2 && x.size(1) == step.in.width, "cgpot::convolve: x has ", x.sizes(),
-              ", expected (nodes, ", step.in.width, ")");
+  TORCH_CHECK(x.dim() == 3 && x.size(2) == step.in.width, "cgpot::convolve: x has ", x.sizes(),
+              ", expected (members, nodes, ", step.in.width, ")");
   TORCH_CHECK(index.dim() == 2 && index.size(0) == 2 && index.scalar_type() == at::kLong,
               "cgpot::convolve: the edge index must be (2, edges), int64");
   TORCH_CHECK(vectors.dim() == 2 && vectors.size(0) == index.size(1) && vectors.size(1) == 3,
               "cgpot::convolve: expected a vector for each edge");
-  TORCH_CHECK(table.dim() == 2 && table.size(0) >= 4 &&
-                  table.size(1) == step.plan.weight_groups * lanes &&
+  TORCH_CHECK(table.dim() == 3 && table.size(1) >= 4 &&
+                  table.size(2) == step.plan.weight_groups * lanes &&
                   table.scalar_type() == x.scalar_type(),
-              "cgpot::convolve: the table has ", table.sizes(), ", expected (intervals + 3, ",
+              "cgpot::convolve: the table has ", table.sizes(), ", expected (members, intervals + 3, ",
               step.plan.weight_groups * lanes, ") of the precision of x");
+  TORCH_CHECK(x.size(0) > 0 && table.size(0) == x.size(0), "cgpot::convolve: x is of ", x.size(0),
+              " members, the table of ", table.size(0));
+}
+
+template <typename T>
+std::vector<Network<T>> members_of(const at::Tensor &table, double r_max)
+{
+  std::vector<Network<T>> members(static_cast<std::size_t>(table.size(0)));
+  const T *rows = table.const_data_ptr<T>();
+  for (std::size_t m = 0; m < members.size(); ++m)
+    members[m].table = {rows + static_cast<std::int64_t>(m) * table.stride(0),
+                        static_cast<int>(table.size(1)) - 3, r_max};
+  return members;
 }
 
 template <typename T>
@@ -238,19 +252,27 @@ at::Tensor convolve_typed(const at::Tensor &x, const at::Tensor &vectors, const 
                           const at::Tensor &table, double r_max, const Step &step,
                           std::int64_t rows_out)
 {
-  const Sorted sorted(index, vectors, rows_out, x.size(0));
+  const std::int64_t nodes = x.size(1);
+  const Sorted sorted(index, vectors, rows_out, nodes);
   const Packed<T> packed(step.in, x);
-  const RadialTable<T> radial{table.const_data_ptr<T>(), static_cast<int>(table.size(0)) - 3, r_max};
-  at::Tensor out = at::empty({rows_out, step.out.width}, x.options());
-  Moved<T, T> moved{step.out, out.mutable_data_ptr<T>()};
-  RowsOf<T, void> rows{moved.rows, nullptr, &moved};
-  if (!step.out.same)
-    rows.move = [](void *context, std::int64_t center, T *row) {
-      const auto &m = *static_cast<const Moved<T, T> *>(context);
-      m.layout.unpack(row, m.rows + center * m.layout.width);
-    };
+  at::Tensor out = at::empty({x.size(0), rows_out, step.out.width}, x.options());
+  auto members = members_of<T>(table, r_max);
+  std::vector<Moved<T, T>> moved;
+  moved.reserve(members.size());
+  for (std::size_t m = 0; m < members.size(); ++m) {
+    const auto number = static_cast<std::int64_t>(m);
+    moved.push_back({step.out, out.mutable_data_ptr<T>() + number * rows_out * step.out.width});
+    members[m].x = packed.data() + number * nodes * step.in.groups * lanes;
+    members[m].out = {moved[m].rows, nullptr, &moved[m]};
+    if (!step.out.same)
+      members[m].out.move = [](void *context, std::int64_t center, T *row) {
+        const auto &to = *static_cast<const Moved<T, T> *>(context);
+        to.layout.unpack(row, to.rows + center * to.layout.width);
+      };
+  }
   at::parallel_for(0, rows_out, centers_per_task, [&](std::int64_t begin, std::int64_t end) {
-    kernels<T>(step.plan).forward(step.plan, sorted.star, radial, packed.data(), rows, begin, end);
+    kernels<T>(step.plan).forward(step.plan, sorted.star, members.data(),
+                                  static_cast<int>(members.size()), begin, end);
   });
   return out;
 }
@@ -261,46 +283,78 @@ std::tuple<at::Tensor, at::Tensor> backward_typed(const at::Tensor &grad, const 
                                                   const at::Tensor &index, const at::Tensor &table,
                                                   double r_max, const Step &step, bool need_x)
 {
-  const std::int64_t nodes = x.size(0), centers = grad.size(0), edges = index.size(1);
+  const std::int64_t count = x.size(0), nodes = x.size(1), centers = grad.size(1),
+                     edges = index.size(1);
   const Sorted sorted(index, vectors, centers, nodes);
   const Packed<T> packed(step.in, x);
-  const Moved<T, const T> moved{step.out, grad.const_data_ptr<T>()};
-  RowsOf<const T, const void> grad_rows{moved.rows, nullptr, &moved};
-  if (!step.out.same)
-    grad_rows.move = [](const void *context, std::int64_t center, T *row) {
-      const auto &m = *static_cast<const Moved<T, const T> *>(context);
-      m.layout.pack(m.rows + center * m.layout.width, row);
-    };
-  const RadialTable<T> radial{table.const_data_ptr<T>(), static_cast<int>(table.size(0)) - 3, r_max};
-  at::Tensor of_vectors = at::empty({edges, 3}, vectors.options());
+  at::Tensor of_vectors = at::empty({count, edges, 3}, vectors.options());
   double *target = of_vectors.mutable_data_ptr<double>();
-  std::vector<double> in_order(sorted.order.empty() ? 0 : 3 * static_cast<std::size_t>(edges));
-  double *vectors_out = sorted.order.empty() ? target : in_order.data();
+  const bool direct = sorted.order.empty();
+  std::vector<double> in_order(direct ? 0 : static_cast<std::size_t>(3 * edges * count));
+  auto members = members_of<T>(table, r_max);
+  std::vector<Moved<T, const T>> moved;
+  moved.reserve(members.size());
+  for (std::size_t m = 0; m < members.size(); ++m) {
+    const auto number = static_cast<std::int64_t>(m);
+    moved.push_back({step.out, grad.const_data_ptr<T>() + number * centers * step.out.width});
+    members[m].x = packed.data() + number * nodes * step.in.groups * lanes;
+    members[m].grad_out = {moved[m].rows, nullptr, &moved[m]};
+    if (!step.out.same)
+      members[m].grad_out.move = [](const void *context, std::int64_t center, T *row) {
+        const auto &from = *static_cast<const Moved<T, const T> *>(context);
+        from.layout.pack(from.rows + center * from.layout.width, row);
+      };
+    members[m].grad_vectors = (direct ? target : in_order.data()) + number * 3 * edges;
+  }
 
   // threads share the neighbours: each adds to rows of its own
-  const std::int64_t length = need_x ? nodes * step.in.groups * lanes : 0;
+  const std::int64_t row = need_x ? nodes * step.in.groups * lanes : 0;
   const auto threads = static_cast<std::size_t>(
       std::max<std::int64_t>(1, std::min<std::int64_t>(at::get_num_threads(), centers / centers_per_task)));
   std::vector<at::Tensor> rows(threads);
-  for (at::Tensor &own : rows) own = at::empty({length}, x.options());
+  for (at::Tensor &own : rows) own = at::empty({count * row}, x.options());
   at::parallel_for(0, static_cast<std::int64_t>(threads), 1, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t t = first; t < last; ++t) {
       T *own = rows[static_cast<std::size_t>(t)].mutable_data_ptr<T>();
-      std::fill_n(own, length, T(0));
-      const auto count = static_cast<std::int64_t>(threads);
-      kernels<T>(step.plan).backward(step.plan, sorted.star, radial, packed.data(), grad_rows,
-                            need_x ? own : nullptr, vectors_out, centers * t / count,
-                            centers * (t + 1) / count);
+      std::fill_n(own, count * row, T(0));
+      auto mine = members;
+      for (std::size_t m = 0; need_x && m < mine.size(); ++m)
+        mine[m].grad_x = own + static_cast<std::int64_t>(m) * row;
+      const auto all = static_cast<std::int64_t>(threads);
+      kernels<T>(step.plan).backward(step.plan, sorted.star, mine.data(),
+                                     static_cast<int>(mine.size()), centers * t / all,
+                                     centers * (t + 1) / all);
     }
   });
   for (std::size_t t = 1; t < threads; ++t) rows[0].add_(rows[t]);
-  for (std::size_t k = 0; k < sorted.order.size(); ++k)
-    std::memcpy(target + 3 * sorted.order[k], &in_order[3 * k], 3 * sizeof(double));
-  at::Tensor of_x = need_x
-      ? step.in.same ? rows[0].view({nodes, step.in.width})
-                     : unpacked(step.in, nodes, rows[0].const_data_ptr<T>(), x.options())
-      : at::zeros({0}, x.options());
-  return {of_x, of_vectors};
+  for (std::int64_t m = 0; m < count && !direct; ++m)
+    for (std::size_t k = 0; k < sorted.order.size(); ++k)
+      std::memcpy(target + 3 * (m * edges + sorted.order[k]),
+                  &in_order[3 * (static_cast<std::size_t>(m * edges) + k)], 3 * sizeof(double));
+  if (!need_x) return {at::zeros({0}, x.options()), of_vectors};
+  const at::Tensor of_x = step.in.same
+      ? rows[0]
+      : unpacked(step.in, count * nodes, rows[0].const_data_ptr<T>(), x.options());
+  return {of_x.view({count, nodes, step.in.width}), of_vectors};
+}
+
+// Of one network, without the dimension of members.
+bool alone(const at::Tensor &x)
+{
+  return x.dim() == 2;
+}
+
+at::Tensor with_members(const at::Tensor &t, bool one)
+{
+  return (one ? t.unsqueeze(0) : t).contiguous();
+}
+
+// The members of an ensemble have the same vectors: those of the first.
+at::Tensor shared(const at::Tensor &vectors, const at::Tensor &x)
+{
+  TORCH_CHECK(vectors.dim() == x.dim() && (alone(x) || vectors.size(0) == x.size(0)),
+              "cgpot::convolve: expected a vector for each edge");
+  return (alone(x) ? vectors : vectors.select(0, 0)).to(at::kDouble).contiguous();
 }
 
 at::Tensor convolve(const at::Tensor &x, const at::Tensor &vectors, const at::Tensor &index,
@@ -308,13 +362,17 @@ at::Tensor convolve(const at::Tensor &x, const at::Tensor &vectors, const at::Te
                     std::int64_t centers)
 {
   const Step step(code);
-  check(x, vectors, index, table, step);
+  const bool one = alone(x);
+  const at::Tensor a = with_members(x, one), v = shared(vectors, x), e = index.contiguous(),
+                   t = with_members(table, one);
+  check(a, v, e, t, step);
   TORCH_CHECK(centers >= 0, "cgpot::convolve: a negative number of centres");
-  const at::Tensor a = x.contiguous(), v = vectors.to(at::kDouble).contiguous(),
-                   e = index.contiguous(), t = table.contiguous();
-  if (a.scalar_type() == at::kFloat) return convolve_typed<float>(a, v, e, t, r_max, step, centers);
-  TORCH_CHECK(a.scalar_type() == at::kDouble, "cgpot::convolve: expected float32 or float64");
-  return convolve_typed<double>(a, v, e, t, r_max, step, centers);
+  TORCH_CHECK(a.scalar_type() == at::kFloat || a.scalar_type() == at::kDouble,
+              "cgpot::convolve: expected float32 or float64");
+  const at::Tensor out = a.scalar_type() == at::kFloat
+      ? convolve_typed<float>(a, v, e, t, r_max, step, centers)
+      : convolve_typed<double>(a, v, e, t, r_max, step, centers);
+  return one ? out.squeeze(0) : out;
 }
 
 std::tuple<at::Tensor, at::Tensor> convolve_backward(const at::Tensor &grad, const at::Tensor &x,
@@ -324,17 +382,18 @@ std::tuple<at::Tensor, at::Tensor> convolve_backward(const at::Tensor &grad, con
                                                      at::IntArrayRef code, bool need_x)
 {
   const Step step(code);
-  check(x, vectors, index, table, step);
-  TORCH_CHECK(grad.dim() == 2 && grad.size(1) == step.out.width,
+  const bool one = alone(x);
+  const at::Tensor g = with_members(grad, one), a = with_members(x, one),
+                   v = shared(vectors, x), e = index.contiguous(), t = with_members(table, one);
+  check(a, v, e, t, step);
+  TORCH_CHECK(g.dim() == 3 && g.size(0) == a.size(0) && g.size(2) == step.out.width,
               "cgpot::convolve_backward: the gradient has another shape than the result");
-  const at::Tensor g = grad.contiguous(), a = x.contiguous(),
-                   v = vectors.to(at::kDouble).contiguous(), e = index.contiguous(),
-                   t = table.contiguous();
-  auto result = a.scalar_type() == at::kFloat
+  auto [of_x, of_vectors] = a.scalar_type() == at::kFloat
       ? backward_typed<float>(g, a, v, e, t, r_max, step, need_x)
       : backward_typed<double>(g, a, v, e, t, r_max, step, need_x);
-  std::get<1>(result) = std::get<1>(result).to(vectors.scalar_type());
-  return result;
+  of_vectors = of_vectors.to(vectors.scalar_type());
+  if (!one) return {of_x, of_vectors};
+  return {need_x ? of_x.squeeze(0) : of_x, of_vectors.squeeze(0)};
 }
 
 PairTable pair_table(const at::Tensor &coefficients, const at::Tensor &rows, const at::Tensor &types,
@@ -413,26 +472,43 @@ void pass(at::Tensor &rows, bool reverse)
     run(rows.mutable_data_ptr<double>());
 }
 
+// Rows of all members of an ensemble in one, and back.
+at::Tensor side_by_side(const at::Tensor &x)
+{
+  return x.transpose(0, 1).reshape({x.size(1), x.size(0) * x.size(2)});
+}
+
+at::Tensor one_by_one(const at::Tensor &rows, std::int64_t members)
+{
+  return rows.view({rows.size(0), members, rows.size(1) / members}).transpose(0, 1).contiguous();
+}
+
 at::Tensor exchange(const at::Tensor &x, const at::Tensor &types)
 {
-  TORCH_CHECK(x.dim() == 2 && types.dim() == 1 && types.size(0) >= x.size(0),
+  TORCH_CHECK((x.dim() == 2 || x.dim() == 3) && types.dim() == 1 &&
+                  types.size(0) >= x.size(x.dim() - 2),
               "cgpot::exchange: expected rows of the first of all nodes");
   if (!x.is_cpu() && exchanger()) return exchange(x.cpu(), types.cpu()).to(x.device());
-  const std::int64_t rows = x.size(0), ghosts = types.size(0) - rows;
+  if (x.dim() == 3 && exchanger())
+    return one_by_one(exchange(side_by_side(x), types), x.size(0));
+  const std::int64_t rows = x.size(-2), ghosts = types.size(0) - rows;
   if (ghosts == 0 && !exchanger()) return x.clone();    // an operator must not give back its argument
-  at::Tensor out = at::empty({rows + ghosts, x.size(1)}, x.options());
-  out.narrow(0, 0, rows).copy_(x);
-  if (ghosts > 0) out.narrow(0, rows, ghosts).zero_();
+  std::vector<std::int64_t> shape(x.sizes().begin(), x.sizes().end());
+  shape[shape.size() - 2] += ghosts;
+  at::Tensor out = at::empty(shape, x.options());
+  out.narrow(-2, 0, rows).copy_(x);
+  if (ghosts > 0) out.narrow(-2, rows, ghosts).zero_();
   if (exchanger()) pass(out, false);
   return out;
 }
 
 at::Tensor exchange_backward(const at::Tensor &grad, std::int64_t rows)
 {
-  TORCH_CHECK(grad.dim() == 2 && rows >= 0 && rows <= grad.size(0),
+  TORCH_CHECK((grad.dim() == 2 || grad.dim() == 3) && rows >= 0 && rows <= grad.size(-2),
               "cgpot::exchange_backward: expected a gradient for each node");
-  if (!exchanger()) return grad.narrow(0, 0, rows).clone();
+  if (!exchanger()) return grad.narrow(-2, 0, rows).clone();
   if (!grad.is_cpu()) return exchange_backward(grad.cpu(), rows).to(grad.device());
+  if (grad.dim() == 3) return one_by_one(exchange_backward(side_by_side(grad), rows), grad.size(0));
   at::Tensor all = grad.contiguous();
   if (all.is_same(grad)) all = grad.clone();
   pass(all, true);

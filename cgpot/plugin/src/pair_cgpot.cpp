@@ -111,14 +111,6 @@ void PairCGPot::coeff(int narg, char **arg)
 
 void PairCGPot::open_models(const std::vector<std::string> &paths)
 {
-  const int count = static_cast<int>(paths.size());
-  if (count < 2 && options_->ensemble())
-    error->all(FLERR, std::string("pair_style cgpot: keyword '") +
-                          (options_->spread > 0 ? "spread" : "use") +
-                          "' needs at least two models in pair_coeff, found one");
-  if (options_->use > count)
-    error->all(FLERR, "pair_style cgpot: `use " + std::to_string(options_->use) + "`, but "
-                          "pair_coeff names " + std::to_string(count) + " models");
   members_.clear();
   const cgpot::Place here = place();
   try {
@@ -131,6 +123,16 @@ void PairCGPot::open_models(const std::vector<std::string> &paths)
     members_.clear();
     error->all(FLERR, e.what());
   }
+  models_ = 0;
+  for (const auto &member : members_) models_ += member.count;
+  const int count = models_;
+  if (count < 2 && options_->ensemble())
+    error->all(FLERR, std::string("pair_style cgpot: keyword '") +
+                          (options_->spread > 0 ? "spread" : "use") +
+                          "' needs at least two models in pair_coeff, found one");
+  if (options_->use > count)
+    error->all(FLERR, "pair_style cgpot: `use " + std::to_string(options_->use) + "`, but "
+                          "pair_coeff names " + std::to_string(count) + " models");
 
   per_ev_ = std::strcmp(update->unit_style, "real") == 0
       ? utils::get_conversion_factor(utils::ENERGY, utils::METAL2REAL)
@@ -152,6 +154,9 @@ void PairCGPot::open_models(const std::vector<std::string> &paths)
     utils::logmesg(lmp, "cgpot: " + member.path + ", beads " + joined(member.sidecar.bead_names) +
                             ", cutoff " + number(member.sidecar.cutoff / length_scale_) +
                             " Angstrom, " + member.sidecar.dtype + " on " + member.device_text +
+                            (member.count > 1 ? ", " + std::to_string(member.count) +
+                                     " models in one batch"
+                                              : std::string()) +
                             "\n");
   if (count > 1)
     utils::logmesg(lmp, "cgpot: ensemble of " + std::to_string(count) + " models, forces of " +
@@ -293,8 +298,8 @@ void PairCGPot::choose_ghosts()
     const double needed = reach_ * cutoff_ + neighbor->skin;
     if (comm->cutghostuser < needed) comm->cutghostuser = needed;
   }
-  if (members_.size() > 1) {
-    const int columns = 3 * static_cast<int>(members_.size());
+  if (models_ > 1) {
+    const int columns = 3 * models_;
     comm_reverse = std::max(comm_reverse, columns);
     collector_ = std::make_unique<cgpot::RankExchanger>(
         [](int) {}, [this](int size) { comm->reverse_comm(this, size); }, columns);
@@ -505,54 +510,58 @@ const cgpot::Graph &PairCGPot::build()
 // Whether the spread is evaluated now: the same on all ranks.
 bool PairCGPot::spread_due()
 {
-  const bool due = members_.size() > 1 &&
+  const bool due = models_ > 1 &&
       (spread_wanted_ ||
        (options_->spread > 0 && update->ntimestep % options_->spread == 0));
   spread_wanted_ = 0;
   return due;
 }
 
-PairCGPot::Evaluation PairCGPot::run(std::size_t member, const cgpot::Graph &graph)
+// Evaluates a file; the results of its models are added to `results`.
+void PairCGPot::run(std::size_t member, const cgpot::Graph &graph, std::vector<Evaluation> &results)
 {
   cgpot::Model &model = *members_[member].model;
-  cgpot::Tally &tally = tallies_[member];
+  std::size_t first = 0;
+  for (std::size_t m = 0; m < member; ++m) first += static_cast<std::size_t>(members_[m].count);
+  cgpot::Tally *tallies = &tallies_[first];
   try {
     const auto asked = std::chrono::steady_clock::now();
-    const double *energies = nullptr, *gradient = nullptr;
-    if (device_graph_) {
-      energies = model.evaluate(*device_graph_, exchanger_.get(), tally);
-    } else {
-      const cgpot::Model::Result result = model.evaluate(graph, exchanger_.get());
-      energies = result.energies;
-      gradient = result.gradient;
-    }
+    const cgpot::Model::Result found = device_graph_
+        ? model.evaluate(*device_graph_, exchanger_.get(), tallies)
+        : model.evaluate(graph, exchanger_.get());
     if (!update->setupflag) summary_[model_time_entry] += seconds_since(asked);
-    if (gradient) tally.sum(graph, gradient);
-    return {energies, &tally};
+    for (std::size_t m = 0; m < static_cast<std::size_t>(members_[member].count); ++m) {
+      if (found.gradient) tallies[m].sum(graph, found.gradient + m * 3 * graph.padded_edges);
+      results.push_back({found.energies + m * found.rows, tallies + m});
+    }
   } catch (const std::exception &e) {
     error->one(FLERR, "model file " + members_[member].path + ": " + e.what());
   }
 }
 
-// Energies and forces that drive the beads. All members run where their mean or their spread is
-// needed, else one alone.
+// Energies and forces that drive the beads. All models run where their mean or their spread is
+// needed, else the file with the used one.
 PairCGPot::Evaluation PairCGPot::evaluate(const cgpot::Graph &graph)
 {
-  if (members_.size() == 1) return run(0, graph);
-  const bool spread = spread_due();
-  const auto used = static_cast<std::size_t>(options_->use);
-  if (used && !spread) return run(used - 1, graph);
-
   std::vector<Evaluation> results;
-  for (std::size_t m = 0; m < members_.size(); ++m) {
-    if (spread) tallies_[m].total_virial = true;
-    results.push_back(run(m, graph));
+  const bool spread = spread_due();
+  auto used = static_cast<std::size_t>(options_->use);
+  if (used && !spread) {
+    std::size_t file = 0;
+    while (used > static_cast<std::size_t>(members_[file].count))
+      used -= static_cast<std::size_t>(members_[file++].count);
+    run(file, graph, results);
+    return results[used - 1];
   }
+  if (spread)
+    for (cgpot::Tally &tally : tallies_) tally.total_virial = true;
+  for (std::size_t m = 0; m < members_.size(); ++m) run(m, graph, results);
   if (spread) tally_spread(graph, results);
   if (used) return results[used - 1];
+  if (results.size() == 1) return results[0];
 
   const auto nodes = static_cast<std::size_t>(graph.owned);
-  const double weight = 1.0 / static_cast<double>(members_.size());
+  const double weight = 1.0 / static_cast<double>(results.size());
   mean_energies_.assign(nodes, 0.0);
   mean_tally_->atom_virial = vflag_atom || cvflag_atom;
   for (std::size_t m = 0; m < results.size(); ++m) {
@@ -567,7 +576,8 @@ void PairCGPot::tally_spread(const cgpot::Graph &graph, const std::vector<Evalua
 {
   // forces on ghosts go to their owners atom by atom: a ghost that is no node here may be on the
   // way of one that is a node elsewhere
-  const std::size_t members = members_.size(), stride = 3 * members;
+  const auto members = static_cast<std::size_t>(models_);
+  const std::size_t stride = 3 * members;
   const auto nall = static_cast<std::size_t>(atom->nlocal + atom->nghost);
   std::vector<double> energies(members, 0.0), traces(members, 0.0);
   member_forces_.assign(nall * stride, 0.0);
@@ -722,7 +732,7 @@ void *PairCGPot::extract(const char *name, int &dim)
 {
   dim = 0;
   if (std::strcmp(name, "spread_flag") != 0) return nullptr;
-  if (members_.size() < 2)
+  if (models_ < 2)
     error->all(FLERR, "pair_style cgpot: the spread needs at least two models in pair_coeff");
   return &spread_wanted_;
 }

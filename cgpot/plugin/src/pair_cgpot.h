@@ -6,7 +6,8 @@
 //   pair_coeff * * a.nequip.pt2 [b.nequip.pt2 ...] BNZ [...]
 //
 // A bead name for each atom type; NULL in hybrid. Several models are an ensemble: forces, energy
-// and virial are the mean of all (use mean) or those of the K-th (use K).
+// and virial are the mean of all (use mean) or those of the K-th (use K). A file may hold several
+// models, which are evaluated together.
 //
 // spread N      every N steps evaluate all members; bead i has the force spread
 //               s_i = sqrt( sum_m |f_m,i - mean f_i|^2 / (k - 1) ), in force units of LAMMPS
@@ -70,7 +71,8 @@ class PairCGPot : public Pair {
 
  private:
   std::unique_ptr<cgpot::Options> options_;
-  std::vector<cgpot::Member> members_;
+  std::vector<cgpot::Member> members_;    // files
+  int models_ = 0;                       // models in them
   std::unique_ptr<cgpot::GraphBuilder> builder_;
   std::unique_ptr<cgpot::DeviceGraph> device_graph_;    // of this run; none: edges on the host
   std::vector<cgpot::Tally> tallies_;    // sums over edges of each model
@@ -120,7 +122,7 @@ class PairCGPot : public Pair {
     const cgpot::Tally *sums;       // over edges
   };
   const cgpot::Graph &build();
-  Evaluation run(std::size_t member, const cgpot::Graph &graph);
+  void run(std::size_t member, const cgpot::Graph &graph, std::vector<Evaluation> &results);
   Evaluation evaluate(const cgpot::Graph &graph);
   bool spread_due();
   void tally_spread(const cgpot::Graph &graph, const std::vector<Evaluation> &results);
