@@ -3,7 +3,8 @@
 
 Deploys each training folder for CUDA three times (`plain`: the network as it is; `tables`: radial
 functions as splines in plain torch operations; `tf32`: these with products in TF32, float32 models
-only), replicates a frame, and times NVE steps in LAMMPS on a device that should do nothing else:
+only), runs `tables` also with neighbours from the host (`host`), replicates a frame, and times NVE
+steps in LAMMPS on a device that should do nothing else:
 
     python workflows/benchmarks/gpu.py --train runs/benzene/train --start test.extxyz.xz \
         --replicate 1 2 4 8 16 --output gpu.json
@@ -31,13 +32,19 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-KINDS = {"plain": {"fast": False}, "tables": {}, "tf32": {"tf32": True}}
+KINDS: dict[str, dict[str, bool]] = {
+    "plain": {"fast": False},
+    "tables": {},
+    "host": {},
+    "tf32": {"tf32": True},
+}
+"""Options of the deployment; neighbours are found on the device unless the kind is ``host``."""
 DECK = """units metal
 atom_style molecular
 special_bonds lj/coul 1 1 1
 read_data {data}
 replicate {n} {n} {n}
-pair_style cgpot
+pair_style cgpot graph {graph}
 pair_coeff * * {model} {names}
 compute C all pair cgpot
 neighbor {skin} bin
@@ -343,6 +350,7 @@ def main(words: list[str] | None = None) -> None:
                     deck = {
                         "data": data,
                         "n": n,
+                        "graph": "host" if kind == "host" else "device",
                         "model": target / "model.nequip.pt2",
                         "names": names,
                         "skin": options.skin,
