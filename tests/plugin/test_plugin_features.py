@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plugin_models import grid
+from plugin_models import LJ_CUTOFF, LJ_EPSILON, LJ_SIGMA, grid
 from plugin_support import Runner, deck, same, write_data
 
 BOX = grid(np.diag([14.4, 14.0, 15.2]), (4, 4, 4), 31)
@@ -75,6 +75,30 @@ def test_moves_leave_the_energy_of_what_is_there(
     assert found["moved"][1] == found["fresh"][1]
     assert (found["moved"][1] != 64) == ("gcmc" in name)
     assert found["moved"][0] == pytest.approx(found["fresh"][0], rel=1e-9)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_widom_insertions_are_those_of_lj_cut(
+    run: Runner, data: Path, lj_model: Path, ranks: int
+) -> None:
+    """The same random insertions with LAMMPS's own style give the same chemical potential."""
+    own = [f"pair_style lj/cut {LJ_CUTOFF}"]
+    for i, j in ((0, 0), (0, 1), (1, 1)):
+        own.append(f"pair_coeff {i + 1} {j + 1} {LJ_EPSILON[i, j]} {LJ_SIGMA[i, j]}")
+    found = []
+    for style in (f"pair_style cgpot\npair_coeff * * {lj_model} AAA BBB", "\n".join(own)):
+        body = "\n".join(
+            [
+                "fix 2 all nve\nfix 1 all widom 1 20 2 29494 9000.0 full_energy",
+                "run 5\nprint 'widom $(f_1[1]:%.15g) $(f_1[2]:%.15g)'",
+            ]
+        )
+        status, output, _ = run.text(ranks, deck(data, lj_model, style=style, body=body))
+        assert status == 0, output
+        rows = re.findall(r"^widom (\S+) (\S+)$", output, re.MULTILINE)
+        found.append([float(value) for value in rows[-1]])
+    assert found[1][1] > 1e-6
+    assert found[0] == pytest.approx(found[1], rel=1e-8)
 
 
 COMMUNICATION = {

@@ -8,6 +8,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -65,6 +66,15 @@ def machine() -> dict[str, Any]:
     }
 
 
+@cache
+def plugin() -> str | None:
+    """What tells one build of the plugin from another: its sources, packages and compiler."""
+    from cgpot.core.native import built_plugin
+
+    built = built_plugin()
+    return None if built is None else built.parent.name
+
+
 class Store:
     """Rows of one file, found by :data:`KEY`.
 
@@ -103,7 +113,12 @@ class Store:
         """Put a row in the place of an older one, and write the file."""
         key = self.key(row)
         self.measured.add(key)
-        row = {**row, "date": datetime.now(UTC).date().isoformat()}
+        row = {
+            **row,
+            "date": datetime.now(UTC).date().isoformat(),
+            "command": " ".join(("python", *sys.argv)),
+            "plugin": plugin(),
+        }
         at = next((i for i, old in enumerate(self.rows) if self.key(old) == key), None)
         if at is None:
             self.rows.append(row)
