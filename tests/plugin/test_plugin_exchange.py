@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Communication between ranks (`ranks.cpp`, alone) under sanitizers; the GPU that a rank takes."""
+"""Communication between ranks (`ranks.cpp` and `direct.cpp`, alone) under sanitizers; the GPU that a
+rank takes."""
 
 from __future__ import annotations
 
@@ -10,24 +11,38 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compiled(name: str, folder: Path) -> Path:
+    """The program `NAME_check` of a source of the plugin."""
     from cgpot.core.native import SOURCE
     from cgpot.plugin.build import find_compiler
 
     compiler = find_compiler()
     assert compiler is not None
-    target = tmp_path_factory.mktemp("ranks") / "ranks_check"
+    target = folder / f"{name}_check"
     subprocess.run(
         [
             *(compiler, "-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread"),
             *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
-            *("-I", str(SOURCE / "src"), str(SOURCE / "src" / "ranks.cpp")),
-            *(str(Path(__file__).parent / "ranks_check.cpp"), "-o", str(target)),
+            *("-I", str(SOURCE / "src"), str(SOURCE / "src" / f"{name}.cpp")),
+            *(str(Path(__file__).parent / f"{name}_check.cpp"), "-o", str(target)),
         ],
         check=True,
     )
     return target
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compiled("ranks", tmp_path_factory.mktemp("ranks"))
+
+
+def test_rows_go_straight_to_their_owners(tmp_path: Path) -> None:
+    """Doubles and floats, ghosts that nobody wants, ranks without beads, numbers that change."""
+    done = subprocess.run(
+        [str(compiled("direct", tmp_path))], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert done.stdout == "360 cases, 0 failures\n"
 
 
 def test_rows_travel_between_ranks(program: Path) -> None:

@@ -95,6 +95,7 @@ const Graph &GraphBuilder::place(const int *type, int nlocal, int nall,
 {
   fresh = fresh || stale_ || !same_nodes(type, nlocal, type_map, ghosts);
   stale_ = false;
+  renewed_ = fresh;
   if (!fresh) return graph_;
   add_nodes(type, nullptr, nlocal, nlocal, nall, type_map, ghosts, owner);
   for (int i = nlocal; i < nall; ++i) {
@@ -105,6 +106,7 @@ const Graph &GraphBuilder::place(const int *type, int nlocal, int nall,
       node = node_of_[static_cast<std::size_t>(owner[i])];
   }
   graph_.nodes = static_cast<int>(graph_.atoms.size());
+  near_ghosts_.assign(static_cast<std::size_t>(graph_.nodes - graph_.owned), 1);
   return graph_;
 }
 
@@ -118,6 +120,7 @@ void GraphBuilder::collect(const double *x, const int *type, int nlocal, int nal
   add_nodes(type, by_cells ? nullptr : list.ilist, by_cells ? nlocal : list.inum, nlocal, nall,
             type_map, ghosts, owner);
   if (by_cells) cells_.sort(x, nall, list.range);
+  near_ghosts_.assign(g.atoms.size() - static_cast<std::size_t>(g.owned), 0);
 
   first_.assign(1, 0);
   std::size_t at = 0;
@@ -143,6 +146,8 @@ void GraphBuilder::collect(const double *x, const int *type, int nlocal, int nal
       int node = node_of_[static_cast<std::size_t>(atom)];
       if (node < 0 && ghosts == Ghosts::halo) node = add_node(atom, type, type_map, 1);
       if (node < 0) continue;
+      if (node >= g.owned && g.only_owned)
+        near_ghosts_[static_cast<std::size_t>(node - g.owned)] = 1;
       atoms[at] = j;
       nodes[at++] = node;
     }
@@ -281,10 +286,10 @@ const Graph &GraphBuilder::build(const double *x, const int *type, int nlocal, i
 {
   if (ghosts == Ghosts::halo && reach > 1) {
     follow(x, type, nall, type_map, list, reach);
-    stale_ = true;
+    stale_ = renewed_ = true;
   } else {
-    if (fresh || stale_ || !same_nodes(type, nlocal, type_map, ghosts))
-      collect(x, type, nlocal, nall, type_map, list, ghosts, owner);
+    renewed_ = fresh || stale_ || !same_nodes(type, nlocal, type_map, ghosts);
+    if (renewed_) collect(x, type, nlocal, nall, type_map, list, ghosts, owner);
     stale_ = false;
     select(x);
   }

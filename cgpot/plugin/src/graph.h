@@ -84,6 +84,11 @@ class GraphBuilder {
   const Graph &place(const int *type, int nlocal, int nall, const std::vector<int> &type_map,
                      Ghosts ghosts, const int *owner, bool &fresh);
 
+  // Whether the last call made nodes anew.
+  bool renewed() const { return renewed_; }
+  // (nodes - owned) whether the ghosts may have edges before nodes are made anew.
+  const std::vector<char> &near() const { return near_ghosts_; }
+
   // Whether the next call of build() or place() must be a fresh one.
   bool stale() const { return stale_; }
 
@@ -108,6 +113,8 @@ class GraphBuilder {
   double scale_;
   Graph graph_;
   bool stale_ = true;
+  bool renewed_ = false;
+  std::vector<char> near_ghosts_;
   Cells cells_;
   std::vector<int> near_;                  // neighbours of a centre, from the cells
   std::vector<int> node_of_;               // (nall) node of an atom, -1 for none

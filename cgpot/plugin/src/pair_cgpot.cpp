@@ -2,6 +2,7 @@
 #include "pair_cgpot.h"
 
 #include "device_graph.h"
+#include "direct.h"
 #include "framefile.h"
 #include "graph.h"
 #include "member.h"
@@ -43,6 +44,41 @@ constexpr int spread_step_entry = 4, model_time_entry = 5, pair_time_entry = 6;
 double seconds_since(std::chrono::steady_clock::time_point start)
 {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Messages of MPI between the ranks of a world.
+cgpot::DirectExchanger::Transport transport(MPI_Comm world)
+{
+  cgpot::DirectExchanger::Transport out;
+#ifdef MPI_STUBS    // one rank, which owns all
+  (void) world;
+  out.numbers = [](const int *to, int *from) { *from = *to; };
+  out.bytes = [](const char *, const std::vector<std::size_t> &, char *,
+                 const std::vector<std::size_t> &) {};
+#else
+  constexpr int tag = 1017;
+  out.numbers = [world](const int *to, int *from) {
+    MPI_Alltoall(to, 1, MPI_INT, from, 1, MPI_INT, world);
+  };
+  out.bytes = [world](const char *send, const std::vector<std::size_t> &to, char *receive,
+                      const std::vector<std::size_t> &from) {
+    std::vector<MPI_Request> requests;
+    for (std::size_t r = 0; r < from.size(); receive += from[r++])
+      if (from[r] > 0) {
+        requests.emplace_back();
+        MPI_Irecv(receive, static_cast<int>(from[r]), MPI_BYTE, static_cast<int>(r), tag, world,
+                  &requests.back());
+      }
+    for (std::size_t r = 0; r < to.size(); send += to[r++])
+      if (to[r] > 0) {
+        requests.emplace_back();
+        MPI_Isend(send, static_cast<int>(to[r]), MPI_BYTE, static_cast<int>(r), tag, world,
+                  &requests.back());
+      }
+    MPI_Waitall(static_cast<int>(requests.size()), requests.data(), MPI_STATUSES_IGNORE);
+  };
+#endif
+  return out;
 }
 
 }    // namespace
@@ -261,11 +297,9 @@ void PairCGPot::choose_graph()
 void PairCGPot::choose_ghosts()
 {
   bool can_exchange = true;
-  int width = 0;
   reach_ = 1;
   for (const auto &member : members_) {
     reach_ = std::max(reach_, member.reach);
-    width = std::max(width, member.exchange_width);
     can_exchange = can_exchange && (member.reach == 1 || member.exchange_width > 0);
   }
   comm_forward = comm_reverse = 0;
@@ -289,11 +323,8 @@ void PairCGPot::choose_ghosts()
                       "which a halo needs: use `neighbor bin`, or `ghosts exchange`");
   ghosts_ = exchange ? cgpot::Ghosts::exchange : cgpot::Ghosts::halo;
   if (exchange) {
-    // floats travel two by two
-    comm_forward = comm_reverse = width;
-    exchanger_ = std::make_unique<cgpot::RankExchanger>(
-        [this](int size) { comm->forward_comm(this, size); },
-        [this](int size) { comm->reverse_comm(this, size); }, width);
+    comm_forward = 2;    // where each ghost is at home
+    exchanger_ = std::make_unique<cgpot::DirectExchanger>(comm->nprocs, transport(world));
   } else if (reach_ > 1) {
     const double needed = reach_ * cutoff_ + neighbor->skin;
     if (comm->cutghostuser < needed) comm->cutghostuser = needed;
@@ -415,7 +446,7 @@ void PairCGPot::compute(int eflag, int vflag)
 
   const cgpot::Graph &graph = build();
   if (exchanger_)
-    exchanger_->begin(builder_->node_of(), graph.atoms, graph.owned);
+    share_homes(graph);
   else if (graph.owned == 0) {    // the spread is a matter of all ranks
     if (spread_due()) tally_spread(graph, {});
     if (spread_step_ == update->ntimestep && options_->threshold > 0.0) act(graph);
@@ -507,6 +538,30 @@ const cgpot::Graph &PairCGPot::build()
                          owner_.data(), reach_, fresh);
 }
 
+// Nodes of one rank are ghosts of others: all agree on them again where one has made its own anew.
+void PairCGPot::share_homes(const cgpot::Graph &graph)
+{
+  int renewed = builder_->renewed() ? 1 : 0;
+  if (neighbor->ago > 0) MPI_Allreduce(MPI_IN_PLACE, &renewed, 1, MPI_INT, MPI_MAX, world);
+  if (!renewed) return;
+  const std::vector<int> &node_of = builder_->node_of();
+  homes_.resize(2 * node_of.size());
+  for (std::size_t i = 0; i < static_cast<std::size_t>(atom->nlocal); ++i) {
+    homes_[2 * i] = comm->me;
+    homes_[2 * i + 1] = node_of[i];
+  }
+  comm->forward_comm(this, 2);
+  const auto owned = static_cast<std::size_t>(graph.owned);
+  const auto ghosts = static_cast<std::size_t>(graph.nodes) - owned;
+  std::vector<cgpot::Home> homes(ghosts);
+  for (std::size_t n = 0; n < ghosts; ++n) {
+    const double *home = &homes_[2 * static_cast<std::size_t>(graph.atoms[owned + n])];
+    if (builder_->near()[n] && home[1] >= 0.0)
+      homes[n] = {static_cast<int>(home[0]), static_cast<int>(home[1])};
+  }
+  exchanger_->begin(homes, graph.owned);
+}
+
 // Whether the spread is evaluated now: the same on all ranks.
 bool PairCGPot::spread_due()
 {
@@ -596,10 +651,8 @@ void PairCGPot::tally_spread(const cgpot::Graph &graph, const std::vector<Evalua
     same_.resize(nall);
     for (std::size_t i = 0; i < nall; ++i) same_[i] = static_cast<int>(i);
     collector_->begin(same_, same_, atom->nlocal);
-    collecting_ = true;
     collector_->reverse(member_forces_.data(), static_cast<std::int64_t>(nall),
                         static_cast<int>(stride));
-    collecting_ = false;
   }
   const auto owned = static_cast<std::size_t>(graph.owned);
   std::vector<double> forces(3 * owned);
@@ -758,22 +811,27 @@ void *PairCGPot::extract_peratom(const char *name, int &columns)
 
 int PairCGPot::pack_forward_comm(int n, int *list, double *buffer, int, int *)
 {
-  return exchanger_->pack_forward(n, list, buffer);
+  for (int k = 0; k < n; ++k) {
+    const double *home = &homes_[2 * static_cast<std::size_t>(list[k])];
+    buffer[2 * k] = home[0];
+    buffer[2 * k + 1] = home[1];
+  }
+  return 2 * n;
 }
 
 void PairCGPot::unpack_forward_comm(int n, int first, double *buffer)
 {
-  exchanger_->unpack_forward(n, first, buffer);
+  std::copy_n(buffer, 2 * n, homes_.begin() + 2 * first);
 }
 
 int PairCGPot::pack_reverse_comm(int n, int first, double *buffer)
 {
-  return (collecting_ ? collector_ : exchanger_)->pack_reverse(n, first, buffer);
+  return collector_->pack_reverse(n, first, buffer);
 }
 
 void PairCGPot::unpack_reverse_comm(int n, int *list, double *buffer)
 {
-  (collecting_ ? collector_ : exchanger_)->unpack_reverse(n, list, buffer);
+  collector_->unpack_reverse(n, list, buffer);
 }
 
 double PairCGPot::memory_usage()

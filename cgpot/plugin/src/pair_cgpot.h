@@ -35,6 +35,7 @@
 
 namespace cgpot {
 class DeviceGraph;
+class DirectExchanger;
 class GraphBuilder;
 class RankExchanger;
 class Spread;
@@ -78,11 +79,12 @@ class PairCGPot : public Pair {
   std::vector<cgpot::Tally> tallies_;    // sums over edges of each model
   std::unique_ptr<cgpot::Tally> mean_tally_;
   std::unique_ptr<cgpot::Spread> spread_;
-  std::unique_ptr<cgpot::RankExchanger> exchanger_;
+  std::unique_ptr<cgpot::DirectExchanger> exchanger_;
   std::unique_ptr<cgpot::RankExchanger> collector_;    // of the members' forces
   cgpot::Ghosts ghosts_;                 // of this run
   int reach_ = 1;                        // steps over which the models pass messages
   std::vector<double> mean_energies_;    // (owned nodes), model's units
+  std::vector<double> homes_;            // (atoms, 2) rank and node there, while they are shared
   std::vector<double> summary_;          // pvector
   std::vector<double> atom_spread_;      // (atoms) s_i of the last evaluation
   std::vector<double> member_forces_;    // (atoms, members, 3) model's units
@@ -104,7 +106,6 @@ class PairCGPot : public Pair {
   double largest_spread_ = 0.0, rms_spread_ = 0.0;    // of all beads, on all ranks
   tagint largest_atom_ = 0;              // ID of the bead with the largest, on all ranks
   int largest_type_ = 0;                 // its type of the model
-  bool collecting_ = false;              // the collector communicates, not the exchanger
   int spread_wanted_ = 0;                // set by fix pair
   bool own_list_ = false;                // the builder finds neighbours, LAMMPS makes no list
   bool warned_exclusion_ = false;
@@ -114,6 +115,7 @@ class PairCGPot : public Pair {
   void map_types(int narg, char **arg);
   void choose_ghosts();
   void choose_graph();
+  void share_homes(const cgpot::Graph &graph);
   double halo_work() const;
   void check_special_bonds() const;
   void check_masses() const;
