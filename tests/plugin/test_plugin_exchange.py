@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Communication between ranks (`ranks.cpp` and `direct.cpp`, alone) under sanitizers; the GPU that a
-rank takes."""
+"""Communication between ranks (its sources alone) under sanitizers; the GPU that a rank takes."""
 
 from __future__ import annotations
 
