@@ -66,6 +66,19 @@ def machine() -> dict[str, Any]:
     }
 
 
+def command() -> str:
+    """The command of this program; of paths elsewhere the last two parts."""
+    words = ["python"]
+    for word in sys.argv:
+        path = Path(word)
+        if path.is_absolute():
+            below = path.is_relative_to(Path.cwd())
+            path = path.relative_to(Path.cwd()) if below else Path(*path.parts[-2:])
+            word = str(path)
+        words.append(word)
+    return " ".join(words)
+
+
 @cache
 def plugin() -> str | None:
     """What tells one build of the plugin from another: its sources, packages and compiler."""
@@ -116,7 +129,7 @@ class Store:
         row = {
             **row,
             "date": datetime.now(UTC).date().isoformat(),
-            "command": " ".join(("python", *sys.argv)),
+            "command": command(),
             "plugin": plugin(),
         }
         at = next((i for i, old in enumerate(self.rows) if self.key(old) == key), None)
