@@ -25,30 +25,36 @@ bool same_loops(int most, long &kept)
     std::vector<double> x(3 * length + 3);
     for (double &c : x) c = 10.0 * random();
     if (count > 4) x[7] = std::nan("");
-    std::vector<int> atoms(length), nodes(length), points(length);
+    std::vector<int> atoms(length + cgpot::spare), nodes(length), points(length), labels(length);
     std::vector<double> rows[3];
     for (int c = 0; c < count; ++c) {
       atoms[c] = 1 + static_cast<int>(count * random());
       nodes[c] = static_cast<int>(1e9 * random());
       points[c] = count - c;
+      labels[c] = 7 * c;
       for (int k = 0; k < 3; ++k) rows[k].push_back(x[3 * points[c] + k]);
     }
     std::vector<std::int64_t> neighbors[2];
     std::vector<double> vectors[2];
-    std::vector<int> near[2];
+    std::vector<int> near[2], found[2];
     const double *own = x.data();
     for (int k = 0; k < 2; ++k) {
       const cgpot::PairLoops &loops = k ? cgpot::pair_loops() : cgpot::scalar_loops;
       neighbors[k].resize(length + cgpot::spare);
       vectors[k].resize(3 * (length + cgpot::spare));
       near[k].resize(length + cgpot::spare);
+      found[k].resize(length + cgpot::spare);
       const std::size_t edges =
           loops.select(x.data(), own, 0.1, 0.5, atoms.data(), nodes.data(), length,
                        neighbors[k].data(), vectors[k].data());
       neighbors[k].resize(edges);
       vectors[k].resize(3 * edges);
       near[k].resize(loops.near(rows[0].data(), rows[1].data(), rows[2].data(), points.data(),
-                                length, own, 50.0, count / 2, near[k].data()));
+                                labels.data(), length, own, 50.0, count / 2, near[k].data(),
+                                found[k].data()));
+      found[k].resize(near[k].size());
+      for (std::size_t f = 0; f < near[k].size(); ++f)
+        if (found[k][f] != 7 * (count - near[k][f])) return false;
       kept += static_cast<long>(edges + near[k].size());
     }
     // sums of a gradient over edges of a few centres; the fourth column may hold anything

@@ -12,6 +12,11 @@ namespace {
 
 constexpr double most_cells_per_point = 4.0;
 
+// Cells within the range along each axis. Those of a row along x follow each other, are looked at
+// together, several points at a time, and only where they are near: few rows are better than few
+// points.
+constexpr double cells_in_range[3] = {3.0, 1.0, 1.0};
+
 int clamped(double value, int count)
 {
   // written so that not a number gives 0
@@ -20,7 +25,7 @@ int clamped(double value, int count)
 
 }    // namespace
 
-void Cells::sort(const double *x, int count, double range)
+void Cells::sort(const double *x, const int *labels, int count, double range)
 {
   x_ = x;
   rangesq_ = range * range;
@@ -35,7 +40,7 @@ void Cells::sort(const double *x, int count, double range)
   const double most = std::max(27.0, most_cells_per_point * count);
   double wanted[3], all = 1.0;
   for (int k = 0; k < 3; ++k) {
-    wanted[k] = std::max(1.0, std::floor(2.0 * (high[k] - low_[k]) / range));
+    wanted[k] = std::max(1.0, std::floor(cells_in_range[k] * (high[k] - low_[k]) / range));
     all *= wanted[k];
   }
   const double fewer = all > most ? std::cbrt(most / all) : 1.0;
@@ -51,6 +56,8 @@ void Cells::sort(const double *x, int count, double range)
   cell_.resize(n);
   start_.assign(total + 1, 0);
   for (std::size_t i = 0; i < n; ++i) {
+    cell_[i] = -1;
+    if (labels[i] < 0) continue;
     int c[3];
     for (std::size_t k = 0; k < 3; ++k)
       c[k] = clamped((x[3 * i + k] - low_[k]) * inverse_[k], cells_[k]);
@@ -58,26 +65,32 @@ void Cells::sort(const double *x, int count, double range)
     ++start_[static_cast<std::size_t>(cell_[i]) + 1];
   }
   for (std::size_t c = 0; c < total; ++c) start_[c + 1] += start_[c];
-  points_.resize(n);
-  sorted_.resize(3 * n);
+  const auto kept = static_cast<std::size_t>(start_.back());
+  points_.resize(kept);
+  labels_.resize(kept);
+  sorted_.resize(3 * kept);
   for (std::size_t i = n; i-- > 0;) {    // backwards: `start_` ends as the first of each cell
+    if (cell_[i] < 0) continue;
     const auto at = static_cast<std::size_t>(--start_[static_cast<std::size_t>(cell_[i]) + 1]);
     points_[at] = static_cast<int>(i);
-    for (std::size_t k = 0; k < 3; ++k) sorted_[k * n + at] = x[3 * i + k];
+    labels_[at] = labels[i];
+    for (std::size_t k = 0; k < 3; ++k) sorted_[k * kept + at] = x[3 * i + k];
   }
   // entry c + 1 now holds the first point of cell c
   start_.erase(start_.begin());
-  start_.push_back(count);
+  start_.push_back(static_cast<int>(kept));
 }
 
-std::size_t Cells::near(int point, std::vector<int> &found, std::size_t length) const
+std::size_t Cells::near(int point, std::vector<int> &found, std::vector<int> &labels,
+                        std::size_t length) const
 {
+  const double rangesq = 1.000001 * rangesq_;
   const std::size_t n = points_.size();
   const double *px = sorted_.data(), *py = px + n, *pz = py + n;
   const double *own = x_ + 3 * static_cast<std::size_t>(point);
   const PairLoops &loops = pair_loops();
-  int first[3], last[3];
-  for (int k = 0; k < 3; ++k) {
+  int first[3], last[3];    // of y and z
+  for (int k = 1; k < 3; ++k) {
     const int c = clamped((own[k] - low_[k]) * inverse_[k], cells_[k]);
     first[k] = std::max(0, c - span_[k]);
     last[k] = std::min(cells_[k] - 1, c + span_[k]);
@@ -90,18 +103,23 @@ std::size_t Cells::near(int point, std::vector<int> &found, std::size_t length) 
     const double dz = beyond(own[2], 2, cz);
     for (int cy = first[1]; cy <= last[1]; ++cy) {
       const double dy = beyond(own[1], 1, cy);
-      if (dy * dy + dz * dz > 1.000001 * rangesq_) continue;
-      // the cells of a row follow each other
+      const double rest = rangesq - dy * dy - dz * dz;
+      if (rest < 0.0) continue;
       const int *row = start_.data() +
           (static_cast<std::size_t>(cz) * static_cast<std::size_t>(cells_[1]) +
            static_cast<std::size_t>(cy)) *
               static_cast<std::size_t>(cells_[0]);
-      const auto begin = static_cast<std::size_t>(row[first[0]]);
-      const auto end = static_cast<std::size_t>(row[last[0] + 1]);
+      const double dx = std::sqrt(rest);
+      const int left = clamped((own[0] - dx - low_[0]) * inverse_[0], cells_[0]);
+      const int right = clamped((own[0] + dx - low_[0]) * inverse_[0], cells_[0]);
+      const auto begin = static_cast<std::size_t>(row[left]);
+      const auto end = static_cast<std::size_t>(row[right + 1]);
       const std::size_t most = length + (end - begin) + spare;
       if (found.size() < most) found.resize(2 * most);
-      length += loops.near(px + begin, py + begin, pz + begin, points_.data() + begin, end - begin,
-                           own, rangesq_, point, found.data() + length);
+      if (labels.size() < most) labels.resize(2 * most);
+      length += loops.near(px + begin, py + begin, pz + begin, points_.data() + begin,
+                           labels_.data() + begin, end - begin, own, rangesq_, point,
+                           found.data() + length, labels.data() + length);
     }
   }
   return length;
@@ -109,7 +127,7 @@ std::size_t Cells::near(int point, std::vector<int> &found, std::size_t length) 
 
 std::size_t Cells::bytes() const
 {
-  return (cell_.capacity() + start_.capacity() + points_.capacity()) * sizeof(int) +
+  return (cell_.capacity() + start_.capacity() + points_.capacity() + labels_.capacity()) * sizeof(int) +
       sorted_.capacity() * sizeof(double);
 }
 

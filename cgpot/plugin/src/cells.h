@@ -9,14 +9,16 @@ namespace cgpot {
 
 class Cells {
  public:
-  // Sorts points into cells of about half the range (larger ones where the points are sparse).
-  // x: (count, 3); range: positive. Not a number counts as the lower corner.
-  void sort(const double *x, int count, double range);
+  // Sorts points into cells (larger ones where the points are sparse). x: (count, 3); labels:
+  // (count) of any meaning, points with negative ones are left out; range: positive. Not a number
+  // counts as the lower corner.
+  void sort(const double *x, const int *labels, int count, double range);
 
-  // Writes the indices of all points but `point` itself that are closer than the range to it into
-  // `found` from position `length` on, and returns the position after them. `found` grows as needed
-  // and is not cut.
-  std::size_t near(int point, std::vector<int> &found, std::size_t length) const;
+  // Writes the indices of all points but `point` itself that are closer than the range to it, and
+  // their labels, from position `length` on, and returns the position after them. Both grow as
+  // needed and are not cut.
+  std::size_t near(int point, std::vector<int> &found, std::vector<int> &labels,
+                   std::size_t length) const;
 
   std::size_t bytes() const;
 
@@ -25,10 +27,11 @@ class Cells {
   double low_[3] = {}, side_[3] = {}, inverse_[3] = {};
   int cells_[3] = {1, 1, 1};
   int span_[3] = {1, 1, 1};         // cells on either side that may hold near points
-  std::vector<int> cell_;           // (count) cell of a point
+  std::vector<int> cell_;           // (count) cell of a point, -1 for one left out
   std::vector<int> start_;          // (cells + 1) first of its points among the sorted ones
-  std::vector<int> points_;         // (count) sorted
-  std::vector<double> sorted_;      // (3, count) their positions
+  std::vector<int> points_;         // (points) sorted
+  std::vector<int> labels_;         // (points) theirs
+  std::vector<double> sorted_;      // (3, points) their positions
   const double *x_ = nullptr;
 };
 

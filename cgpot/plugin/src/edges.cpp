@@ -37,13 +37,15 @@ std::size_t select_scalar(const double *x, const double *own, double scale, doub
 }
 
 std::size_t near_scalar(const double *px, const double *py, const double *pz, const int *points,
-                        std::size_t count, const double *own, double rangesq, int point, int *to)
+                        const int *labels, std::size_t count, const double *own, double rangesq,
+                        int point, int *to, int *to_labels)
 {
   const double x0 = own[0], y0 = own[1], z0 = own[2];
   std::size_t found = 0;
   for (std::size_t p = 0; p < count; ++p) {
     const double a = px[p] - x0, b = py[p] - y0, c = pz[p] - z0;
     to[found] = points[p];
+    to_labels[found] = labels[p];
     found += (a * a + b * b + c * c < rangesq) & (points[p] != point) ? 1 : 0;
   }
   return found;
@@ -100,11 +102,6 @@ CGPOT_AVX512 std::size_t select_avx512(const double *x, const double *own, doubl
   for (std::size_t c = 0; c < count; c += 8) {
     const __mmask8 there = first_of(count - c);
     const int *from = atoms + c;
-    int few[8] = {};
-    if (count - c < 8) {
-      for (std::size_t k = 0; k < count - c; ++k) few[k] = from[k];
-      from = few;
-    }
     // x y z 0 of k and of k + 4; loads of their own are faster than gathering
     __m512d pair[4];
     for (int k = 0; k < 4; ++k)
@@ -137,8 +134,9 @@ CGPOT_AVX512 std::size_t select_avx512(const double *x, const double *own, doubl
 }
 
 CGPOT_AVX512 std::size_t near_avx512(const double *px, const double *py, const double *pz,
-                                     const int *points, std::size_t count, const double *own,
-                                     double rangesq, int point, int *to)
+                                     const int *points, const int *labels, std::size_t count,
+                                     const double *own, double rangesq, int point, int *to,
+                                     int *to_labels)
 {
   const __m512d x0 = _mm512_set1_pd(own[0]), y0 = _mm512_set1_pd(own[1]),
                 z0 = _mm512_set1_pd(own[2]), limit = _mm512_set1_pd(rangesq);
@@ -154,6 +152,9 @@ CGPOT_AVX512 std::size_t near_avx512(const double *px, const double *py, const d
     const __mmask8 in = _mm512_mask_cmp_pd_mask(other, square(a, b, c), limit, _CMP_LT_OQ);
     _mm256_storeu_si256(reinterpret_cast<__m256i *>(to + found),
                         _mm256_maskz_compress_epi32(in, index));
+    _mm256_storeu_si256(
+        reinterpret_cast<__m256i *>(to_labels + found),
+        _mm256_maskz_compress_epi32(in, _mm256_maskz_loadu_epi32(there, labels + p)));
     found += static_cast<std::size_t>(__builtin_popcount(in));
   }
   return found;

@@ -15,14 +15,15 @@ constexpr std::size_t spare = 8;
 struct PairLoops {
   // The edges from `center` at `own` to those of `count` candidates (atom in `x`, node) that are
   // closer than the root of `cutsq`: their nodes and the differences (3 each) times `scale`. Returns
-  // their number.
+  // their number. `atoms` holds `spare` more entries, of any atoms.
   std::size_t (*select)(const double *x, const double *own, double scale, double cutsq,
                         const int *atoms, const int *nodes, std::size_t count,
                         std::int64_t *neighbors, double *vectors);
   // The entries of `points` but `point` whose positions are closer to `own` than the root of
-  // `rangesq`. Returns their number.
+  // `rangesq`, and their labels. Returns their number.
   std::size_t (*near)(const double *px, const double *py, const double *pz, const int *points,
-                      std::size_t count, const double *own, double rangesq, int point, int *to);
+                      const int *labels, std::size_t count, const double *own, double rangesq,
+                      int point, int *to, int *to_labels);
   // Adds the gradient (edges, 3) of each edge to the row of its centre and takes it from that of its
   // neighbour; forces: (nodes, 4), the fourth column unused; offsets: (centers + 1) first edge of
   // each.

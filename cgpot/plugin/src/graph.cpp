@@ -53,7 +53,7 @@ std::size_t GraphBuilder::bytes() const
 {
   return graph_.bytes() + capacity_bytes(node_of_) + capacity_bytes(depth_) +
       capacity_bytes(neighbors_) + capacity_bytes(first_) + capacity_bytes(candidate_atoms_) +
-      capacity_bytes(candidate_nodes_) + capacity_bytes(near_) + cells_.bytes();
+      capacity_bytes(candidate_nodes_) + capacity_bytes(labels_) + cells_.bytes();
 }
 
 int GraphBuilder::add_node(int atom, const int *type, const std::vector<int> &type_map, int depth)
@@ -82,9 +82,9 @@ void GraphBuilder::add_nodes(const int *type, const int *centers, int count, int
   g.only_owned = ghosts == Ghosts::exchange;
   if (ghosts == Ghosts::halo) return;
   for (int i = nlocal; i < nall; ++i) {
-    if (owner[i] == i)    // all: a ghost may hand on to other ghosts what it receives
-      add_node(i, type, type_map, 1);
-    else if (ghosts == Ghosts::exchange)
+    if (ghosts == Ghosts::exchange && owner[i] == i)
+      add_node(i, type, type_map, 1);    // all: a ghost may hand on to others what it receives
+    else
       node_of_[static_cast<std::size_t>(i)] = node_of_[static_cast<std::size_t>(owner[i])];
   }
 }
@@ -98,13 +98,8 @@ const Graph &GraphBuilder::place(const int *type, int nlocal, int nall,
   renewed_ = fresh;
   if (!fresh) return graph_;
   add_nodes(type, nullptr, nlocal, nlocal, nall, type_map, ghosts, owner);
-  for (int i = nlocal; i < nall; ++i) {
-    int &node = node_of_[static_cast<std::size_t>(i)];
-    if (ghosts == Ghosts::halo)
-      add_node(i, type, type_map, 1);
-    else if (ghosts == Ghosts::image)
-      node = node_of_[static_cast<std::size_t>(owner[i])];
-  }
+  if (ghosts == Ghosts::halo)
+    for (int i = nlocal; i < nall; ++i) add_node(i, type, type_map, 1);
   graph_.nodes = static_cast<int>(graph_.atoms.size());
   near_ghosts_.assign(static_cast<std::size_t>(graph_.nodes - graph_.owned), 1);
   return graph_;
@@ -119,40 +114,53 @@ void GraphBuilder::collect(const double *x, const int *type, int nlocal, int nal
   const bool by_cells = list.range > 0.0;
   add_nodes(type, by_cells ? nullptr : list.ilist, by_cells ? nlocal : list.inum, nlocal, nall,
             type_map, ghosts, owner);
-  if (by_cells) cells_.sort(x, nall, list.range);
+  const bool halo = ghosts == Ghosts::halo;
+  if (by_cells) {
+    if (halo) {    // nodes of ghosts are made where they are needed
+      labels_.resize(static_cast<std::size_t>(nall));
+      for (int i = 0; i < nall; ++i)
+        labels_[static_cast<std::size_t>(i)] =
+            type_map[static_cast<std::size_t>(type[i])] < 0 ? -1 : i;
+    }
+    cells_.sort(x, halo ? labels_.data() : node_of_.data(), nall, list.range);
+  }
   near_ghosts_.assign(g.atoms.size() - static_cast<std::size_t>(g.owned), 0);
 
   first_.assign(1, 0);
   std::size_t at = 0;
   for (int n = 0; n < g.owned; ++n) {
     const int i = g.atoms[static_cast<std::size_t>(n)];
-    const int *neighbors = nullptr;
-    std::size_t count = 0;
     if (by_cells) {
-      count = cells_.near(i, near_, 0);
-      neighbors = near_.data();
+      std::size_t next = cells_.near(i, candidate_atoms_, candidate_nodes_, at);
+      for (; halo && at < next; ++at) {
+        const int j = candidate_atoms_[at];
+        int node = node_of_[static_cast<std::size_t>(j)];
+        if (node < 0) node = add_node(j, type, type_map, 1);
+        candidate_nodes_[at] = node;
+      }
+      at = next;
     } else {
-      count = static_cast<std::size_t>(list.numneigh[i]);
-      neighbors = list.firstneigh[i];
-    }
-    if (candidate_atoms_.size() < at + count) {
-      candidate_atoms_.resize(2 * (at + count));
-      candidate_nodes_.resize(candidate_atoms_.size());
-    }
-    int *atoms = candidate_atoms_.data(), *nodes = candidate_nodes_.data();
-    for (std::size_t jj = 0; jj < count; ++jj) {
-      const int j = neighbors[jj] & list.mask;
-      const int atom = ghosts == Ghosts::halo ? j : owner[j];
-      int node = node_of_[static_cast<std::size_t>(atom)];
-      if (node < 0 && ghosts == Ghosts::halo) node = add_node(atom, type, type_map, 1);
-      if (node < 0) continue;
-      if (node >= g.owned && g.only_owned)
-        near_ghosts_[static_cast<std::size_t>(node - g.owned)] = 1;
-      atoms[at] = j;
-      nodes[at++] = node;
+      const int *neighbors = list.firstneigh[i];
+      const auto count = static_cast<std::size_t>(list.numneigh[i]);
+      if (candidate_atoms_.size() < at + count) candidate_atoms_.resize(2 * (at + count));
+      if (candidate_nodes_.size() < at + count) candidate_nodes_.resize(2 * (at + count));
+      for (std::size_t jj = 0; jj < count; ++jj) {
+        const int j = neighbors[jj] & list.mask;
+        int node = node_of_[static_cast<std::size_t>(j)];
+        if (node < 0 && halo) node = add_node(j, type, type_map, 1);
+        if (node < 0) continue;
+        candidate_atoms_[at] = j;
+        candidate_nodes_[at++] = node;
+      }
     }
     first_.push_back(at);
   }
+  if (g.only_owned)
+    for (std::size_t k = 0; k < at; ++k)
+      if (candidate_nodes_[k] >= g.owned)
+        near_ghosts_[static_cast<std::size_t>(candidate_nodes_[k] - g.owned)] = 1;
+  if (candidate_atoms_.size() < at + spare) candidate_atoms_.resize(at + spare);
+  std::fill_n(candidate_atoms_.begin() + static_cast<std::ptrdiff_t>(at), spare, 0);
   g.nodes = static_cast<int>(g.atoms.size());
 }
 
@@ -276,8 +284,15 @@ void GraphBuilder::pad(Ghosts ghosts)
   g.computed = g.only_owned && added == 0 && g.owned >= 2 ? g.owned : g.padded_nodes;
   g.start -= g.padded_edges;
   std::int64_t *centers = g.rows.data() + g.start;
-  for (std::size_t n = 0; n + 1 < g.offsets.size(); ++n)
-    std::fill(centers + g.offsets[n], centers + g.offsets[n + 1], static_cast<std::int64_t>(n));
+  // in blocks that run over into the next centres, which follow: faster than ending exactly
+  constexpr std::int64_t block = 8;
+  const auto padded = static_cast<std::int64_t>(g.padded_edges);
+  for (std::size_t n = 0; n + 1 < g.offsets.size(); ++n) {
+    std::int64_t e = g.offsets[n];
+    for (; e < g.offsets[n + 1] && e + block <= padded; e += block)
+      std::fill_n(centers + e, block, static_cast<std::int64_t>(n));
+    for (; e < g.offsets[n + 1]; ++e) centers[e] = static_cast<std::int64_t>(n);
+  }
 }
 
 const Graph &GraphBuilder::build(const double *x, const int *type, int nlocal, int nall,

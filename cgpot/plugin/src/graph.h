@@ -116,7 +116,7 @@ class GraphBuilder {
   bool renewed_ = false;
   std::vector<char> near_ghosts_;
   Cells cells_;
-  std::vector<int> near_;                  // neighbours of a centre, from the cells
+  std::vector<int> labels_;                // (nall) atoms that may become nodes, else -1
   std::vector<int> node_of_;               // (nall) node of an atom, -1 for none
   std::vector<int> depth_;                 // (nodes) steps from the owned nodes
   std::vector<std::int64_t> neighbors_;    // of a halo of several steps, while they are found
