@@ -33,8 +33,9 @@ def register(app: typer.Typer) -> None:
             "auto",
             "--tables",
             help="How tabulated radial functions are used: kernels (operators of this package; "
-            "CPU, NequIP with l up to 3 and SchNet), torch (plain torch operations; any device "
-            "and l), auto (kernels on CPUs where the plugin is built, else torch).",
+            "CPU, NequIP with l up to 3 and SchNet), triton (the same for GPUs), torch (plain "
+            "torch operations; any device and l), auto (kernels on CPUs where the plugin is "
+            "built, on GPUs the faster of triton and torch, else torch).",
         ),
         tf32: bool = typer.Option(
             False,
@@ -110,6 +111,15 @@ def register(app: typer.Typer) -> None:
             console.print(
                 f"radial functions of {tables['layers']} layers tabulated: largest error "
                 f"{tables['value_error']:.1e}, of their slopes {tables['slope_error']:.1e}"
+            )
+        if times := done.content.get("tables_ms"):
+            text = ", ".join(
+                f"{way} {time}" if isinstance(time, str) else f"{way} {time:.3f} ms"
+                for way, time in times.items()
+            )
+            console.print(
+                f"{done.content['tables']} tables taken: an evaluation of "
+                f"{done.content['tables_beads']} beads takes {text} (here, once)"
             )
         if several and (together := done.content.get("batch")):
             if "refused" in together:

@@ -5,13 +5,15 @@ The radial networks of NequIP, the filters of SchNet and the two-body embedding 
 all that is linear in it: the weights of the first tensors and of the first environment) become
 cubic splines, cutoff included.  Everything else of the model stays as it is; so do its parameters.
 
-There are two ways to sum the messages of NequIP and SchNet at each centre:
+There are three ways to sum the messages of NequIP and SchNet at each centre:
 
 * "kernels": `cgpot::convolve` (:mod:`cgpot.deploy.operators`), which stores nothing of the size
   edges times features; CPUs, l up to 3.
+* "triton": the same sums by kernels written for the model (:mod:`cgpot.deploy.gpu`); GPUs, l up
+  to 3, edges sorted by centre.
 * "torch": plain torch operations, which Inductor compiles; any device, any l.
 
-Allegro's tensors are contracted by its own code in both.
+Allegro's tensors are contracted by its own code in all.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from cgpot.deploy.blocks import (
 from cgpot.deploy.operators import LANES, Plan
 from cgpot.deploy.radial import FEWEST, TOLERANCE, Table, spline
 
-WAYS: Final = ("kernels", "torch")
+WAYS: Final = ("kernels", "triton", "torch")
 
 
 def _double(module: torch.nn.Module) -> torch.nn.Module:
@@ -90,8 +92,14 @@ class _Sampler:
 
 
 def _convolution(plan: Plan, table: Table, dtype: torch.dtype, way: str) -> torch.nn.Module:
-    kind = Convolution if way == "kernels" and plan.supported else PlainConvolution
-    return kind(plan, table, dtype)
+    if way == "torch" or not plan.supported:
+        return PlainConvolution(plan, table, dtype)
+    if way == "triton":
+        from cgpot.deploy.gpu import GpuConvolution, operators
+
+        operators()
+        return GpuConvolution(plan, table, dtype)
+    return Convolution(plan, table, dtype)
 
 
 def _nequip(
@@ -248,6 +256,7 @@ def accelerate(
         the same model returned, if there was one.
 
     Raises:
+        ImportError: "triton" without Triton.
         ValueError: another way.
     """
     if way not in WAYS:

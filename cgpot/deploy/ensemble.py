@@ -54,17 +54,20 @@ def deploy_ensemble(
     if record.get("kind", "network") != "network":
         return _linear(source, record, Path(output).resolve(), name)
     folder = Path(output).resolve()
-    done = [
-        deploy(
-            source.parent / member,
-            folder,
-            device=device,
-            name=f"{name}.{index}",
-            quiet=quiet,
-            **options,
+    done: list[Deployment] = []
+    for index, member in enumerate(record["members"]):
+        if done and done[0].content["fast"]:  # networks of one kind: what is fastest for one
+            options["tables"] = done[0].content["tables"]
+        done.append(
+            deploy(
+                source.parent / member,
+                folder,
+                device=device,
+                name=f"{name}.{index}",
+                quiet=quiet,
+                **options,
+            )
         )
-        for index, member in enumerate(record["members"])
-    ]
     models = [folder / f"{name}.{index}.nequip.pt2" for index in range(len(done))]
     sidecars = [deployment.content for deployment in done]
     file = folder / f"{name}.ensemble.json"

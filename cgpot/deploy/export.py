@@ -42,18 +42,51 @@ def export(
         AssertionError: from NequIP, when compiled and eager model differ beyond their precision.
         RuntimeError: from NequIP, when the traced code holds to a number of nodes or edges.
     """
-    from nequip.nn.compile import DictInputOutputWrapper, ListInputOutputWrapper
-    from nequip.utils.compile import prepare_model_for_compile
+    from nequip.nn.compile import DictInputOutputWrapper
     from nequip.utils.dtype import (
         _pt2_compile_error_message,
         test_model_output_similarity_by_dtype,
     )
-    from nequip.utils.fx import _nequip_make_fx, check_make_fx_diff
     from nequip.utils.versions import check_pt2_compile_compatibility
 
     check_pt2_compile_compatibility()
-    torch._dynamo.reset()
     data = AtomicDataDict.to_({key: data[key] for key in inputs}, torch.device(device))
+    exported = trace(model, data, inputs=inputs, outputs=outputs, device=device)
+    torch._inductor.aoti_compile_and_package(
+        exported, package_path=str(output), inductor_configs=options
+    )
+    compiled = DictInputOutputWrapper(
+        torch._inductor.aoti_load_package(str(output)), inputs, outputs
+    )
+    for checked in (_with_ghosts(data), data):
+        test_model_output_similarity_by_dtype(
+            compiled,
+            model,
+            dict(checked),
+            model.model_dtype,
+            fields=outputs,
+            error_message=_pt2_compile_error_message,
+        )
+    return output
+
+
+def trace(
+    model: torch.nn.Module,
+    data: AtomicDataDict.Type,
+    *,
+    inputs: list[str],
+    outputs: list[str],
+    device: str,
+) -> torch.export.ExportedProgram:
+    """The operations of a model for any number of computed beads, beads and edges.
+
+    Arguments and errors: see :func:`export`; ``data`` are on the device.
+    """
+    from nequip.nn.compile import ListInputOutputWrapper
+    from nequip.utils.compile import prepare_model_for_compile
+    from nequip.utils.fx import _nequip_make_fx, check_make_fx_diff
+
+    torch._dynamo.reset()
     frame = _with_ghosts(data)
     wrapped = prepare_model_for_compile(ListInputOutputWrapper(model, inputs, outputs), device)
     traced = _nequip_make_fx(wrapped, [frame[key] for key in inputs])
@@ -69,27 +102,11 @@ def export(
         AtomicDataDict.EDGE_INDEX_KEY: {1: edges},
         AtomicDataDict.EDGE_VECTORS_KEY: {0: edges},
     }
-    exported = torch.export.export(
+    return torch.export.export(
         traced,
         tuple(frame[key] for key in inputs),
         dynamic_shapes=tuple(shapes.get(key, {}) for key in inputs),
     )
-    torch._inductor.aoti_compile_and_package(
-        exported, package_path=str(output), inductor_configs=options
-    )
-    compiled = DictInputOutputWrapper(
-        torch._inductor.aoti_load_package(str(output)), inputs, outputs
-    )
-    for checked in (frame, data):
-        test_model_output_similarity_by_dtype(
-            compiled,
-            model,
-            dict(checked),
-            model.model_dtype,
-            fields=outputs,
-            error_message=_pt2_compile_error_message,
-        )
-    return output
 
 
 def _with_ghosts(data: AtomicDataDict.Type, count: int = GHOSTS) -> AtomicDataDict.Type:

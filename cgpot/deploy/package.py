@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from copy import deepcopy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,16 @@ def choose(device: str) -> str:
     return "kernels" if device == "cpu" and built_operators() is not None else "torch"
 
 
+def candidates(device: str) -> tuple[str, ...]:
+    """The ways to use tables on a device of which the fastest is to be found by measurement."""
+    return ("torch", "triton") if device == "cuda" and has_triton() else (choose(device),)
+
+
+def has_triton() -> bool:
+    """Whether Triton is installed."""
+    return find_spec("triton") is not None
+
+
 def compile_package(
     package: str | Path | Sequence[Path],
     output: str | Path,
@@ -92,7 +103,7 @@ def compile_package(
         output: file to write.
         device: ``cpu`` or ``cuda``.
         fast: tabulated radial functions and fused kernels, where there are any.
-        tables: ``kernels`` or ``torch`` (`cgpot.deploy.acceleration`), or ``auto``.
+        tables: ``kernels``, ``triton`` or ``torch`` (`cgpot.deploy.acceleration`), or ``auto``.
         tf32: products of matrices in TF32 (``cuda``).
 
     Raises:

@@ -16,7 +16,8 @@ from cgpot.core.native import built_operators
 from cgpot.core.progress import progress
 from cgpot.core.refined import refined_model
 from cgpot.core.versions import RESULT_FORMAT, check_checkpoint
-from cgpot.deploy.package import build_package, choose, compile_package
+from cgpot.deploy.fastest import compile_fastest
+from cgpot.deploy.package import build_package, candidates, compile_package, has_triton
 from cgpot.deploy.verify import verify
 
 STAGE = "deploy"
@@ -62,7 +63,8 @@ def deploy(
             the files; for other models it must be that of the training.
         fast: tabulated radial functions, and messages summed by operators of this package or in
             plain torch; False compiles the network as it is.
-        tables: ``kernels`` (CPU) or ``torch`` (any device); ``auto`` chooses by the device.
+        tables: ``kernels`` (CPU), ``triton`` (GPU) or ``torch`` (any device); ``auto`` chooses by
+            the device, on a GPU what is faster there (the sidecar has the times).
         tf32: products of float32 matrices with 10 bits of mantissa (``cuda``).
         precision: that of the training, ``float32`` or ``float64``; others are refused.
         quiet: no progress bar.
@@ -84,9 +86,10 @@ def deploy(
 
         return Deployment(*deploy_tables(source, result, output, name))
     check_options(device, tables, tf32, precision, str(result["dtype"]))
-    if tables == "auto":
-        tables = choose(device)
-    options = {"fast": fast, "tables": tables if fast else "none", "tf32": tf32}
+    ways = (tables,) if tables != "auto" else candidates(device)
+    if not fast:
+        ways = ("none",)
+    options: dict[str, Any] = {"fast": fast, "tf32": tf32}
     checkpoint = require_file(source / "model.ckpt", "checkpoint")
     example = require_file(source / "example.extxyz", "example frame")
     folder = Path(output).resolve()
@@ -96,7 +99,7 @@ def deploy(
     digest = sha256_file(checkpoint)
     thermal = bool(result.get("temperature_input"))
     check_checkpoint(checkpoint)
-    if _current(sidecar, digest, device, options, temperature if thermal else None):
+    if _current(sidecar, digest, device, options, ways, temperature if thermal else None):
         return Deployment(sidecar, read_json(sidecar), skipped=True)
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (manifest_path(sidecar), sidecar):
@@ -110,9 +113,28 @@ def deploy(
             model = save_at_temperature(checkpoint, Path(scratch) / "model.ckpt", temperature)
         build_package(model, example, package)
         advance(1)
-        compile_package(package, compiled, device, fast=fast, tables=tables, tf32=tf32)
-        advance(1)
-        record = verify(model, package, compiled, example, device)
+        options["tables"] = ways[0]
+        if len(ways) > 1:
+            choice = compile_fastest(
+                package,
+                compiled,
+                device,
+                ways,
+                lambda file: verify(model, package, file, example, device),
+                example,
+                tf32=tf32,
+            )
+            record = choice.record
+            options |= {
+                "tables": choice.tables,
+                "tables_ms": choice.times,
+                "tables_beads": choice.beads,
+            }
+            advance(1)
+        else:
+            compile_package(package, compiled, device, fast=fast, tables=ways[0], tf32=tf32)
+            advance(1)
+            record = verify(model, package, compiled, example, device)
         advance(1)
     result = {**result, "temperature": temperature}
     content = _sidecar(result, digest, package, compiled, device, record)
@@ -132,14 +154,22 @@ def check_options(device: str, tables: str, tf32: bool, precision: str | None, d
     """Refuse what a device or a model does not have.
 
     Raises:
-        ConfigError: unknown tables, kernels or TF32 for another device, or another precision
-            than that of the training.
-        ToolError: kernels without the built plugin.
+        ConfigError: unknown tables, kernels, Triton or TF32 for another device, or another
+            precision than that of the training.
+        ToolError: kernels without the built plugin, or Triton where it is not installed.
     """
-    if tables not in ("auto", "kernels", "torch"):
+    if tables not in ("auto", "kernels", "triton", "torch"):
         raise ConfigError(
-            f"unknown tables {tables!r}; expected 'auto', 'kernels' or 'torch'", key="tables"
+            f"unknown tables {tables!r}; expected 'auto', 'kernels', 'triton' or 'torch'",
+            key="tables",
         )
+    if tables == "triton" and device != "cuda":
+        raise ConfigError(
+            f"Triton is for GPUs, the device is {device!r}; expected 'auto' or 'torch'",
+            key="tables",
+        )
+    if tables == "triton" and not has_triton():
+        raise ToolError("Triton is not installed (torch for CUDA brings it); use 'torch' tables")
     if tables == "kernels" and device != "cpu":
         raise ConfigError(
             f"the kernels are for CPUs, the device is {device!r}; expected 'auto' or 'torch'",
@@ -226,6 +256,7 @@ def _current(
     checkpoint: str,
     device: str,
     options: dict[str, Any],
+    ways: tuple[str, ...],
     temperature: float | None = None,
 ) -> bool:
     """Whether the files were made from this checkpoint, for this device and these versions."""
@@ -244,6 +275,8 @@ def _current(
         content["sha256"].get("model.ckpt") == checkpoint
         and content["device"] == device
         and all(content.get(key) == value for key, value in options.items())
+        and content.get("tables") in ways
+        and set(content.get("tables_ms", ())) == (set(ways) if len(ways) > 1 else set())
         and content["inputs"] == list(INPUTS)
         and content.get("operators") == VERSION
         and temperature in (None, content["temperature"])

@@ -41,6 +41,7 @@ energies follow from.  The others are ghosts, whose features come from their own
 (`cgpot::exchange`, :mod:`cgpot.deploy.operators`); C = N where there are none.
 
 The edge list may hold several periodic images of one pair, and a bead's own images (i = j).
+Edges are sorted by centre: models with "triton" tables (:mod:`cgpot.deploy.gpu`) rely on it.
 Edges beyond the cutoff contribute nothing (NequIP's envelope is zero there), and a model's other
 edge terms (a prior) must do the same. C and E are at least 2: a caller with less pads with beads
 and with edges longer than the cutoff. A model that uses `pos` or `cell` other than through
@@ -76,7 +77,7 @@ from cgpot.deploy.batch import together
 from cgpot.deploy.export import export
 from cgpot.deploy.operators import VERSION
 from cgpot.deploy.operators import load as load_operators
-from cgpot.deploy.package import choose
+from cgpot.deploy.package import choose, has_triton
 from cgpot.deploy.ranks import Reach, only_owned, with_own_rows
 
 INPUTS: Final[list[str]] = [
@@ -104,7 +105,8 @@ def edge_vector_data(data: dict[str, Any]) -> dict[str, Any]:
     """Inputs of the target (:data:`INPUTS`) from one frame with its neighbour list.
 
     `data` holds `pos` (N, 3), `cell` (1, 3, 3), `edge_index` (2, E), `edge_cell_shift` (E, 3) and
-    `atom_types` (N,), as :func:`nequip.data.compute_neighborlist_` leaves them.
+    `atom_types` (N,), as :func:`nequip.data.compute_neighborlist_` leaves them.  The edges are
+    sorted by centre here.
     """
     single = {
         key: value
@@ -114,7 +116,11 @@ def edge_vector_data(data: dict[str, Any]) -> dict[str, Any]:
     single = with_edge_vectors_(single, with_lengths=False)
     nodes = len(single[AtomicDataDict.ATOM_TYPE_KEY])
     single[AtomicDataDict.NUM_LOCAL_GHOST_NODES_KEY] = torch.tensor([[nodes, 0]])
-    return {key: single[key].detach().clone() for key in INPUTS}
+    order = single[AtomicDataDict.EDGE_INDEX_KEY][0].argsort(stable=True)
+    result = {key: single[key].detach().clone() for key in INPUTS}
+    for key, dim in ((AtomicDataDict.EDGE_INDEX_KEY, 1), (AtomicDataDict.EDGE_VECTORS_KEY, 0)):
+        result[key] = result[key].index_select(dim, order).contiguous()
+    return result
 
 
 def compile_model(
@@ -145,7 +151,7 @@ def compile_model(
     Raises:
         AssertionError: from NequIP, when compiled and eager model differ beyond their precision.
         ValueError: another way, or "kernels" for another device than the CPU, or without the
-            library of operators.
+            library of operators; "triton" for another device than a GPU, or without Triton.
 
     """
     chosen = _way(way, device)
@@ -186,6 +192,10 @@ def _way(way: str | None, device: str) -> str:
         raise ValueError("the library of operators is not built; run 'cgpot plugin build'")
     if way == "kernels" and device != "cpu":
         raise ValueError(f"the kernels are for CPUs, the device is {device!r}; expected 'torch'")
+    if way == "triton" and device != "cuda":
+        raise ValueError(f"Triton is for GPUs, the device is {device!r}; expected 'torch'")
+    if way == "triton" and not has_triton():
+        raise ValueError("Triton is not installed; expected 'torch'")
     return way or choose(device)
 
 

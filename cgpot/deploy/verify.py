@@ -130,13 +130,10 @@ class CompiledModel:
         return result
 
     def inputs(self, frame: CGFrame) -> list[Any]:
-        """The tensors that the model takes, on its device, edges sorted by centre."""
+        """The tensors that the model takes, on its device."""
         from cgpot.deploy.target import edge_vector_data
 
         data = edge_vector_data(frame_data(frame, float(self.metadata["r_max"])))
-        order = data["edge_index"][0].argsort(stable=True)
-        data["edge_index"] = data["edge_index"][:, order].contiguous()
-        data["edge_vectors"] = data["edge_vectors"][order].contiguous()
         return [data[key].to(self.device) for key in self._inputs]
 
     def run(self, inputs: list[Any]) -> tuple[Any, Any]:
