@@ -34,8 +34,10 @@ PLUGIN_FILES := $(sort $(shell find cgpot/plugin -type f \( -name '*.cpp' -o -na
 PLUGIN := $(VENV)/.plugin-$(call sum,$(INSTALL_FILES) $(PLUGIN_FILES))
 SCHNETPACK_FILE := tests/training/schnetpack_requirements.txt
 SCHNETPACK := $(VENV)/schnetpack-$(call sum,$(SCHNETPACK_FILE))
+TRITON_VERSION := 3.7.1
+TRITON := $(VENV)/triton-$(TRITON_VERSION)
 
-.PHONY: help venv plugin lint format test test-slow test-schnetpack bench demo benzene study lock clean clean-venv
+.PHONY: help venv plugin lint format test test-slow test-schnetpack test-triton bench demo benzene study lock clean clean-venv
 
 help: ## list the targets (default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +72,10 @@ test-slow: $(PLUGIN) ## the slow tests
 
 test-schnetpack: $(INSTALLED) $(SCHNETPACK) ## SchNet against schnetpack, in an environment of its own
 	SCHNETPACK_PYTHON=$(abspath $(SCHNETPACK))/bin/python $(PY) -m pytest -m schnetpack tests/training
+
+test-triton: $(INSTALLED) $(TRITON) ## the kernels for GPUs by Triton's interpreter and compiler, no GPU needed
+	PYTHONPATH=$(abspath $(TRITON)) TRITON_INTERPRET=1 $(PY) -m pytest -m triton tests/deploy
+	PYTHONPATH=$(abspath $(TRITON)) $(PY) -m pytest -m triton tests/deploy
 
 bench: $(PLUGIN) ## the benchmarks; each prints its figures
 	@set -e; for script in workflows/benchmarks/*.py; do \
@@ -130,6 +136,10 @@ $(SCHNETPACK): | $(INSTALLED)
 			"$$(grep '^torch==' $(SCHNETPACK_FILE))"; fi
 	$@.new/bin/python -m pip install -q $(PIP_ARGS) -r $(SCHNETPACK_FILE)
 	$@.new/bin/python -m pip install -q $(PIP_ARGS) --no-deps schnetpack==2.1.1
+	@rm -rf $@ && mv $@.new $@
+
+$(TRITON): | $(INSTALLED)
+	$(PY) -m pip install -q $(PIP_ARGS) --no-deps --target $@.new triton==$(TRITON_VERSION)
 	@rm -rf $@ && mv $@.new $@
 
 $(PLUGIN): | $(INSTALLED)

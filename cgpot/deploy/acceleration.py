@@ -95,9 +95,8 @@ def _convolution(plan: Plan, table: Table, dtype: torch.dtype, way: str) -> torc
     if way == "torch" or not plan.supported:
         return PlainConvolution(plan, table, dtype)
     if way == "triton":
-        from cgpot.deploy.gpu import GpuConvolution, operators
+        from cgpot.deploy.gpu import GpuConvolution
 
-        operators()
         return GpuConvolution(plan, table, dtype)
     return Convolution(plan, table, dtype)
 

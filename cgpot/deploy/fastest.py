@@ -45,7 +45,7 @@ def compile_fastest(
     example: Path,
     *,
     tf32: bool = False,
-    beads: int = BEADS,
+    beads: int | None = None,
 ) -> Choice:
     """Compile a model each way, keep the one whose evaluation takes the least time.
 
@@ -58,14 +58,14 @@ def compile_fastest(
         check: verifies a compiled file, returns the record; see :func:`cgpot.deploy.verify.verify`.
         example: frames; copies of the first are timed.
         tf32: see :func:`cgpot.deploy.package.compile_package`.
-        beads: of the timed system, at least.
+        beads: of the timed system, at least; None: :data:`BEADS`.
 
     Raises:
         ToolError, DataError, RuntimeError: no way gave a model that agrees with the
             checkpoint; what the last one failed of.
     """
     frame = next(iter(read_frames(example)))
-    copies = -(-beads // frame.topology.n_sites)
+    copies = -(-(beads or BEADS) // frame.topology.n_sites)
     times: dict[str, float | str] = {}
     records: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix=".cgpot-", dir=compiled.parent) as scratch:

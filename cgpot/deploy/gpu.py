@@ -22,6 +22,7 @@ from nequip.data import AtomicDataDict
 from cgpot.deploy.blocks import Convolution
 from cgpot.deploy.gpu_source import Kernels
 from cgpot.deploy.operators import Plan
+from cgpot.deploy.radial import Table
 
 OFFSETS_KEY = "cgpot_edge_offsets"
 """In the data: first edge of each centre."""
@@ -170,7 +171,18 @@ def _register() -> tuple[Any, Any]:
 
 
 class GpuConvolution(Convolution):
-    """The sums of :class:`cgpot.deploy.blocks.Convolution` on a GPU, for edges sorted by centre."""
+    """The sums of :class:`cgpot.deploy.blocks.Convolution` on a GPU, for edges sorted by centre.
+
+    Raises:
+        ImportError: Triton is not installed.
+    """
+
+    def __init__(self, plan: Plan, table: Table, dtype: torch.dtype) -> None:
+        super().__init__(plan, table, dtype)
+        operators()
+        # kernels are written with torch's help: before tracing takes that for a part of the model
+        for need_x in (True, False):
+            compiled(_kernels(self.table, self.r_max, self.code, need_x))
 
     def forward(self, x: torch.Tensor, data: AtomicDataDict.Type) -> torch.Tensor:
         """Sums over the neighbours of each computed node, (rows, width of the plan)."""

@@ -229,6 +229,7 @@ def test_compare_takes_the_largest_value_as_scale() -> None:
     [
         ({"tables": "magic"}, "unknown tables 'magic'; expected 'auto', 'kernels'"),
         ({"tables": "kernels", "device": "cuda"}, "the kernels are for CPUs.*'cuda'"),
+        ({"tables": "triton"}, "Triton is for GPUs, the device is 'cpu'; expected 'auto'"),
         ({"tf32": True}, "TF32 is of CUDA devices, the device is 'cpu'; leave --tf32 out"),
         ({"tf32": True, "device": "cuda"}, "TF32 is for float32, the model is in float64"),
         ({"precision": "bfloat16"}, "found 'bfloat16', .*trained in 'float64'"),
@@ -254,6 +255,60 @@ def test_without_the_plugin_tables_are_plain_torch(
     assert package.choose("cpu") == "torch"
     with pytest.raises(ToolError, match="part of the plugin; run 'cgpot plugin build' first"):
         deploy(training, tmp_path / "out", tables="kernels", quiet=True)
+
+
+def test_without_triton(training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cgpot.deploy import package, run
+
+    for installed, ways in ((False, ("torch",)), (True, ("torch", "triton"))):
+        monkeypatch.setattr(package, "has_triton", lambda found=installed: found)
+        assert package.candidates("cuda") == ways
+        assert package.candidates("cpu") == ("kernels",)
+    monkeypatch.setattr(run, "has_triton", lambda: False)
+    with pytest.raises(ToolError, match=r"Triton is not installed .*; use 'torch' tables"):
+        deploy(training, tmp_path / "out", device="cuda", tables="triton", quiet=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_fastest_way_is_taken(
+    training: Path, deployed: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those that give a model; one that this device does not have is tried as well."""
+    from cgpot.deploy import fastest, run
+
+    ways = ("torch", "triton", "kernels")
+    compile_package = fastest.compile_package
+
+    def copy(package: Path, output: Path, device: str, **options: Any) -> None:
+        if options["tables"] == "triton":
+            compile_package(package, output, device, **options)
+        shutil.copy(deployed.sidecar.with_name(f"{STEM}.nequip.pt2"), output)
+
+    monkeypatch.setattr(fastest, "compile_package", copy)
+    monkeypatch.setattr(run, "candidates", lambda device: ways)
+    monkeypatch.setattr(fastest, "BEADS", 40)
+    done = deploy(training, tmp_path / "out", quiet=True)
+    times = done.content["tables_ms"]
+    assert set(times) == set(ways)
+    assert "Triton is for GPUs, the device is 'cpu'" in times["triton"]
+    assert done.content["tables"] == min(("torch", "kernels"), key=lambda way: times[way])
+    assert done.content["tables_beads"] >= 40
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        f"{STEM}.{end}"
+        for end in ("nequip.zip", "nequip.pt2", "cgpot.json", "cgpot.json.manifest.json")
+    }
+    assert deploy(training, tmp_path / "out", quiet=True).skipped
+    monkeypatch.setattr(run, "candidates", lambda device: ("triton",))
+    with pytest.raises(ToolError, match="Triton is for GPUs, the device is 'cpu'"):
+        fastest.compile_fastest(
+            tmp_path / "out" / f"{STEM}.nequip.zip",
+            tmp_path / "none.nequip.pt2",
+            "cpu",
+            ("triton",),
+            lambda file: {},
+            training / "example.extxyz",
+        )
+    assert not (tmp_path / "none.nequip.pt2").exists()
 
 
 def test_limits_of_a_compiled_model() -> None:

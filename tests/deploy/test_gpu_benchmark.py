@@ -111,3 +111,17 @@ def test_arguments(gpu: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_without_a_device_nothing_is_measured(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None:
     gpu.main([])
     assert capsys.readouterr().out == "not measured: no CUDA device\n"
+
+
+def test_evaluations_alone(gpu: Any, deployed: Any, tmp_path: Path) -> None:
+    """On a CPU; what is not installed or cannot be compiled says so."""
+    from training_systems import fluid
+
+    package = deployed.sidecar.with_name("model.nequip.zip")
+    frame = fluid(1, 11)[0]
+    found = gpu.evaluations(
+        package, frame, tmp_path, device="cpu", beads=3 * frame.topology.n_sites, ways=["triton"]
+    )
+    assert found["plain"] > 0.0
+    assert "Triton is for GPUs, the device is 'cpu'" in found["triton"]
+    assert found["openequivariance"] == "not measured: no openequivariance"

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`pair_style cgpot` on a CUDA device, from some hundred beads to millions, with a roofline.
 
-Deploys each training folder for CUDA three times (`plain`: the network as it is; `tables`: radial
-functions as splines in plain torch operations; `tf32`: these with products in TF32, float32 models
-only), runs `tables` also with neighbours from the host (`host`), replicates a frame, and times NVE
-steps in LAMMPS on a device that should do nothing else:
+Deploys each training folder for CUDA several times (`plain`: the network as it is; `torch`: radial
+functions as splines in plain torch operations; `triton`: with our kernels; `tf32`: `torch` with
+products in TF32, float32 models only), runs `torch` also with neighbours from the host (`host`),
+replicates a frame, and times NVE steps in LAMMPS on a device that should do nothing else:
 
     python workflows/benchmarks/gpu.py --train runs/benzene/train --start test.extxyz.xz \
         --replicate 1 2 4 8 16 --output gpu.json
@@ -12,8 +12,9 @@ steps in LAMMPS on a device that should do nothing else:
 Prints bead-steps/s, the share of the loop outside LAMMPS's pair time and outside the model, device
 memory per bead, and how long the message passing alone would take at the ceilings measured in the
 same run (bandwidth of a copy, rate of a product of matrices): bytes and operations are counted from
-the model's tensor products, see :func:`message_passing`.  Without a CUDA device it says so and
-ends.
+the model's tensor products, see :func:`message_passing`.  Before that evaluations alone are timed,
+in Python, also of the network with the kernels of other packages where they are installed
+(:data:`OTHERS`).  Without a CUDA device it says so and ends.
 """
 
 from __future__ import annotations
@@ -27,18 +28,28 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-KINDS: dict[str, dict[str, bool]] = {
+KINDS: dict[str, dict[str, Any]] = {
     "plain": {"fast": False},
-    "tables": {},
-    "host": {},
-    "tf32": {"tf32": True},
+    "torch": {"tables": "torch"},
+    "triton": {"tables": "triton"},
+    "host": {"tables": "torch"},
+    "tf32": {"tables": "torch", "tf32": True},
 }
 """Options of the deployment; neighbours are found on the device unless the kind is ``host``."""
+OTHERS: dict[str, tuple[str, str]] = {
+    "openequivariance": ("enable_OpenEquivariance", "openequivariance"),
+    "cuequivariance": ("enable_CuEquivariance", "cuequivariance_torch"),
+    "allegro-triton": ("enable_TritonContracter", "triton"),
+    "allegro-cuequivariance": ("enable_CuEquivarianceContracter", "cuequivariance_torch"),
+}
+"""Modifiers of NequIP and Allegro that put other kernels into a network, and what they need."""
 DECK = """units metal
 atom_style molecular
 special_bonds lj/coul 1 1 1
@@ -149,6 +160,54 @@ def ceilings(device: str, megabytes: int = 1024, order: int = 8192) -> dict[str,
     a = torch.rand(order, order, device=device)
     rate = 2.0 * order**3 / seconds(lambda: torch.mm(a, a))
     return {"bytes_per_second": bandwidth, "operations_per_second": rate}
+
+
+def evaluations(
+    package: Path, frame: Any, folder: Path, *, device: str, beads: int, ways: list[str]
+) -> dict[str, float | str]:
+    """Milliseconds of an evaluation by each kind of compiled model, or why there are none.
+
+    Args:
+        package: `model.nequip.zip`.
+        frame: a configuration, whose copies are evaluated.
+        folder: for the compiled models.
+        device: ``cpu`` or ``cuda``.
+        beads: at least so many.
+        ways: of tabulated models (`cgpot.deploy.acceleration.WAYS`), besides the network as it
+            is and that with the kernels of each of :data:`OTHERS`.
+    """
+    from cgpot.core.errors import CgpotError
+    from cgpot.deploy.fastest import repeated
+    from cgpot.deploy.verify import CompiledModel
+
+    copies = -(-beads // frame.topology.n_sites)
+    words = {"plain": ["--plain"], **{way: ["--tables", way] for way in ways}}
+    result: dict[str, float | str] = {}
+    for name, (modifier, module) in OTHERS.items():
+        if find_spec(module) is None:
+            result[name] = f"not measured: no {module}"
+        else:
+            words[name] = ["--plain", "--modifiers", modifier]
+    for name, options in words.items():
+        target = folder / f"{name}.nequip.pt2"
+        files = [str(package), str(target)]
+        done = subprocess.run(
+            [sys.executable, "-m", "cgpot.deploy.target", *files, "--device", device, *options],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            result[name] = f"failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
+            continue
+        if name in OTHERS:
+            import_module(OTHERS[name][1])  # its operators
+        try:
+            model = CompiledModel(target, device)
+            result[name] = model.milliseconds(repeated(model.inputs(frame), copies))
+        except (CgpotError, RuntimeError) as err:
+            result[name] = f"failed: {(str(err).strip().splitlines() or ['?'])[-1]}"
+    return result
 
 
 class DeviceMemory(threading.Thread):
@@ -279,6 +338,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--start", type=Path, help="data set whose first frame is replicated")
     parser.add_argument("--replicate", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
+    parser.add_argument("--beads", type=int, default=32_000, help="of evaluations alone")
     parser.add_argument("--bead-steps", type=float, default=2e7, help="of a run, about")
     parser.add_argument("--timestep-fs", type=float, default=10.0)
     parser.add_argument("--skin", type=float, default=2.0, help="Å")
@@ -313,6 +373,7 @@ def main(words: list[str] | None = None) -> None:
 
     from cgpot.core.errors import CgpotError
     from cgpot.core.extxyz import read_frames
+    from cgpot.deploy.package import build_package
     from cgpot.deploy.run import deploy
     from cgpot.deploy.verify import frame_data
 
@@ -325,6 +386,7 @@ def main(words: list[str] | None = None) -> None:
     )
     rows: list[dict[str, Any]] = []
     costs: dict[str, Any] = {}
+    alone: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         data, names = write_start(options.start, folder)
@@ -337,6 +399,22 @@ def main(words: list[str] | None = None) -> None:
             name = train.absolute().parent.name
             costs[name] = {"edges_per_bead": edges_per_bead} | (asdict(cost) if cost else {})
             print(f"{name}: {edges_per_bead:.1f} edges a bead; message passing: {cost}")
+            package = build_package(
+                train / "model.ckpt", train / "example.extxyz", folder / f"{name}.nequip.zip"
+            )
+            alone[name] = evaluations(
+                package,
+                frame,
+                folder,
+                device="cuda",
+                beads=options.beads,
+                ways=["torch", "triton"],
+            )
+            for kind, time_or_text in alone[name].items():
+                text = time_or_text
+                if not isinstance(text, str):
+                    text = f"{text:.3f} ms an evaluation of at least {options.beads} beads"
+                print(f"{name:22} {kind}: {text}", flush=True)
             for kind in options.kinds:
                 target = ((options.models or folder) / f"{name}-cuda-{kind}").resolve()
                 try:
@@ -381,6 +459,8 @@ def main(words: list[str] | None = None) -> None:
                 "versions": package_versions(("torch", "nequip", "lammps")),
                 "ceilings": limits,
                 "costs": costs,
+                "beads_of_evaluations": options.beads,
+                "evaluations_ms": alone,
                 "rows": rows,
             },
         )
