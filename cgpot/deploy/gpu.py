@@ -25,7 +25,9 @@ from cgpot.deploy.operators import Plan
 from cgpot.deploy.radial import Table
 
 OFFSETS_KEY = "cgpot_edge_offsets"
-"""In the data: first edge of each centre."""
+"""In the data: first edge of each centre, (centers + 1) int64."""
+NEIGHBORS_KEY = "cgpot_edge_neighbors"
+"""In the data: neighbour of each edge, (edges) int32."""
 _OPERATORS: list[tuple[Any, Any]] = []
 
 
@@ -190,10 +192,11 @@ class GpuConvolution(Convolution):
         if OFFSETS_KEY not in data:  # the same for all layers
             rows = torch.arange(AtomicDataDict.num_nodes(data) + 1, device=centers.device)
             data[OFFSETS_KEY] = torch.searchsorted(centers.contiguous(), rows)
+            data[NEIGHBORS_KEY] = neighbors.to(torch.int32)
         return torch.ops.cgpot_gpu.convolve(
             x.contiguous(),
             data[AtomicDataDict.EDGE_VECTORS_KEY].contiguous(),
-            neighbors.contiguous(),
+            data[NEIGHBORS_KEY],
             data[OFFSETS_KEY],
             self.table,
             self.r_max,

@@ -10,7 +10,7 @@ gradient of an edge's vector is summed over channels in the program.
 Arguments of both, in this order (:mod:`cgpot.deploy.operators` for what they mean):
 
 ========= ======================================================================================
-forward   x, vectors, neighbors (edges), offsets (centers + 1: first edge of each), table, out
+forward   x, vectors, neighbors (edges; int32), offsets (centers + 1: first edge of each), table, out
 backward  grad of out, x, vectors, neighbors, offsets, table, of_x (zeros; not written without
           ``need_x``), of_vectors
 ========= ======================================================================================
@@ -135,7 +135,7 @@ class Kernels:
     def _geometry(self, slopes: bool) -> Iterator[str]:
         """Per edge: neighbour, unit vector, harmonics, splines; in double precision up to r."""
         real = f"tl.{self.dtype}"
-        yield "j = tl.load(neighbors + e)"
+        yield "j = tl.load(neighbors + e).to(tl.int64)"
         for axis in range(3):
             yield f"v{axis} = tl.load(vectors + 3 * e + {axis})"
         yield "r = tl.sqrt(v0 * v0 + v1 * v1 + v2 * v2)"

@@ -84,8 +84,7 @@ class OwnTypes(torch.nn.Module):
         key = AtomicDataDict.ATOM_TYPE_KEY
         types = data[key]
         if GHOSTS_KEY in data:
-            rows = torch.arange(AtomicDataDict.num_nodes(data), device=types.device)
-            data[key] = torch.index_select(types, 0, rows)
+            data[key] = torch.narrow(types, 0, 0, AtomicDataDict.num_nodes(data))
         data = self.old(data)
         data[key] = types
         return data

@@ -51,7 +51,7 @@ def test_kernels(name: str, dtype: torch.dtype, tol: float, need_x: bool) -> Non
     assert 0 < int((vectors.norm(dim=1) >= R_MAX).sum()) < EDGES
     table = normal(INTERVALS + 3, plan.columns()[-1])
     centers = torch.randint(1, CENTERS - 1, (EDGES,), generator=generator).sort().values
-    neighbors = torch.randint(0, NODES, (EDGES,), generator=generator)
+    neighbors = torch.randint(0, NODES, (EDGES,), generator=generator, dtype=torch.int32)
     offsets = torch.searchsorted(centers, torch.arange(CENTERS + 1))
     index = torch.stack([centers, neighbors])
     result = reference(x, vectors, index, table, R_MAX, plan, CENTERS)
@@ -89,7 +89,7 @@ def test_what_is_not_a_number_stays_so() -> None:
     forward[(1,)](
         torch.ones(2, 20, dtype=torch.float64),
         torch.tensor([[torch.nan, 0.0, 0.0]], dtype=torch.float64),
-        torch.tensor([1]),
+        torch.tensor([1], dtype=torch.int32),
         torch.tensor([0, 1]),
         torch.ones(INTERVALS + 3, 24, dtype=torch.float64),
         out,

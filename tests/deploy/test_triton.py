@@ -64,7 +64,7 @@ def test_operators(name: str, dtype: torch.dtype, tol: float) -> None:
     vectors.requires_grad_(True)
     table = torch.randn(19, plan.columns()[-1], generator=generator).to(dtype)
     centers = torch.randint(0, CENTERS, (EDGES,), generator=generator).sort().values
-    neighbors = torch.randint(0, NODES, (EDGES,), generator=generator)
+    neighbors = torch.randint(0, NODES, (EDGES,), generator=generator, dtype=torch.int32)
     offsets = torch.searchsorted(centers, torch.arange(CENTERS + 1))
     expected = reference(x, vectors, torch.stack([centers, neighbors]), table, R_MAX, plan, CENTERS)
     grad = torch.randn(expected.shape, generator=generator).to(dtype)
@@ -141,7 +141,7 @@ def test_machine_code(name: str, dtype: str, capability: int, tmp_path: Path) ->
     kernels = Kernels(PLANS[name], intervals, R_MAX, dtype)
     scale = struct.pack(">d", intervals / R_MAX).hex().upper()
     real = {"float32": "*fp32", "float64": "*fp64"}[dtype]
-    types = {"neighbors": "*i64", "offsets": "*i64", "vectors": "*fp64", "of_vectors": "*fp64"}
+    types = {"neighbors": "*i32", "offsets": "*i64", "vectors": "*fp64", "of_vectors": "*fp64"}
     for function in gpu.compiled(kernels):
         names = list(function.arg_names)
         signature = {n: types.get(n, real) for n in names} | {"BLOCK": "constexpr"}
