@@ -10,7 +10,7 @@ gradient of an edge's vector is summed over channels in the program.
 Arguments of both, in this order (:mod:`cgpot.deploy.operators` for what they mean):
 
 ========= ======================================================================================
-forward   x, vectors, neighbors (edges; int32), offsets (centers + 1: first edge of each), table, out
+forward   x, vectors, neighbors (edges; int32), offsets (centers + 1: first edges), table, out
 backward  grad of out, x, vectors, neighbors, offsets, table, of_x (zeros; not written without
           ``need_x``), of_vectors
 ========= ======================================================================================
