@@ -175,7 +175,7 @@ def test_cutoffs_by_types_are_left_alone() -> None:
 
 
 def test_another_way_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown way 'magic'; expected one of kernels, triton, torch"):
+    with pytest.raises(ValueError, match=r"unknown way .magic.; expected one of kernels, triton"):
         accelerate(torch.nn.Linear(2, 2), "magic")
 
 
