@@ -26,31 +26,39 @@ bool same_loops(int most, long &kept)
     for (double &c : x) c = 10.0 * random();
     if (count > 4) x[7] = std::nan("");
     std::vector<int> atoms(length + cgpot::spare), nodes(length), points(length), labels(length);
-    std::vector<double> rows[3];
+    std::vector<float> rows[3];
     for (int c = 0; c < count; ++c) {
       atoms[c] = 1 + static_cast<int>(count * random());
       nodes[c] = static_cast<int>(1e9 * random());
       points[c] = count - c;
       labels[c] = 7 * c;
-      for (int k = 0; k < 3; ++k) rows[k].push_back(x[3 * points[c] + k]);
+      for (int k = 0; k < 3; ++k) rows[k].push_back(static_cast<float>(x[3 * points[c] + k]));
     }
-    std::vector<std::int64_t> neighbors[2];
+    // a centre without candidates, and two that share them
+    const int centers[3] = {0, 0, count};
+    const std::size_t first[4] = {0, 0, length / 3, length};
+    std::vector<std::int64_t> neighbors[2], begins[2];
     std::vector<double> vectors[2];
     std::vector<int> near[2], found[2];
-    const double *own = x.data();
+    const float own[3] = {static_cast<float>(x[0]), static_cast<float>(x[1]),
+                          static_cast<float>(x[2])};
     for (int k = 0; k < 2; ++k) {
       const cgpot::PairLoops &loops = k ? cgpot::pair_loops() : cgpot::scalar_loops;
       neighbors[k].resize(length + cgpot::spare);
       vectors[k].resize(3 * (length + cgpot::spare));
       near[k].resize(length + cgpot::spare);
       found[k].resize(length + cgpot::spare);
+      begins[k].resize(4);
       const std::size_t edges =
-          loops.select(x.data(), own, 0.1, 0.5, atoms.data(), nodes.data(), length,
-                       neighbors[k].data(), vectors[k].data());
+          loops.select(x.data(), centers, 3, first, 0.1, 0.5, atoms.data(), nodes.data(),
+                       begins[k].data(), neighbors[k].data(), vectors[k].data());
+      if (begins[k][0] != 0 || begins[k][1] != 0 ||
+          begins[k][3] != static_cast<std::int64_t>(edges))
+        return false;
       neighbors[k].resize(edges);
       vectors[k].resize(3 * edges);
       near[k].resize(loops.near(rows[0].data(), rows[1].data(), rows[2].data(), points.data(),
-                                labels.data(), length, own, 50.0, count / 2, near[k].data(),
+                                labels.data(), length, own, 50.0F, count / 2, near[k].data(),
                                 found[k].data()));
       found[k].resize(near[k].size());
       for (std::size_t f = 0; f < near[k].size(); ++f)
@@ -74,7 +82,7 @@ bool same_loops(int most, long &kept)
     for (std::size_t i = 0; i < forces[0].size(); ++i)
       if (i % 4 < 3 && forces[0][i] != forces[1][i]) return false;
     if (neighbors[0] != neighbors[1] || vectors[0] != vectors[1] ||
-        near[0] != near[1])
+        near[0] != near[1] || begins[0] != begins[1])
       return false;
   }
   return true;

@@ -15,7 +15,7 @@ constexpr double most_cells_per_point = 4.0;
 // Cells within the range along each axis. Those of a row along x follow each other, are looked at
 // together, several points at a time, and only where they are near: few rows are better than few
 // points.
-constexpr double cells_in_range[3] = {3.0, 1.0, 1.0};
+constexpr double cells_in_range[3] = {4.0, 1.0, 1.0};
 
 int clamped(double value, int count)
 {
@@ -28,7 +28,6 @@ int clamped(double value, int count)
 void Cells::sort(const double *x, const int *labels, int count, double range)
 {
   x_ = x;
-  rangesq_ = range * range;
   const auto n = static_cast<std::size_t>(count);
   double high[3];
   for (int k = 0; k < 3; ++k) low_[k] = high[k] = count ? x[k] : 0.0;
@@ -37,6 +36,10 @@ void Cells::sort(const double *x, const int *labels, int count, double range)
       low_[k] = std::min(low_[k], x[3 * i + static_cast<std::size_t>(k)]);
       high[k] = std::max(high[k], x[3 * i + static_cast<std::size_t>(k)]);
     }
+  double extent = 0.0;
+  for (int k = 0; k < 3; ++k) extent = std::max(extent, high[k] - low_[k]);
+  const double reach = range + 1e-6 * (extent + range);
+  rangesq_ = reach * reach;
   const double most = std::max(27.0, most_cells_per_point * count);
   double wanted[3], all = 1.0;
   for (int k = 0; k < 3; ++k) {
@@ -49,7 +52,7 @@ void Cells::sort(const double *x, const int *labels, int count, double range)
     cells_[k] = 1 + clamped(std::min(wanted[k] * fewer, most) - 1.0, static_cast<int>(most));
     side_[k] = (high[k] - low_[k]) / cells_[k];
     inverse_[k] = side_[k] > 0.0 ? 1.0 / side_[k] : 0.0;
-    span_[k] = 1 + clamped(side_[k] > 0.0 ? range / side_[k] : 0.0, cells_[k]);
+    span_[k] = 1 + clamped(side_[k] > 0.0 ? reach / side_[k] : 0.0, cells_[k]);
     total *= static_cast<std::size_t>(cells_[k]);
   }
 
@@ -74,7 +77,7 @@ void Cells::sort(const double *x, const int *labels, int count, double range)
     const auto at = static_cast<std::size_t>(--start_[static_cast<std::size_t>(cell_[i]) + 1]);
     points_[at] = static_cast<int>(i);
     labels_[at] = labels[i];
-    for (std::size_t k = 0; k < 3; ++k) sorted_[k * kept + at] = x[3 * i + k];
+    for (std::size_t k = 0; k < 3; ++k) sorted_[k * kept + at] = static_cast<float>(x[3 * i + k] - low_[k]);
   }
   // entry c + 1 now holds the first point of cell c
   start_.erase(start_.begin());
@@ -86,8 +89,10 @@ std::size_t Cells::near(int point, std::vector<int> &found, std::vector<int> &la
 {
   const double rangesq = 1.000001 * rangesq_;
   const std::size_t n = points_.size();
-  const double *px = sorted_.data(), *py = px + n, *pz = py + n;
+  const float *px = sorted_.data(), *py = px + n, *pz = py + n;
   const double *own = x_ + 3 * static_cast<std::size_t>(point);
+  const float at[3] = {static_cast<float>(own[0] - low_[0]), static_cast<float>(own[1] - low_[1]),
+                       static_cast<float>(own[2] - low_[2])};
   const PairLoops &loops = pair_loops();
   int first[3], last[3];    // of y and z
   for (int k = 1; k < 3; ++k) {
@@ -118,7 +123,7 @@ std::size_t Cells::near(int point, std::vector<int> &found, std::vector<int> &la
       if (found.size() < most) found.resize(2 * most);
       if (labels.size() < most) labels.resize(2 * most);
       length += loops.near(px + begin, py + begin, pz + begin, points_.data() + begin,
-                           labels_.data() + begin, end - begin, own, rangesq_, point,
+                           labels_.data() + begin, end - begin, at, static_cast<float>(rangesq_), point,
                            found.data() + length, labels.data() + length);
     }
   }
@@ -128,7 +133,7 @@ std::size_t Cells::near(int point, std::vector<int> &found, std::vector<int> &la
 std::size_t Cells::bytes() const
 {
   return (cell_.capacity() + start_.capacity() + points_.capacity() + labels_.capacity()) * sizeof(int) +
-      sorted_.capacity() * sizeof(double);
+      sorted_.capacity() * sizeof(float);
 }
 
 }    // namespace cgpot

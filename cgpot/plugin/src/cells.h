@@ -14,16 +14,16 @@ class Cells {
   // counts as the lower corner.
   void sort(const double *x, const int *labels, int count, double range);
 
-  // Writes the indices of all points but `point` itself that are closer than the range to it, and
-  // their labels, from position `length` on, and returns the position after them. Both grow as
-  // needed and are not cut.
+  // Writes the indices of all points but `point` itself that are closer than the range to it (in
+  // single precision: and some that are hardly further), and their labels, from position `length`
+  // on, and returns the position after them. Both grow as needed and are not cut.
   std::size_t near(int point, std::vector<int> &found, std::vector<int> &labels,
                    std::size_t length) const;
 
   std::size_t bytes() const;
 
  private:
-  double rangesq_ = 0.0;
+  double rangesq_ = 0.0;            // with room for the rounding of positions
   double low_[3] = {}, side_[3] = {}, inverse_[3] = {};
   int cells_[3] = {1, 1, 1};
   int span_[3] = {1, 1, 1};         // cells on either side that may hold near points
@@ -31,7 +31,7 @@ class Cells {
   std::vector<int> start_;          // (cells + 1) first of its points among the sorted ones
   std::vector<int> points_;         // (points) sorted
   std::vector<int> labels_;         // (points) theirs
-  std::vector<double> sorted_;      // (3, points) their positions
+  std::vector<float> sorted_;       // (3, points) their positions from the lower corner
   const double *x_ = nullptr;
 };
 

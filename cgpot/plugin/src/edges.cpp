@@ -16,34 +16,40 @@ namespace cgpot {
 namespace {
 
 // Each candidate is written, and kept by moving on where it is an edge.
-std::size_t select_scalar(const double *x, const double *own, double scale, double cutsq,
-                          const int *atoms, const int *nodes, std::size_t count,
-                          std::int64_t *neighbors, double *vectors)
+std::size_t select_scalar(const double *x, const int *own, std::size_t centers,
+                          const std::size_t *first, double scale, double cutsq, const int *atoms,
+                          const int *nodes, std::int64_t *offsets, std::int64_t *neighbors,
+                          double *vectors)
 {
-  const double x0 = own[0], y0 = own[1], z0 = own[2];
   std::size_t edge = 0;
-  for (std::size_t c = 0; c < count; ++c) {
-    const double *xj = x + 3 * static_cast<std::size_t>(atoms[c]);
-    const double dx = (xj[0] - x0) * scale;
-    const double dy = (xj[1] - y0) * scale;
-    const double dz = (xj[2] - z0) * scale;
-    neighbors[edge] = nodes[c];
-    vectors[3 * edge] = dx;
-    vectors[3 * edge + 1] = dy;
-    vectors[3 * edge + 2] = dz;
-    edge += dx * dx + dy * dy + dz * dz < cutsq ? 1 : 0;
+  for (std::size_t n = 0; n < centers; ++n) {
+    offsets[n] = static_cast<std::int64_t>(edge);
+    const double *xi = x + 3 * static_cast<std::size_t>(own[n]);
+    const double x0 = xi[0], y0 = xi[1], z0 = xi[2];
+    for (std::size_t c = first[n]; c < first[n + 1]; ++c) {
+      const double *xj = x + 3 * static_cast<std::size_t>(atoms[c]);
+      const double dx = (xj[0] - x0) * scale;
+      const double dy = (xj[1] - y0) * scale;
+      const double dz = (xj[2] - z0) * scale;
+      neighbors[edge] = nodes[c];
+      vectors[3 * edge] = dx;
+      vectors[3 * edge + 1] = dy;
+      vectors[3 * edge + 2] = dz;
+      edge += dx * dx + dy * dy + dz * dz < cutsq ? 1 : 0;
+    }
   }
+  offsets[centers] = static_cast<std::int64_t>(edge);
   return edge;
 }
 
-std::size_t near_scalar(const double *px, const double *py, const double *pz, const int *points,
-                        const int *labels, std::size_t count, const double *own, double rangesq,
+std::size_t near_scalar(const float *px, const float *py, const float *pz, const int *points,
+                        const int *labels, std::size_t count, const float *own, float rangesq,
                         int point, int *to, int *to_labels)
 {
-  const double x0 = own[0], y0 = own[1], z0 = own[2];
+  const float x0 = own[0], y0 = own[1], z0 = own[2];
   std::size_t found = 0;
   for (std::size_t p = 0; p < count; ++p) {
-    const double a = px[p] - x0, b = py[p] - y0, c = pz[p] - z0;
+    const float a = px[p] - x0, b = py[p] - y0, c = pz[p] - z0;
     to[found] = points[p];
     to_labels[found] = labels[p];
     found += (a * a + b * b + c * c < rangesq) & (points[p] != point) ? 1 : 0;
@@ -81,14 +87,12 @@ CGPOT_AVX512 inline __m512d square(__m512d a, __m512d b, __m512d c)
                        _mm512_mul_pd(c, c));
 }
 
-CGPOT_AVX512 std::size_t select_avx512(const double *x, const double *own, double scale,
-                                       double cutsq, const int *atoms, const int *nodes,
-                                       std::size_t count, std::int64_t *neighbors,
-                                       double *vectors)
+CGPOT_AVX512 std::size_t select_avx512(const double *x, const int *own, std::size_t centers,
+                                       const std::size_t *first, double scale, double cutsq,
+                                       const int *atoms, const int *nodes, std::int64_t *offsets,
+                                       std::int64_t *neighbors, double *vectors)
 {
-  const __m512d x0 = _mm512_set1_pd(own[0]), y0 = _mm512_set1_pd(own[1]),
-                z0 = _mm512_set1_pd(own[2]), factor = _mm512_set1_pd(scale),
-                limit = _mm512_set1_pd(cutsq);
+  const __m512d factor = _mm512_set1_pd(scale), limit = _mm512_set1_pd(cutsq);
   const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13),
                 high = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
   // x y z of each edge from rows of x, of y and of z: from 8 on, of the second row
@@ -99,62 +103,69 @@ CGPOT_AVX512 std::size_t select_avx512(const double *x, const double *own, doubl
                              _mm512_setr_epi64(10, 1, 2, 11, 4, 5, 12, 7),
                              _mm512_setr_epi64(0, 13, 2, 3, 14, 5, 6, 15)};
   std::size_t edge = 0;
-  for (std::size_t c = 0; c < count; c += 8) {
-    const __mmask8 there = first_of(count - c);
-    const int *from = atoms + c;
-    // x y z 0 of k and of k + 4; loads of their own are faster than gathering
-    __m512d pair[4];
-    for (int k = 0; k < 4; ++k)
-      pair[k] = _mm512_insertf64x4(
-          _mm512_castpd256_pd512(
-              _mm256_maskz_loadu_pd(7, x + 3 * static_cast<std::size_t>(from[k]))),
-          _mm256_maskz_loadu_pd(7, x + 3 * static_cast<std::size_t>(from[k + 4])), 1);
-    const __m512d xz[2] = {_mm512_unpacklo_pd(pair[0], pair[1]),
-                           _mm512_unpacklo_pd(pair[2], pair[3])},
-                  y[2] = {_mm512_unpackhi_pd(pair[0], pair[1]),
-                          _mm512_unpackhi_pd(pair[2], pair[3])};
-    const __m512d dx = _mm512_mul_pd(
-        _mm512_sub_pd(_mm512_permutex2var_pd(xz[0], low, xz[1]), x0), factor);
-    const __m512d dy = _mm512_mul_pd(
-        _mm512_sub_pd(_mm512_permutex2var_pd(y[0], low, y[1]), y0), factor);
-    const __m512d dz = _mm512_mul_pd(
-        _mm512_sub_pd(_mm512_permutex2var_pd(xz[0], high, xz[1]), z0), factor);
-    const __mmask8 in = _mm512_mask_cmp_pd_mask(there, square(dx, dy, dz), limit, _CMP_LT_OQ);
-    const __m512d a = _mm512_maskz_compress_pd(in, dx), b = _mm512_maskz_compress_pd(in, dy),
-                  d = _mm512_maskz_compress_pd(in, dz);
-    const __m512i node = _mm512_cvtepi32_epi64(
-        _mm256_maskz_compress_epi32(in, _mm256_maskz_loadu_epi32(there, nodes + c)));
-    _mm512_storeu_si512(neighbors + edge, node);
-    for (int k = 0; k < 3; ++k)
-      _mm512_storeu_pd(vectors + 3 * edge + 8 * k,
-                       _mm512_permutex2var_pd(_mm512_permutex2var_pd(a, xy[k], b), with_z[k], d));
-    edge += static_cast<std::size_t>(__builtin_popcount(in));
+  for (std::size_t n = 0; n < centers; ++n) {
+    offsets[n] = static_cast<std::int64_t>(edge);
+    const double *xi = x + 3 * static_cast<std::size_t>(own[n]);
+    const __m512d x0 = _mm512_set1_pd(xi[0]), y0 = _mm512_set1_pd(xi[1]),
+                  z0 = _mm512_set1_pd(xi[2]);
+    for (std::size_t c = first[n]; c < first[n + 1]; c += 8) {
+      const __mmask8 there = first_of(first[n + 1] - c);
+      const int *from = atoms + c;
+      // x y z 0 of k and of k + 4; loads of their own are faster than gathering
+      __m512d pair[4];
+      for (int k = 0; k < 4; ++k)
+        pair[k] = _mm512_insertf64x4(
+            _mm512_castpd256_pd512(
+                _mm256_maskz_loadu_pd(7, x + 3 * static_cast<std::size_t>(from[k]))),
+            _mm256_maskz_loadu_pd(7, x + 3 * static_cast<std::size_t>(from[k + 4])), 1);
+      const __m512d xz[2] = {_mm512_unpacklo_pd(pair[0], pair[1]),
+                             _mm512_unpacklo_pd(pair[2], pair[3])},
+                    y[2] = {_mm512_unpackhi_pd(pair[0], pair[1]),
+                            _mm512_unpackhi_pd(pair[2], pair[3])};
+      const __m512d dx = _mm512_mul_pd(
+          _mm512_sub_pd(_mm512_permutex2var_pd(xz[0], low, xz[1]), x0), factor);
+      const __m512d dy = _mm512_mul_pd(
+          _mm512_sub_pd(_mm512_permutex2var_pd(y[0], low, y[1]), y0), factor);
+      const __m512d dz = _mm512_mul_pd(
+          _mm512_sub_pd(_mm512_permutex2var_pd(xz[0], high, xz[1]), z0), factor);
+      const __mmask8 in = _mm512_mask_cmp_pd_mask(there, square(dx, dy, dz), limit, _CMP_LT_OQ);
+      const __m512d a = _mm512_maskz_compress_pd(in, dx), b = _mm512_maskz_compress_pd(in, dy),
+                    d = _mm512_maskz_compress_pd(in, dz);
+      const __m512i node = _mm512_cvtepi32_epi64(
+          _mm256_maskz_compress_epi32(in, _mm256_maskz_loadu_epi32(there, nodes + c)));
+      _mm512_storeu_si512(neighbors + edge, node);
+      for (int k = 0; k < 3; ++k)
+        _mm512_storeu_pd(vectors + 3 * edge + 8 * k,
+                         _mm512_permutex2var_pd(_mm512_permutex2var_pd(a, xy[k], b), with_z[k], d));
+      edge += static_cast<std::size_t>(__builtin_popcount(in));
+    }
   }
+  offsets[centers] = static_cast<std::int64_t>(edge);
   return edge;
 }
 
-CGPOT_AVX512 std::size_t near_avx512(const double *px, const double *py, const double *pz,
+CGPOT_AVX512 std::size_t near_avx512(const float *px, const float *py, const float *pz,
                                      const int *points, const int *labels, std::size_t count,
-                                     const double *own, double rangesq, int point, int *to,
+                                     const float *own, float rangesq, int point, int *to,
                                      int *to_labels)
 {
-  const __m512d x0 = _mm512_set1_pd(own[0]), y0 = _mm512_set1_pd(own[1]),
-                z0 = _mm512_set1_pd(own[2]), limit = _mm512_set1_pd(rangesq);
-  const __m256i itself = _mm256_set1_epi32(point);
+  const __m512 x0 = _mm512_set1_ps(own[0]), y0 = _mm512_set1_ps(own[1]),
+               z0 = _mm512_set1_ps(own[2]), limit = _mm512_set1_ps(rangesq);
+  const __m512i itself = _mm512_set1_epi32(point);
   std::size_t found = 0;
-  for (std::size_t p = 0; p < count; p += 8) {
-    const __mmask8 there = first_of(count - p);
-    const __m512d a = _mm512_sub_pd(_mm512_maskz_loadu_pd(there, px + p), x0),
-                  b = _mm512_sub_pd(_mm512_maskz_loadu_pd(there, py + p), y0),
-                  c = _mm512_sub_pd(_mm512_maskz_loadu_pd(there, pz + p), z0);
-    const __m256i index = _mm256_maskz_loadu_epi32(there, points + p);
-    const __mmask8 other = _mm256_mask_cmpneq_epi32_mask(there, index, itself);
-    const __mmask8 in = _mm512_mask_cmp_pd_mask(other, square(a, b, c), limit, _CMP_LT_OQ);
-    _mm256_storeu_si256(reinterpret_cast<__m256i *>(to + found),
-                        _mm256_maskz_compress_epi32(in, index));
-    _mm256_storeu_si256(
-        reinterpret_cast<__m256i *>(to_labels + found),
-        _mm256_maskz_compress_epi32(in, _mm256_maskz_loadu_epi32(there, labels + p)));
+  for (std::size_t p = 0; p < count; p += 16) {
+    const auto there = static_cast<__mmask16>(count - p < 16 ? (1U << (count - p)) - 1U : 65535U);
+    const __m512 a = _mm512_sub_ps(_mm512_maskz_loadu_ps(there, px + p), x0),
+                 b = _mm512_sub_ps(_mm512_maskz_loadu_ps(there, py + p), y0),
+                 c = _mm512_sub_ps(_mm512_maskz_loadu_ps(there, pz + p), z0);
+    const __m512 square = _mm512_add_ps(_mm512_add_ps(_mm512_mul_ps(a, a), _mm512_mul_ps(b, b)),
+                                        _mm512_mul_ps(c, c));
+    const __m512i index = _mm512_maskz_loadu_epi32(there, points + p);
+    const __mmask16 other = _mm512_mask_cmpneq_epi32_mask(there, index, itself);
+    const __mmask16 in = _mm512_mask_cmp_ps_mask(other, square, limit, _CMP_LT_OQ);
+    _mm512_storeu_si512(to + found, _mm512_maskz_compress_epi32(in, index));
+    _mm512_storeu_si512(to_labels + found, _mm512_maskz_compress_epi32(
+                                               in, _mm512_maskz_loadu_epi32(there, labels + p)));
     found += static_cast<std::size_t>(__builtin_popcount(in));
   }
   return found;

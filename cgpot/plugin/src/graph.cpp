@@ -196,20 +196,11 @@ void GraphBuilder::select(const double *x)
   grow(g.rows, 2 * most);
   grow(g.vectors, 3 * most);
   g.start = most;
-  g.offsets.assign(1, 0);
-
-  const PairLoops &loops = pair_loops();
-  const double cutsq = cutoff_ * cutoff_;
-  g.edges = 0;
-  for (int n = 0; n < g.owned; ++n) {
-    const auto node = static_cast<std::size_t>(n);
-    const std::size_t first = first_[node];
-    g.edges += loops.select(x, x + 3 * static_cast<std::size_t>(g.atoms[node]), scale_, cutsq,
-                            candidate_atoms_.data() + first, candidate_nodes_.data() + first,
-                            first_[node + 1] - first, g.rows.data() + most + g.edges,
-                            g.vectors.data() + 3 * g.edges);
-    g.offsets.push_back(static_cast<std::int64_t>(g.edges));
-  }
+  g.offsets.resize(static_cast<std::size_t>(g.owned) + 1);
+  g.edges = pair_loops().select(x, g.atoms.data(), static_cast<std::size_t>(g.owned), first_.data(),
+                                scale_, cutoff_ * cutoff_, candidate_atoms_.data(),
+                                candidate_nodes_.data(), g.offsets.data(), g.rows.data() + most,
+                                g.vectors.data());
 }
 
 // Nodes and edges of a halo of several steps: both depend on positions.
