@@ -45,7 +45,6 @@ def compile_fastest(
     example: Path,
     *,
     tf32: bool = False,
-    beads: int | None = None,
 ) -> Choice:
     """Compile a model each way, keep the one whose evaluation takes the least time.
 
@@ -56,16 +55,15 @@ def compile_fastest(
         ways: of :data:`cgpot.deploy.acceleration.WAYS`; after an error of the device nothing runs
             there any more, so what is surest stands first.
         check: verifies a compiled file, returns the record; see :func:`cgpot.deploy.verify.verify`.
-        example: frames; copies of the first are timed.
+        example: frames; copies of the first are timed, at least :data:`BEADS` beads.
         tf32: see :func:`cgpot.deploy.package.compile_package`.
-        beads: of the timed system, at least; None: :data:`BEADS`.
 
     Raises:
         ToolError, DataError, RuntimeError: no way gave a model that agrees with the
             checkpoint; what the last one failed of.
     """
     frame = next(iter(read_frames(example)))
-    copies = -(-(beads or BEADS) // frame.topology.n_sites)
+    beads = 0
     times: dict[str, float | str] = {}
     records: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix=".cgpot-", dir=compiled.parent) as scratch:
@@ -76,25 +74,33 @@ def compile_fastest(
                 compile_package(package, file, device, tables=way, tf32=tf32)
                 records[way] = check(file)
                 model = CompiledModel(file, device)
-                times[way] = round(model.milliseconds(repeated(model.inputs(frame), copies)), 4)
+                inputs = repeated(model.inputs(frame), BEADS)
+                beads = len(inputs[2])
+                times[way] = round(model.milliseconds(inputs), 4)
             except (ToolError, DataError, RuntimeError) as err:  # the last: torch's
                 failure = err
-                times[way] = f"failed: {(str(err).strip().splitlines() or ['?'])[-1]}"
+                times[way] = failed(err)
         measured = {way: time for way, time in times.items() if not isinstance(time, str)}
         if not measured:
             assert failure is not None
             raise failure
         best = min(measured, key=lambda way: measured[way])
         os.replace(files[best], compiled)
-    return Choice(best, records[best], times, copies * frame.topology.n_sites)
+    return Choice(best, records[best], times, beads)
 
 
-def repeated(inputs: Sequence[Any], copies: int) -> list[Any]:
-    """Inputs of `cgpot.deploy.target` for so many copies of a system, each by itself."""
+def failed(err: Exception) -> str:
+    """What stands in the place of a time: the last line of an error."""
+    return f"failed: {(str(err).strip().splitlines() or ['?'])[-1]}"
+
+
+def repeated(inputs: Sequence[Any], beads: int) -> list[Any]:
+    """Inputs of `cgpot.deploy.target` for copies of a system, each by itself, of so many beads."""
     import torch
 
     positions, index, types, vectors, counts = inputs
     nodes = len(types)
+    copies = -(-beads // nodes)
     shift = nodes * torch.arange(copies, device=index.device).repeat_interleave(index.shape[1])
     return [
         positions.repeat(copies, 1),

@@ -28,7 +28,6 @@ OFFSETS_KEY = "cgpot_edge_offsets"
 """In the data: first edge of each centre, (centers + 1) int64."""
 NEIGHBORS_KEY = "cgpot_edge_neighbors"
 """In the data: neighbour of each edge, (edges) int32."""
-_OPERATORS: list[tuple[Any, Any]] = []
 
 
 @cache
@@ -47,14 +46,9 @@ def compiled(kernels: Kernels) -> tuple[Any, Any]:
     return space["forward"], space["backward"]
 
 
-def _kernels(table: torch.Tensor, r_max: float, plan: Sequence[int], need_x: bool) -> Kernels:
-    return Kernels(
-        Plan.read(list(plan)),
-        table.shape[0] - 3,
-        r_max,
-        str(table.dtype).removeprefix("torch."),
-        need_x,
-    )
+def _kernels(table: torch.Tensor, r_max: float, plan: Sequence[int]) -> Kernels:
+    dtype = str(table.dtype).removeprefix("torch.")
+    return Kernels(Plan.read(list(plan)), table.shape[0] - 3, r_max, dtype)
 
 
 def _convolve(
@@ -68,7 +62,7 @@ def _convolve(
 ) -> torch.Tensor:
     from torch.library import wrap_triton
 
-    kernels = _kernels(table, r_max, plan, True)
+    kernels = _kernels(table, r_max, plan)
     forward, _ = compiled(kernels)
     centers = offsets.shape[0] - 1
     out = x.new_empty(centers, kernels.plan.width())
@@ -91,7 +85,7 @@ def _convolve_backward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     from torch.library import wrap_triton
 
-    kernels = _kernels(table, r_max, plan, need_x)
+    kernels = _kernels(table, r_max, plan)
     _, backward = compiled(kernels)
     of_x = torch.zeros_like(x) if need_x else x.new_zeros(1)
     of_vectors = torch.zeros_like(vectors)
@@ -105,23 +99,19 @@ def _convolve_backward(
         of_x,
         of_vectors,
         BLOCK=kernels.block,
+        NEED_X=need_x,
         num_warps=kernels.warps,
     )
     return of_x, of_vectors
 
 
-def operators() -> tuple[Any, Any]:
-    """`cgpot_gpu::convolve` and `cgpot_gpu::convolve_backward`, known to torch from then on.
+@cache
+def operators() -> None:
+    """Make `cgpot_gpu::convolve` and `cgpot_gpu::convolve_backward` known to torch.
 
     Raises:
         ImportError: Triton is not installed.
     """
-    if not _OPERATORS:
-        _OPERATORS.append(_register())
-    return _OPERATORS[0]
-
-
-def _register() -> tuple[Any, Any]:
     from torch.library import triton_op
 
     convolve = triton_op("cgpot_gpu::convolve", _convolve, mutates_args={})
@@ -169,7 +159,6 @@ def _register() -> tuple[Any, Any]:
         return torch.stack(each), 0
 
     convolve.register_vmap(members)
-    return convolve, convolve_backward
 
 
 class GpuConvolution(Convolution):
@@ -183,8 +172,7 @@ class GpuConvolution(Convolution):
         super().__init__(plan, table, dtype)
         operators()
         # kernels are written with torch's help: before tracing takes that for a part of the model
-        for need_x in (True, False):
-            compiled(_kernels(self.table, self.r_max, self.code, need_x))
+        compiled(_kernels(self.table, self.r_max, self.code))
 
     def forward(self, x: torch.Tensor, data: AtomicDataDict.Type) -> torch.Tensor:
         """Sums over the neighbours of each computed node, (rows, width of the plan)."""

@@ -11,9 +11,11 @@ Arguments of both, in this order (:mod:`cgpot.deploy.operators` for what they me
 
 ========= ======================================================================================
 forward   x, vectors, neighbors (edges; int32), offsets (centers + 1: first edges), table, out
-backward  grad of out, x, vectors, neighbors, offsets, table, of_x (zeros; not written without
-          ``need_x``), of_vectors
+backward  grad of out, x, vectors, neighbors, offsets, table, of_x (zeros), of_vectors
 ========= ======================================================================================
+
+and the constants BLOCK, :attr:`Kernels.block`, and of backward NEED_X: without it of_x is not
+written.
 
 Harmonics of a unit vector u are homogeneous polynomials P_l(u), so that with r = |v|
 
@@ -76,14 +78,12 @@ class Kernels:
         intervals: of the table.
         r_max: Å.
         dtype: of the features, ``float32`` or ``float64``.
-        need_x: whether the backward kernel gives the gradient of the features.
     """
 
     plan: Plan
     intervals: int
     r_max: float
     dtype: str
-    need_x: bool = True
 
     @property
     def block(self) -> int:
@@ -111,7 +111,7 @@ class Kernels:
             "@triton.jit",
             "def backward(",
             "    grad, x, vectors, neighbors, offsets, table, of_x, of_vectors,",
-            "    BLOCK: tl.constexpr,",
+            "    BLOCK: tl.constexpr, NEED_X: tl.constexpr,",
             "):",
             *_indented(self._backward()),
         ]
@@ -123,14 +123,25 @@ class Kernels:
         yield "begin = tl.load(offsets + i)"
         yield "end = tl.load(offsets + i + 1)"
 
-    def _columns(self) -> list[tuple[str, str]]:
-        """Place of each component of each path in a row of the result, and mask, by path."""
-        places, at = [], 0
-        for number, (_, _, out) in enumerate(self.plan.paths):
-            channels = self.plan.channels(number)
-            places.append((f"{at} + c * {2 * out + 1}", f"c < {channels}"))
-            at += channels * (2 * out + 1)
-        return places
+    def _results(self) -> Iterator[tuple[str, str, str]]:
+        """Of each component of each path: number, place in the rows of results, mask."""
+        at, width = 0, self.plan.width()
+        for path, (_, _, out) in enumerate(self.plan.paths):
+            size, channels = 2 * out + 1, self.plan.channels(path)
+            for k in range(size):
+                yield f"{path}_{k}", f"i * {width} + {at + k} + c * {size}", f"c < {channels}"
+            at += channels * size
+
+    def _sources(self) -> Iterator[tuple[str, str, str]]:
+        """The same of the irreps that paths take, in the rows of features of the neighbour."""
+        width = sum(channels * (2 * degree + 1) for degree, channels in self.plan.irreps)
+        used = {source for source, _, _ in self.plan.paths}
+        at = 0
+        for source, (degree, channels) in enumerate(self.plan.irreps):
+            size = 2 * degree + 1
+            for m in range(size if source in used else 0):
+                yield f"{source}_{m}", f"j * {width} + {at + m} + c * {size}", f"c < {channels}"
+            at += channels * size
 
     def _geometry(self, slopes: bool) -> Iterator[str]:
         """Per edge: neighbour, unit vector, harmonics, splines; in double precision up to r."""
@@ -178,21 +189,8 @@ class Kernels:
         return sorted({edge for _, edge, _ in self.plan.paths})
 
     def _features(self) -> Iterator[str]:
-        at = 0
-        width = sum(n * (2 * degree + 1) for degree, n in self.plan.irreps)
-        used = {source for source, _, _ in self.plan.paths}
-        for number, (degree, channels) in enumerate(self.plan.irreps):
-            size = 2 * degree + 1
-            for m in range(size if number in used else 0):
-                yield (
-                    f"x{number}_{m} = tl.load(x + j * {width} + {at + m} + c * {size}, "
-                    f"mask=c < {channels}, other=0.0)"
-                )
-            at += channels * size
-
-    def _weight(self, path: int, letter: str) -> str:
-        """Radial function (b) or its slope (d) of a path, from the loaded coefficients."""
-        return " + ".join(f"{letter}{k} * w{k}" for k in range(4))
+        for number, place, mask in self._sources():
+            yield f"x{number} = tl.load(x + {place}, mask={mask}, other=0.0)"
 
     def _coefficients(self, path: int) -> Iterator[str]:
         starts = self.plan.columns()
@@ -202,103 +200,81 @@ class Kernels:
                 f"mask=c < {self.plan.channels(path)}, other=0.0)"
             )
 
-    def _turned(self, path: int) -> dict[tuple[int, int], str]:
-        """The coupling with the harmonics, of each component of the feature and of the result."""
+    def _symbols(self, path: int) -> dict[tuple[int, int, int], float]:
+        """The coupling of a path: components of feature, harmonic and result that it joins."""
         source, edge, out = self.plan.paths[path]
         symbols = coupling(self.plan.irreps[source][0], edge, out).numpy()
-        result = {}
-        for i, k in product(range(symbols.shape[0]), range(symbols.shape[2])):
-            terms = []
-            for m in range(symbols.shape[1]):
-                factor = float(symbols[i, m, k])
-                if abs(factor) > _ZERO:
-                    terms.append(f"{factor!r} * y{edge}_{m}" if edge else f"{factor!r}")
-            if terms:
-                result[i, k] = " + ".join(terms)
-        return result
+        return {
+            (i, m, k): float(symbols[i, m, k])
+            for i, m, k in product(*map(range, symbols.shape))
+            if abs(symbols[i, m, k]) > _ZERO
+        }
+
+    def _turned(self, path: int) -> dict[tuple[int, int], str]:
+        """The coupling with the harmonics, of each component of the feature and of the result."""
+        edge = self.plan.paths[path][1]
+        terms: dict[tuple[int, int], list[str]] = {}
+        for (i, m, k), factor in self._symbols(path).items():
+            text = f"{factor!r} * y{edge}_{m}" if edge else f"{factor!r}"
+            terms.setdefault((i, k), []).append(text)
+        return {joined: " + ".join(parts) for joined, parts in terms.items()}
 
     def _forward(self) -> Iterator[str]:
-        plan = self.plan
         yield from self._begin()
-        for path, (_, _, out) in enumerate(plan.paths):
-            for k in range(2 * out + 1):
-                yield f"a{path}_{k} = tl.zeros([BLOCK], dtype=tl.{self.dtype})"
+        for number, _, _ in self._results():
+            yield f"a{number} = tl.zeros([BLOCK], dtype=tl.{self.dtype})"
         yield "for e in range(begin, end):"
         body = [*self._geometry(slopes=False), *self._features()]
-        for path, (source, _, out) in enumerate(plan.paths):
+        for path, (source, _, out) in enumerate(self.plan.paths):
             body.extend(self._coefficients(path))
-            body.append(f"w = {self._weight(path, 'b')}")
+            body.append(f"w = {_spline('b')}")
             turned = self._turned(path)
             for k in range(2 * out + 1):
                 terms = [f"x{source}_{i} * ({text})" for (i, to), text in turned.items() if to == k]
                 if terms:
                     body.append(f"a{path}_{k} += w * ({' + '.join(terms)})")
         yield from _indented(body)
-        for path, (place, mask) in enumerate(self._columns()):
-            for k in range(2 * plan.paths[path][2] + 1):
-                target = f"out + i * {plan.width()} + {place} + {k}"
-                yield f"tl.store({target}, a{path}_{k}, mask={mask})"
+        for number, place, mask in self._results():
+            yield f"tl.store(out + {place}, a{number}, mask={mask})"
 
     def _backward(self) -> Iterator[str]:
-        plan = self.plan
         yield from self._begin()
-        for path, (place, mask) in enumerate(self._columns()):
-            for k in range(2 * plan.paths[path][2] + 1):
-                yield (
-                    f"g{path}_{k} = tl.load(grad + i * {plan.width()} + {place} + {k}, "
-                    f"mask={mask}, other=0.0)"
-                )
+        for number, place, mask in self._results():
+            yield f"g{number} = tl.load(grad + {place}, mask={mask}, other=0.0)"
         yield "for e in range(begin, end):"
         yield from _indented([*self._geometry(slopes=True), *self._features(), *self._edge()])
 
     def _edge(self) -> Iterator[str]:
         """Gradients from one edge."""
-        plan = self.plan
         zeros = f"tl.zeros([BLOCK], dtype=tl.{self.dtype})"
         yield f"radial = {zeros}"
         for degree in self._degrees():
             for m in range(2 * degree + 1 if degree else 0):
                 yield f"h{degree}_{m} = {zeros}"
-        used = sorted({source for source, _, _ in plan.paths})
-        if self.need_x:
-            for source in used:
-                for m in range(2 * plan.irreps[source][0] + 1):
-                    yield f"o{source}_{m} = {zeros}"
-        for path, (source, edge, _) in enumerate(plan.paths):
+        for number, _, _ in self._sources():
+            yield f"o{number} = {zeros}"
+        for path, (source, edge, _) in enumerate(self.plan.paths):
             yield from self._coefficients(path)
-            yield f"w = {self._weight(path, 'b')}"
-            yield f"slope = {self._weight(path, 'd')}"
+            yield f"w = {_spline('b')}"
+            yield f"slope = {_spline('d')}"
             turned = self._turned(path)
             rows = sorted({i for i, _ in turned})
             for i in rows:
                 terms = [f"g{path}_{k} * ({text})" for (at, k), text in turned.items() if at == i]
                 yield f"q{i} = {' + '.join(terms)}"
-                if self.need_x:
-                    yield f"o{source}_{i} += w * q{i}"
+                yield f"o{source}_{i} += w * q{i}"
             yield f"radial += slope * ({' + '.join(f'x{source}_{i} * q{i}' for i in rows)})"
             if not edge:
                 continue
-            symbols = coupling(plan.irreps[source][0], edge, plan.paths[path][2]).numpy()
-            for m in range(symbols.shape[1]):
-                terms = [
-                    f"{float(symbols[i, m, k])!r} * x{source}_{i} * g{path}_{k}"
-                    for i, k in product(range(symbols.shape[0]), range(symbols.shape[2]))
-                    if abs(symbols[i, m, k]) > _ZERO
-                ]
-                if terms:
-                    yield f"h{edge}_{m} += w * ({' + '.join(terms)})"
+            products: dict[int, list[str]] = {}
+            for (i, m, k), factor in self._symbols(path).items():
+                products.setdefault(m, []).append(f"{factor!r} * x{source}_{i} * g{path}_{k}")
+            for m, terms in products.items():
+                yield f"h{edge}_{m} += w * ({' + '.join(terms)})"
         yield from self._vector()
-        if not self.need_x:
-            return
-        at, width = 0, sum(n * (2 * degree + 1) for degree, n in plan.irreps)
-        for source, (degree, channels) in enumerate(plan.irreps):
-            size = 2 * degree + 1
-            for m in range(size if source in used else 0):
-                yield (
-                    f"tl.atomic_add(of_x + j * {width} + {at + m} + c * {size}, o{source}_{m}, "
-                    f"mask=c < {channels})"
-                )
-            at += channels * size
+        yield "if NEED_X:"
+        for number, place, mask in self._sources():
+            yield f"    tl.atomic_add(of_x + {place}, o{number}, mask={mask})"
 
     def _vector(self) -> Iterator[str]:
         """The gradient of the edge's vector, summed over the channels."""
@@ -322,6 +298,11 @@ class Kernels:
                 turned = " + ".join([*across[axis], f"-inward * u{axis}"])
                 parts.append(f"inverse * ({turned})")
             yield f"tl.store(of_vectors + 3 * e + {axis}, ({' + '.join(parts)}).to(tl.float64))"
+
+
+def _spline(letter: str) -> str:
+    """Radial function (b) or its slope (d), from the loaded coefficients."""
+    return " + ".join(f"{letter}{k} * w{k}" for k in range(4))
 
 
 def _text(polynomial: Polynomial) -> str:

@@ -95,6 +95,7 @@ def compile_package(
     fast: bool = True,
     tables: str = "auto",
     tf32: bool = False,
+    modifiers: Sequence[str] = (),
 ) -> Path:
     """Write `model.nequip.pt2` for a device (see `cgpot.deploy.target`).
 
@@ -105,6 +106,7 @@ def compile_package(
         fast: tabulated radial functions and fused kernels, where there are any.
         tables: ``kernels``, ``triton`` or ``torch`` (`cgpot.deploy.acceleration`), or ``auto``.
         tf32: products of matrices in TF32 (``cuda``).
+        modifiers: of NequIP, applied to the model before.
 
     Raises:
         ToolError: no such device, or the compilation failed (end of its output given).
@@ -126,6 +128,8 @@ def compile_package(
             words += ["--tables", tables]
         if tf32:
             words.append("--tf32")
+        if modifiers:
+            words += ["--modifiers", *modifiers]
         _run(words)
     return Path(output)
 

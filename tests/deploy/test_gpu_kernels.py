@@ -59,7 +59,7 @@ def test_kernels(name: str, dtype: torch.dtype, tol: float, need_x: bool) -> Non
     of_x, of_vectors = torch.autograd.grad(result, (x, vectors), grad)
     expected = result.detach()
 
-    kernels = Kernels(plan, INTERVALS, R_MAX, str(dtype).removeprefix("torch."), need_x)
+    kernels = Kernels(plan, INTERVALS, R_MAX, str(dtype).removeprefix("torch."))
     compiled.cache_clear()
     with stand_in():
         forward, backward = compiled(kernels)
@@ -69,7 +69,7 @@ def test_kernels(name: str, dtype: torch.dtype, tol: float, need_x: bool) -> Non
     out = torch.full((CENTERS, plan.width()), torch.nan, dtype=dtype)
     forward[(CENTERS,)](x, *edges, out, **sizes)
     found_x, found = torch.zeros_like(x), torch.full_like(vectors, torch.nan)
-    backward[(CENTERS,)](grad, x, *edges, found_x, found, **sizes)
+    backward[(CENTERS,)](grad, x, *edges, found_x, found, NEED_X=need_x, **sizes)
     if not need_x:
         assert not found_x.any()
     pairs = [(out, expected), (found, of_vectors), *([(found_x, of_x)] if need_x else [])]

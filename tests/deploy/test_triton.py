@@ -144,8 +144,11 @@ def test_machine_code(name: str, dtype: str, capability: int, tmp_path: Path) ->
     types = {"neighbors": "*i32", "offsets": "*i64", "vectors": "*fp64", "of_vectors": "*fp64"}
     for function in gpu.compiled(kernels):
         names = list(function.arg_names)
-        signature = {n: types.get(n, real) for n in names} | {"BLOCK": "constexpr"}
-        source = ASTSource(function, signature, {(names.index("BLOCK"),): kernels.block})
+        constants = {n: v for n, v in (("BLOCK", kernels.block), ("NEED_X", True)) if n in names}
+        signature = {n: "constexpr" if n in constants else types.get(n, real) for n in names}
+        source = ASTSource(
+            function, signature, {(names.index(n),): v for n, v in constants.items()}
+        )
         made = triton.compile(
             source,
             target=GPUTarget("cuda", capability, 32),

@@ -177,36 +177,27 @@ def evaluations(
             is and that with the kernels of each of :data:`OTHERS`.
     """
     from cgpot.core.errors import CgpotError
-    from cgpot.deploy.fastest import repeated
+    from cgpot.deploy.fastest import failed, repeated
+    from cgpot.deploy.package import compile_package
     from cgpot.deploy.verify import CompiledModel
 
-    copies = -(-beads // frame.topology.n_sites)
-    words = {"plain": ["--plain"], **{way: ["--tables", way] for way in ways}}
+    kinds: dict[str, dict[str, Any]] = {"plain": {"fast": False}}
+    kinds |= {way: {"tables": way} for way in ways}
     result: dict[str, float | str] = {}
     for name, (modifier, module) in OTHERS.items():
         if find_spec(module) is None:
             result[name] = f"not measured: no {module}"
         else:
-            words[name] = ["--plain", "--modifiers", modifier]
-    for name, options in words.items():
-        target = folder / f"{name}.nequip.pt2"
-        files = [str(package), str(target)]
-        done = subprocess.run(
-            [sys.executable, "-m", "cgpot.deploy.target", *files, "--device", device, *options],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            result[name] = f"failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
-            continue
-        if name in OTHERS:
-            import_module(OTHERS[name][1])  # its operators
+            kinds[name] = {"fast": False, "modifiers": [modifier]}
+    for name, options in kinds.items():
         try:
+            target = compile_package(package, folder / f"{name}.nequip.pt2", device, **options)
+            if name in OTHERS:
+                import_module(OTHERS[name][1])  # its operators
             model = CompiledModel(target, device)
-            result[name] = model.milliseconds(repeated(model.inputs(frame), copies))
+            result[name] = model.milliseconds(repeated(model.inputs(frame), beads))
         except (CgpotError, RuntimeError) as err:
-            result[name] = f"failed: {(str(err).strip().splitlines() or ['?'])[-1]}"
+            result[name] = failed(err)
     return result
 
 

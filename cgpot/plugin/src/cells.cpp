@@ -77,7 +77,8 @@ void Cells::sort(const double *x, const int *labels, int count, double range)
     const auto at = static_cast<std::size_t>(--start_[static_cast<std::size_t>(cell_[i]) + 1]);
     points_[at] = static_cast<int>(i);
     labels_[at] = labels[i];
-    for (std::size_t k = 0; k < 3; ++k) sorted_[k * kept + at] = static_cast<float>(x[3 * i + k] - low_[k]);
+    for (std::size_t k = 0; k < 3; ++k)
+      sorted_[k * kept + at] = static_cast<float>(x[3 * i + k] - low_[k]);
   }
   // entry c + 1 now holds the first point of cell c
   start_.erase(start_.begin());
@@ -123,8 +124,8 @@ std::size_t Cells::near(int point, std::vector<int> &found, std::vector<int> &la
       if (found.size() < most) found.resize(2 * most);
       if (labels.size() < most) labels.resize(2 * most);
       length += loops.near(px + begin, py + begin, pz + begin, points_.data() + begin,
-                           labels_.data() + begin, end - begin, at, static_cast<float>(rangesq_), point,
-                           found.data() + length, labels.data() + length);
+                           labels_.data() + begin, end - begin, at, static_cast<float>(rangesq_),
+                           point, found.data() + length, labels.data() + length);
     }
   }
   return length;
@@ -132,7 +133,8 @@ std::size_t Cells::near(int point, std::vector<int> &found, std::vector<int> &la
 
 std::size_t Cells::bytes() const
 {
-  return (cell_.capacity() + start_.capacity() + points_.capacity() + labels_.capacity()) * sizeof(int) +
+  return (cell_.capacity() + start_.capacity() + points_.capacity() + labels_.capacity()) *
+      sizeof(int) +
       sorted_.capacity() * sizeof(float);
 }
 

@@ -158,11 +158,11 @@ CGPOT_AVX512 std::size_t near_avx512(const float *px, const float *py, const flo
     const __m512 a = _mm512_sub_ps(_mm512_maskz_loadu_ps(there, px + p), x0),
                  b = _mm512_sub_ps(_mm512_maskz_loadu_ps(there, py + p), y0),
                  c = _mm512_sub_ps(_mm512_maskz_loadu_ps(there, pz + p), z0);
-    const __m512 square = _mm512_add_ps(_mm512_add_ps(_mm512_mul_ps(a, a), _mm512_mul_ps(b, b)),
-                                        _mm512_mul_ps(c, c));
+    const __m512 rsq = _mm512_add_ps(_mm512_add_ps(_mm512_mul_ps(a, a), _mm512_mul_ps(b, b)),
+                                     _mm512_mul_ps(c, c));
     const __m512i index = _mm512_maskz_loadu_epi32(there, points + p);
     const __mmask16 other = _mm512_mask_cmpneq_epi32_mask(there, index, itself);
-    const __mmask16 in = _mm512_mask_cmp_ps_mask(other, square, limit, _CMP_LT_OQ);
+    const __mmask16 in = _mm512_mask_cmp_ps_mask(other, rsq, limit, _CMP_LT_OQ);
     _mm512_storeu_si512(to + found, _mm512_maskz_compress_epi32(in, index));
     _mm512_storeu_si512(to_labels + found, _mm512_maskz_compress_epi32(
                                                in, _mm512_maskz_loadu_epi32(there, labels + p)));
