@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from cgpot.deploy.acceleration import accelerate
 from cgpot.deploy.blocks import GHOSTS_KEY
 from cgpot.deploy.ranks import Reach, only_owned, with_own_rows
+from cgpot.deploy.vectors import take_single
 
 
 class MembersDiffer(ValueError):
@@ -33,14 +34,17 @@ class Together(torch.nn.Module):
 
     Args:
         models: `GraphModel`s that :func:`together` has prepared.
+        vectors: precision of the vectors of edges.
 
     Attributes:
         count: number of members.
+        vectors: as given.
     """
 
-    def __init__(self, models: Sequence[Any]) -> None:
+    def __init__(self, models: Sequence[Any], vectors: torch.dtype) -> None:
         super().__init__()
         first = models[0]
+        self.vectors = vectors
         self.count = len(models)
         self.model_dtype = first.model_dtype
         self.type_names = first.type_names
@@ -272,8 +276,10 @@ def together(
     if len(reaches) > 1:
         raise MembersDiffer(f"members pass messages differently: {sorted(map(str, reaches))}")
     reach = reaches.pop()
+    vectors = {take_single(model, record) for model, record in zip(models, records, strict=True)}
     record = max(records, key=lambda r: r["slope_error"] if r else 0.0)
-    return Together(models), Reach(reach.layers, len(models) * reach.exchange_width), record
+    model = Together(models, max(vectors, key=lambda dtype: dtype.itemsize))
+    return model, Reach(reach.layers, len(models) * reach.exchange_width), record
 
 
 def _same_tables(models: Sequence[Any], way: str) -> list[dict[str, Any] | None]:

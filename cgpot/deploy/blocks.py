@@ -10,6 +10,7 @@ from nequip.nn import with_edge_type_
 
 from cgpot.deploy.operators import Plan, coupling
 from cgpot.deploy.radial import RadialTable, Table
+from cgpot.deploy.vectors import edge_vectors
 
 GHOSTS_KEY = "with_ghosts"
 """In the data where nodes are more than the rows of features: types of all nodes, ghosts last."""
@@ -47,7 +48,7 @@ class Convolution(torch.nn.Module):
         """Sums over the neighbours of each computed node, (rows, width of the plan)."""
         return torch.ops.cgpot.convolve(
             x,
-            data[AtomicDataDict.EDGE_VECTORS_KEY],
+            edge_vectors(data),
             data[AtomicDataDict.EDGE_INDEX_KEY],
             self.table,
             self.r_max,
@@ -119,7 +120,7 @@ class FastPair(torch.nn.Module):
     def forward(self, data: AtomicDataDict.Type) -> AtomicDataDict.Type:
         """Add half of u(r) of each edge to the energy of its centre."""
         energy = torch.ops.cgpot.pair_energy(
-            data[AtomicDataDict.EDGE_VECTORS_KEY],
+            edge_vectors(data),
             data[AtomicDataDict.EDGE_INDEX_KEY],
             data[AtomicDataDict.ATOM_TYPE_KEY].view(-1),
             self.coefficients,

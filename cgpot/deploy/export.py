@@ -25,6 +25,8 @@ def export(
     inputs: list[str],
     outputs: list[str],
     device: str,
+    strings: dict[str, str],
+    centers_key: str,
     options: dict[str, Any],
 ) -> Path:
     """Compile a model; returns the path written.
@@ -36,6 +38,9 @@ def export(
         inputs: fields that the compiled model takes, in order.
         outputs: fields that it gives.
         device: `cpu` or `cuda`.
+        strings: for the archive.
+        centers_key: of its strings that says whether the compiled code reads the centres of the
+            edges (``read`` or ``unread``, see :func:`reads_centers`).
         options: of Inductor.
 
     Raises:
@@ -52,8 +57,12 @@ def export(
     check_pt2_compile_compatibility()
     data = AtomicDataDict.to_({key: data[key] for key in inputs}, torch.device(device))
     exported = trace(model, data, inputs=inputs, outputs=outputs, device=device)
+    read = reads_centers(exported, inputs)
+    metadata = {**strings, centers_key: "read" if read else "unread"}
     torch._inductor.aoti_compile_and_package(
-        exported, package_path=str(output), inductor_configs=options
+        exported,
+        package_path=str(output),
+        inductor_configs={**options, "aot_inductor.metadata": metadata},
     )
     compiled = DictInputOutputWrapper(
         torch._inductor.aoti_load_package(str(output)), inputs, outputs
@@ -107,6 +116,17 @@ def trace(
         tuple(frame[key] for key in inputs),
         dynamic_shapes=tuple(shapes.get(key, {}) for key in inputs),
     )
+
+
+def reads_centers(exported: torch.export.ExportedProgram, inputs: list[str]) -> bool:
+    """Whether anything but the operators `cgpot::*` reads the edge index.
+
+    Those take its first row, the centres, from the pair style (`Evaluation` in exchange.h).
+    """
+    name = exported.graph_signature.user_inputs[inputs.index(AtomicDataDict.EDGE_INDEX_KEY)]
+    (node,) = (n for n in exported.graph.nodes if n.op == "placeholder" and n.name == name)
+    targets = [str(user.target) for user in node.users]
+    return not all(t.startswith(("cgpot.", "aten.sym_size")) for t in targets)
 
 
 def _with_ghosts(data: AtomicDataDict.Type, count: int = GHOSTS) -> AtomicDataDict.Type:

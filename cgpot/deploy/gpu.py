@@ -23,6 +23,7 @@ from cgpot.deploy.blocks import Convolution
 from cgpot.deploy.gpu_source import Kernels
 from cgpot.deploy.operators import Plan
 from cgpot.deploy.radial import Table
+from cgpot.deploy.vectors import edge_vectors
 
 OFFSETS_KEY = "cgpot_edge_offsets"
 """In the data: first edge of each centre, (centers + 1) int64."""
@@ -46,9 +47,11 @@ def compiled(kernels: Kernels) -> tuple[Any, Any]:
     return space["forward"], space["backward"]
 
 
-def _kernels(table: torch.Tensor, r_max: float, plan: Sequence[int]) -> Kernels:
-    dtype = str(table.dtype).removeprefix("torch.")
-    return Kernels(Plan.read(list(plan)), table.shape[0] - 3, r_max, dtype)
+def _kernels(
+    table: torch.Tensor, vectors: torch.dtype, r_max: float, plan: Sequence[int]
+) -> Kernels:
+    real, edges = (str(dtype).removeprefix("torch.") for dtype in (table.dtype, vectors))
+    return Kernels(Plan.read(list(plan)), table.shape[0] - 3, r_max, real, edges)
 
 
 def _convolve(
@@ -62,7 +65,7 @@ def _convolve(
 ) -> torch.Tensor:
     from torch.library import wrap_triton
 
-    kernels = _kernels(table, r_max, plan)
+    kernels = _kernels(table, vectors.dtype, r_max, plan)
     forward, _ = compiled(kernels)
     centers = offsets.shape[0] - 1
     out = x.new_empty(centers, kernels.plan.width())
@@ -85,7 +88,7 @@ def _convolve_backward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     from torch.library import wrap_triton
 
-    kernels = _kernels(table, r_max, plan)
+    kernels = _kernels(table, vectors.dtype, r_max, plan)
     _, backward = compiled(kernels)
     of_x = torch.zeros_like(x) if need_x else x.new_zeros(1)
     of_vectors = torch.zeros_like(vectors)
@@ -172,7 +175,8 @@ class GpuConvolution(Convolution):
         super().__init__(plan, table, dtype)
         operators()
         # kernels are written with torch's help: before tracing takes that for a part of the model
-        compiled(_kernels(self.table, self.r_max, self.code))
+        for vectors in {dtype, torch.float64}:
+            compiled(_kernels(self.table, vectors, self.r_max, self.code))
 
     def forward(self, x: torch.Tensor, data: AtomicDataDict.Type) -> torch.Tensor:
         """Sums over the neighbours of each computed node, (rows, width of the plan)."""
@@ -183,7 +187,7 @@ class GpuConvolution(Convolution):
             data[NEIGHBORS_KEY] = neighbors.to(torch.int32)
         return torch.ops.cgpot_gpu.convolve(
             x.contiguous(),
-            data[AtomicDataDict.EDGE_VECTORS_KEY].contiguous(),
+            edge_vectors(data).contiguous(),
             data[NEIGHBORS_KEY],
             data[OFFSETS_KEY],
             self.table,

@@ -78,12 +78,14 @@ class Kernels:
         intervals: of the table.
         r_max: Å.
         dtype: of the features, ``float32`` or ``float64``.
+        vectors: of the vectors and their gradients.
     """
 
     plan: Plan
     intervals: int
     r_max: float
     dtype: str
+    vectors: str = "float64"
 
     @property
     def block(self) -> int:
@@ -144,7 +146,7 @@ class Kernels:
             at += channels * size
 
     def _geometry(self, slopes: bool) -> Iterator[str]:
-        """Per edge: neighbour, unit vector, harmonics, splines; in double precision up to r."""
+        """Per edge: neighbour, unit vector, harmonics, splines; lengths as precise as vectors."""
         real = f"tl.{self.dtype}"
         yield "j = tl.load(neighbors + e).to(tl.int64)"
         for axis in range(3):
@@ -154,7 +156,7 @@ class Kernels:
         last = float(self.intervals - 1)
         # the last interval also for what is not a number, whose values then are none either
         yield f"row = tl.where(place < {last!r}, place, {last!r}).to(tl.int64)"
-        yield f"t = (place - row.to(tl.float64)).to({real})"
+        yield f"t = (place - row.to(tl.{self.vectors})).to({real})"
         yield "s = 1.0 - t"
         yield f"beyond = r >= {self.r_max!r}"
         values = (
@@ -297,7 +299,8 @@ class Kernels:
             if inward:
                 turned = " + ".join([*across[axis], f"-inward * u{axis}"])
                 parts.append(f"inverse * ({turned})")
-            yield f"tl.store(of_vectors + 3 * e + {axis}, ({' + '.join(parts)}).to(tl.float64))"
+            value = f"({' + '.join(parts)}).to(tl.{self.vectors})"
+            yield f"tl.store(of_vectors + 3 * e + {axis}, {value})"
 
 
 def _spline(letter: str) -> str:

@@ -11,7 +11,7 @@ over the edges (i, j) of ``index`` and the paths p of ``plan``:
 argument  shape              meaning
 ========= ================== ==================================================================
 x         (nodes, features)  node features, e3nn's layout (channels × (2l + 1), m fastest)
-vectors   (edges, 3)         float64, x_j - x_i in Å
+vectors   (edges, 3)         float32 or float64, x_j - x_i in Å; so is their gradient
 index     (2, edges)         int64, centre i and neighbour j
 table     (intervals + 3, K) coefficients of uniform cubic B-splines on [0, r_max], a column for
                              each channel of each path (channels filled up to multiples of 8)
@@ -46,7 +46,7 @@ from typing import Any, Final
 
 import torch
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 """Of the signatures; the plugin takes models of its own version alone."""
 LANES: Final = 8
 """Channels are filled up to multiples of this number in the columns of the table."""
@@ -122,7 +122,7 @@ class Plan:
 def _radial(table: torch.Tensor, r: torch.Tensor, r_max: float) -> torch.Tensor:
     """Values of the B-splines at r, (edges, columns)."""
     intervals = table.shape[0] - 3
-    x = r * (intervals / r_max)
+    x = r.to(torch.float64) * (intervals / r_max)
     first = torch.clamp(torch.floor(x.detach()), 0, intervals - 1)
     t = (x - first).to(table.dtype)
     s = 1.0 - t
@@ -271,7 +271,7 @@ def _fakes() -> None:
         return (torch.empty_like(x) if need_x else x.new_empty(0)), torch.empty_like(vectors)
 
     def pair_energy(vectors: Any, *rest: Any) -> Any:
-        return vectors.new_empty(rest[-1], 1)
+        return vectors.new_empty(rest[-1], 1, dtype=torch.float64)
 
     def pair_energy_backward(grad: Any, vectors: Any, *rest: Any) -> Any:
         return torch.empty_like(vectors)

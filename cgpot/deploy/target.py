@@ -17,7 +17,8 @@ field          shape       dtype     meaning
 `pos`          (C, 3)      float64   only its length is used; values are ignored
 `edge_index`   (2, E)      int64     row 0 the centre i < C, row 1 the neighbour j < N
 `atom_types`   (N,)        int64     index into the model's `type_names`
-`edge_vectors` (E, 3)      float64   r_j + image - r_i in the length unit of the model
+`edge_vectors` (E, 3)      float64   r_j + image - r_i in the length unit of the model; float32
+                                     where `cgpot_vectors` says so
 `num_local_ghost_atoms` (1, 2) int64  first: how many of the beads (the first ones) are owned:
                                      their energies make up E; second: other computed ones
 =============  ==========  ========  =====================================================
@@ -28,7 +29,8 @@ Outputs, in this order:
 field             shape     meaning
 ================  ========  ============================================================
 `atomic_energy`   (C, 1)    energy of each bead, 0 for those not owned; their sum is E
-`edge_forces`     (E, 3)    g_e = dE/d(edge vector e): a gradient, no sign is changed
+`edge_forces`     (E, 3)    g_e = dE/d(edge vector e): a gradient, no sign is changed; in the
+                            precision of the vectors
 ================  ========  ============================================================
 
 With several members M both have a first dimension more, (M, C, 1) and (M, E, 3).
@@ -51,8 +53,10 @@ The archive's metadata hold NequIP's own keys (`type_names`, `r_max`, `model_dty
 `per_edge_type_cutoff` where there is one), `nequip_aoti_inputs`, `nequip_aoti_outputs`, and
 `torch_version` (without a local part such as `+cpu`), `threads`, `cgpot_operators` (version of
 the operators' signatures), `cgpot_layers` and `cgpot_exchange_width`
-(:class:`cgpot.deploy.ranks.Reach`), `cgpot_members` and `cgpot_tables` (JSON: what
-:func:`cgpot.deploy.acceleration.accelerate` did, null for nothing).
+(:class:`cgpot.deploy.ranks.Reach`), `cgpot_members`, `cgpot_tables` (JSON: what
+:func:`cgpot.deploy.acceleration.accelerate` did, null for nothing), `cgpot_vectors` (precision of
+the vectors) and `cgpot_centers` ("unread" where row 0 of the edge index is read by the operators
+alone, which in the pair style know the edges of each centre without it; else "read").
 
 Threads: the number of CPU threads is fixed in the generated code. One thread is the default and
 the fastest for liquids of some hundred beads (with code for a number chosen at run time the
@@ -79,6 +83,7 @@ from cgpot.deploy.operators import VERSION
 from cgpot.deploy.operators import load as load_operators
 from cgpot.deploy.package import choose, has_triton
 from cgpot.deploy.ranks import Reach, only_owned, with_own_rows
+from cgpot.deploy.vectors import take_single
 
 INPUTS: Final[list[str]] = [
     AtomicDataDict.POSITIONS_KEY,
@@ -97,16 +102,20 @@ MEMBERS_KEY: Final = "cgpot_members"
 """Of the archive's strings: number of models whose results stand one after the other."""
 TABLES_KEY: Final = "cgpot_tables"
 """Of the archive's strings: what :func:`cgpot.deploy.acceleration.accelerate` says, as JSON."""
+VECTORS_KEY: Final = "cgpot_vectors"
+"""Of the archive's strings: precision of vectors and gradients of edges."""
+CENTERS_KEY: Final = "cgpot_centers"
+"""Of the archive's strings: whether the compiled code reads the centres of the edges."""
 # known to NequIP as an integer input; that it belongs to the graph must be said for tracing
 register_fields(graph_fields=[AtomicDataDict.NUM_LOCAL_GHOST_NODES_KEY])
 
 
-def edge_vector_data(data: dict[str, Any]) -> dict[str, Any]:
+def edge_vector_data(data: dict[str, Any], vectors: torch.dtype = torch.float64) -> dict[str, Any]:
     """Inputs of the target (:data:`INPUTS`) from one frame with its neighbour list.
 
     `data` holds `pos` (N, 3), `cell` (1, 3, 3), `edge_index` (2, E), `edge_cell_shift` (E, 3) and
     `atom_types` (N,), as :func:`nequip.data.compute_neighborlist_` leaves them.  The edges are
-    sorted by centre here.
+    sorted by centre here; `vectors` is the precision of theirs.
     """
     single = {
         key: value
@@ -120,6 +129,7 @@ def edge_vector_data(data: dict[str, Any]) -> dict[str, Any]:
     result = {key: single[key].detach().clone() for key in INPUTS}
     for key, dim in ((AtomicDataDict.EDGE_INDEX_KEY, 1), (AtomicDataDict.EDGE_VECTORS_KEY, 0)):
         result[key] = result[key].index_select(dim, order).contiguous()
+    result[AtomicDataDict.EDGE_VECTORS_KEY] = result[AtomicDataDict.EDGE_VECTORS_KEY].to(vectors)
     return result
 
 
@@ -158,8 +168,9 @@ def compile_model(
     tables = accelerate(model, chosen) if fast else tables_of(model)
     only_owned(model)
     reach = with_own_rows(model)
-    strings = _strings(reach, tables, 1, metadata)
-    return _compile(model, data, output, device, threads, strings)
+    vectors = take_single(model, tables)
+    strings = _strings(reach, tables, vectors, 1, metadata)
+    return _compile(model, data, vectors, output, device, threads, strings)
 
 
 def compile_ensemble(
@@ -181,8 +192,8 @@ def compile_ensemble(
     """
     chosen = _way(way, device)
     model, reach, tables = together(models, chosen if fast else None)
-    strings = _strings(reach, tables, model.count, metadata)
-    return _compile(model, data, output, device, threads, strings)
+    strings = _strings(reach, tables, model.vectors, model.count, metadata)
+    return _compile(model, data, model.vectors, output, device, threads, strings)
 
 
 def _way(way: str | None, device: str) -> str:
@@ -200,7 +211,11 @@ def _way(way: str | None, device: str) -> str:
 
 
 def _strings(
-    reach: Reach, tables: dict[str, Any] | None, members: int, metadata: dict[str, str] | None
+    reach: Reach,
+    tables: dict[str, Any] | None,
+    vectors: torch.dtype,
+    members: int,
+    metadata: dict[str, str] | None,
 ) -> dict[str, str]:
     """What the archive says of a model besides NequIP's own keys."""
     return {
@@ -208,6 +223,7 @@ def _strings(
         **reach.metadata(),
         MEMBERS_KEY: str(members),
         TABLES_KEY: json.dumps(tables),
+        VECTORS_KEY: str(vectors).removeprefix("torch."),
         VERSION_KEY: VERSION,
     }
 
@@ -215,6 +231,7 @@ def _strings(
 def _compile(
     model: Any,
     data: dict[str, Any],
+    vectors: torch.dtype,
     output: Path,
     device: str,
     threads: int,
@@ -235,12 +252,14 @@ def _compile(
     strings["threads"] = str(threads)
     return export(
         model,
-        edge_vector_data(data),
+        edge_vector_data(data, vectors),
         output,
         inputs=INPUTS,
         outputs=OUTPUTS,
         device=device,
-        options={"aot_inductor.metadata": strings, "cpp.threads": threads},
+        strings=strings,
+        centers_key=CENTERS_KEY,
+        options={"cpp.threads": threads},
     )
 
 

@@ -78,7 +78,7 @@ class CompiledModel:
 
         from cgpot.core.native import built_operators
         from cgpot.deploy.operators import load
-        from cgpot.deploy.target import INPUTS, MEMBERS_KEY, TABLES_KEY
+        from cgpot.deploy.target import INPUTS, MEMBERS_KEY, TABLES_KEY, VECTORS_KEY
 
         load(built_operators())
         set_global_state()  # nequip's dictionaries are in double precision
@@ -100,6 +100,7 @@ class CompiledModel:
             set_global_state(allow_tf32=True)  # read when the products are made
         self._inputs = INPUTS
         self.members = int(self.metadata.get(MEMBERS_KEY, "1"))
+        self.vectors = getattr(torch, self.metadata.get(VECTORS_KEY, "float64"))
         self.tables: dict[str, Any] | None = json.loads(self.metadata.get(TABLES_KEY, "null"))
 
     def labels(self, frame: CGFrame) -> Labels:
@@ -133,7 +134,7 @@ class CompiledModel:
         """The tensors that the model takes, on its device."""
         from cgpot.deploy.target import edge_vector_data
 
-        data = edge_vector_data(frame_data(frame, float(self.metadata["r_max"])))
+        data = edge_vector_data(frame_data(frame, float(self.metadata["r_max"])), self.vectors)
         return [data[key].to(self.device) for key in self._inputs]
 
     def run(self, inputs: list[Any]) -> tuple[Any, Any]:

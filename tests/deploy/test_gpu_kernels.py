@@ -35,9 +35,18 @@ PLANS = {
 
 
 @pytest.mark.parametrize("need_x", [True, False])
-@pytest.mark.parametrize(("dtype", "tol"), [(torch.float64, 1e-13), (torch.float32, 2e-6)])
+@pytest.mark.parametrize(
+    ("dtype", "kind", "tol"),
+    [
+        (torch.float64, torch.float64, 1e-13),
+        (torch.float32, torch.float64, 2e-6),
+        (torch.float32, torch.float32, 2e-6),
+    ],
+)
 @pytest.mark.parametrize("name", list(PLANS))
-def test_kernels(name: str, dtype: torch.dtype, tol: float, need_x: bool) -> None:
+def test_kernels(
+    name: str, dtype: torch.dtype, kind: torch.dtype, tol: float, need_x: bool
+) -> None:
     """Features, gradients of features and vectors; centres without edges, edges beyond R_MAX."""
     plan = PLANS[name]
     generator = torch.Generator().manual_seed(5)
@@ -47,7 +56,7 @@ def test_kernels(name: str, dtype: torch.dtype, tol: float, need_x: bool) -> Non
 
     width = sum(channels * (2 * degree + 1) for degree, channels in plan.irreps)
     x = normal(NODES, width).requires_grad_(True)
-    vectors = (1.5 * normal(EDGES, 3, kind=torch.float64)).requires_grad_(True)
+    vectors = (1.5 * normal(EDGES, 3, kind=torch.float64)).to(kind).requires_grad_(True)
     assert 0 < int((vectors.norm(dim=1) >= R_MAX).sum()) < EDGES
     table = normal(INTERVALS + 3, plan.columns()[-1])
     centers = torch.randint(1, CENTERS - 1, (EDGES,), generator=generator).sort().values
@@ -59,7 +68,8 @@ def test_kernels(name: str, dtype: torch.dtype, tol: float, need_x: bool) -> Non
     of_x, of_vectors = torch.autograd.grad(result, (x, vectors), grad)
     expected = result.detach()
 
-    kernels = Kernels(plan, INTERVALS, R_MAX, str(dtype).removeprefix("torch."))
+    names = (str(each).removeprefix("torch.") for each in (dtype, kind))
+    kernels = Kernels(plan, INTERVALS, R_MAX, *names)
     compiled.cache_clear()
     with stand_in():
         forward, backward = compiled(kernels)

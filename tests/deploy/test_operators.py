@@ -28,6 +28,9 @@ def every_path(l_max: int) -> tuple[tuple[int, int, int], ...]:
     )
 
 
+ROUNDED = 2e-5
+"""Of slopes, where lengths are rounded at other places (to 6e-8): random tables of 50 intervals
+bend that much."""
 PLANS = {
     "scalars": Plan(0, ((0, 16),), ((0, 0, 0),)),
     "vectors": Plan(1, ((0, 8), (1, 8)), ((0, 0, 0), (1, 1, 0), (0, 1, 1), (1, 0, 1), (1, 1, 1))),
@@ -50,12 +53,19 @@ class Case:
     Args:
         plan: the tensor product.
         dtype: of the features.
+        edges: of the vectors.
         ordered: edges by centre.
         ghosts: so many of the nodes are no centres.
     """
 
     def __init__(
-        self, plan: Plan, dtype: torch.dtype, *, ordered: bool = False, ghosts: int = 0
+        self,
+        plan: Plan,
+        dtype: torch.dtype,
+        *,
+        edges: torch.dtype = torch.float64,
+        ordered: bool = False,
+        ghosts: int = 0,
     ) -> None:
         generator = torch.Generator().manual_seed(3)
         self.plan = plan
@@ -65,7 +75,7 @@ class Case:
             return torch.randn(*shape, generator=generator, dtype=torch.float64).to(kind)
 
         self.x = normal(NODES, width, kind=dtype).requires_grad_(True)
-        self.vectors = (2.0 * normal(EDGES, 3)).requires_grad_(True)
+        self.vectors = (2.0 * normal(EDGES, 3)).to(edges).requires_grad_(True)
         assert (self.vectors.norm(dim=1) > R_MAX).any()
         self.index = torch.randint(0, NODES, (2, EDGES), generator=generator)
         self.centers = NODES - ghosts
@@ -91,11 +101,22 @@ def close(found: tuple[torch.Tensor, ...], expected: tuple[torch.Tensor, ...], t
         torch.testing.assert_close(a, b, rtol=0, atol=tol * float(b.abs().max()))
 
 
-@pytest.mark.parametrize(("dtype", "tol"), [(torch.float64, 1e-13), (torch.float32, 2e-6)])
+@pytest.mark.parametrize(
+    ("dtype", "edges", "tol"),
+    [
+        (torch.float64, torch.float64, 1e-13),
+        (torch.float64, torch.float32, ROUNDED),
+        (torch.float32, torch.float64, 2e-6),
+        (torch.float32, torch.float32, ROUNDED),
+    ],
+)
 @pytest.mark.parametrize(("ordered", "ghosts"), [(False, 0), (True, 0), (True, 13)])
 @pytest.mark.parametrize("name", list(PLANS))
-def test_convolution(name: str, ordered: bool, ghosts: int, dtype: torch.dtype, tol: float) -> None:
-    case = Case(PLANS[name], dtype, ordered=ordered, ghosts=ghosts)
+def test_convolution(
+    name: str, ordered: bool, ghosts: int, dtype: torch.dtype, edges: torch.dtype, tol: float
+) -> None:
+    """Gradients of vectors are in their precision: `close` compares the types too."""
+    case = Case(PLANS[name], dtype, edges=edges, ordered=ordered, ghosts=ghosts)
     close(case.native(), case.plain(), tol)
 
 
@@ -157,9 +178,14 @@ def test_nodes_without_edges() -> None:
 PAIR_ROWS = torch.tensor([[0, 1], [1, 2]])
 
 
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize(("edges", "tol"), [(torch.float64, 1e-13), (torch.float32, ROUNDED)])
 @pytest.mark.parametrize(("shift", "ghosts"), [(0.0, 0), (100.0, 0), (0.0, 9)])
-def test_pair_energy(shift: float, ghosts: int) -> None:
-    case = Case(PLANS["scalars"], torch.float64, ghosts=ghosts)
+def test_pair_energy(
+    shift: float, ghosts: int, edges: torch.dtype, tol: float, ordered: bool
+) -> None:
+    """Energies are in double precision in any case."""
+    case = Case(PLANS["scalars"], torch.float64, edges=edges, ghosts=ghosts, ordered=ordered)
     types = torch.arange(NODES) % 2
     coefficients = torch.randn(3, 43, dtype=torch.float64) + shift
     rest = (case.index, types, coefficients, PAIR_ROWS, R_MAX, case.centers)
@@ -168,7 +194,33 @@ def test_pair_energy(shift: float, ghosts: int) -> None:
     for function in (torch.ops.cgpot.pair_energy, reference_pair):
         out = function(case.vectors, *rest)
         results.append((out.detach(), *torch.autograd.grad(out, case.vectors, grad)))
-    close(results[0], results[1], 1e-13)
+    assert results[0][0].dtype == torch.float64
+    close(results[0], results[1], tol)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"index": torch.full((2, EDGES), NODES)}, "an edge ends at no node"),
+        ({"vectors": torch.zeros(EDGES, 3, dtype=torch.half)}, "float32 or float64"),
+        ({"centers": -1}, "a negative number of centres"),
+        ({"types": torch.zeros(NODES)}, "wrong shapes of types"),
+    ],
+)
+def test_wrong_arguments_of_pairs(change: dict[str, Any], message: str) -> None:
+    case = Case(PLANS["scalars"], torch.float64)
+    arguments = {
+        "vectors": case.vectors.detach(),
+        "index": case.index,
+        "types": torch.zeros(NODES, dtype=torch.long),
+        "coefficients": torch.zeros(3, 43, dtype=torch.float64),
+        "rows": PAIR_ROWS,
+        "r_max": R_MAX,
+        "centers": NODES,
+        **change,
+    }
+    with pytest.raises(RuntimeError, match=message):
+        torch.ops.cgpot.pair_energy(*arguments.values())
 
 
 @pytest.mark.parametrize("ghosts", [0, 4])

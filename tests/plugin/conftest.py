@@ -85,6 +85,12 @@ def lj_members() -> list[Path]:
 
 
 @pytest.fixture(scope="session")
+def shifted_model(plugin: Path) -> Path:
+    """Its operators take other edges than those that it is given."""
+    return model("shifted")
+
+
+@pytest.fixture(scope="session")
 def network(request: pytest.FixtureRequest) -> Path:
     return model(request.param)
 

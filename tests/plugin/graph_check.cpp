@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <iostream>
 #include <tuple>
@@ -39,6 +40,7 @@ bool same_loops(int most, long &kept)
     const std::size_t first[4] = {0, 0, length / 3, length};
     std::vector<std::int64_t> neighbors[2], begins[2];
     std::vector<double> vectors[2];
+    std::vector<float> singles[2];
     std::vector<int> near[2], found[2];
     const float own[3] = {static_cast<float>(x[0]), static_cast<float>(x[1]),
                           static_cast<float>(x[2])};
@@ -49,14 +51,35 @@ bool same_loops(int most, long &kept)
       near[k].resize(length + cgpot::spare);
       found[k].resize(length + cgpot::spare);
       begins[k].resize(4);
-      const std::size_t edges =
-          loops.select(x.data(), centers, 3, first, 0.1, 0.5, atoms.data(), nodes.data(),
-                       begins[k].data(), neighbors[k].data(), vectors[k].data());
+      singles[k].resize(3 * (length + cgpot::spare));
+      // the last atom is read like the others where there is room behind it
+      std::vector<double> longer = x;
+      longer.push_back(7.0);
+      cgpot::Candidates pairs{x.data(), centers, 3, first, atoms.data(), nodes.data(), false};
+      const std::size_t edges = loops.select(pairs, 0.1, 0.5, begins[k].data(),
+                                             neighbors[k].data(), vectors[k].data());
       if (begins[k][0] != 0 || begins[k][1] != 0 ||
           begins[k][3] != static_cast<std::int64_t>(edges))
         return false;
       neighbors[k].resize(edges);
       vectors[k].resize(3 * edges);
+      // rounded, and with room: the same edges (none is as far as the cutoff to a rounding)
+      std::vector<std::int64_t> others(length + cgpot::spare), starts(4);
+      std::vector<double> again(3 * (length + cgpot::spare));
+      for (const bool room : {false, true}) {
+        pairs.x = room ? longer.data() : x.data();
+        pairs.room = room;
+        if (loops.select(pairs, 0.1, 0.5, starts.data(), others.data(), again.data()) != edges ||
+            !std::equal(vectors[k].begin(), vectors[k].end(), again.begin()) ||
+            loops.select_single(pairs, 0.1, 0.5, starts.data(), others.data(),
+                                singles[k].data()) != edges ||
+            starts != begins[k] ||
+            !std::equal(neighbors[k].begin(), neighbors[k].end(), others.begin()))
+          return false;
+        for (std::size_t c = 0; c < 3 * edges; ++c)
+          if (std::fabs(singles[k][c] - vectors[k][c]) > 2e-7 * std::fabs(vectors[k][c])) return false;
+      }
+      singles[k].resize(3 * edges);
       near[k].resize(loops.near(rows[0].data(), rows[1].data(), rows[2].data(), points.data(),
                                 labels.data(), length, own, 50.0F, count / 2, near[k].data(),
                                 found[k].data()));
@@ -74,18 +97,41 @@ bool same_loops(int most, long &kept)
       for (std::size_t k = 0; k < 3; ++k) gradient[3 * e + k] = random() - 0.5;
     }
     offsets.push_back(static_cast<std::int64_t>(length));    // the last may have no edges
-    for (int k = 0; k < 2; ++k) {
-      forces[k].assign(4 * (length + 1), 0.0);
-      (k ? cgpot::pair_loops() : cgpot::scalar_loops)
-          .sum(gradient.data(), offsets.data(), to.data(), offsets.size() - 1, forces[k].data());
+    std::vector<float> rounded(gradient.begin(), gradient.end());
+    for (const bool single : {false, true}) {
+      for (int k = 0; k < 2; ++k) {
+        forces[k].assign(4 * (length + 1), 0.0);
+        const cgpot::PairLoops &loops = k ? cgpot::pair_loops() : cgpot::scalar_loops;
+        if (single)
+          loops.sum_single(rounded.data(), offsets.data(), to.data(), offsets.size() - 1,
+                           forces[k].data());
+        else
+          loops.sum(gradient.data(), offsets.data(), to.data(), offsets.size() - 1,
+                    forces[k].data());
+      }
+      for (std::size_t i = 0; i < forces[0].size(); ++i)
+        if (i % 4 < 3 && forces[0][i] != forces[1][i]) return false;
     }
-    for (std::size_t i = 0; i < forces[0].size(); ++i)
-      if (i % 4 < 3 && forces[0][i] != forces[1][i]) return false;
-    if (neighbors[0] != neighbors[1] || vectors[0] != vectors[1] ||
+    if (neighbors[0] != neighbors[1] || vectors[0] != vectors[1] || singles[0] != singles[1] ||
         near[0] != near[1] || begins[0] != begins[1])
       return false;
   }
   return true;
+}
+
+// Arrays that grow from nothing beyond the size of large pages.
+bool pages_keep_what_they_hold()
+{
+  cgpot::Pages<int> pages;
+  bool same = true;
+  for (std::size_t length = 1; length < std::size_t{1} << 22; length *= 4) {
+    const std::size_t before = pages.size();
+    pages.resize(length);
+    for (std::size_t i = before; i < length; ++i) pages[i] = static_cast<int>(i) ^ 21;
+    for (std::size_t i = 0; i < length; ++i) same = same && pages[i] == (static_cast<int>(i) ^ 21);
+    same = same && reinterpret_cast<std::uintptr_t>(pages.data()) % 64 == 0;
+  }
+  return same;
 }
 
 int main()
@@ -93,6 +139,7 @@ int main()
   long kept = 0;
   const bool same_forms = same_loops(41, kept);
   std::printf("loops %d %ld\n", same_forms ? 1 : 0, kept);
+  std::printf("pages %d\n", pages_keep_what_they_hold() ? 1 : 0);
   double cutoff, scale;
   int nlocal, nall, ntypes;
   std::cin >> cutoff >> scale >> nlocal >> nall >> ntypes;
@@ -190,7 +237,7 @@ int main()
                                          ghosts, owner.data(), 1, fresh);
       std::vector<std::tuple<int, int, double, double, double>> all;
       for (std::size_t e = 0; e < g.edges; ++e)
-        all.emplace_back(g.atoms[g.centers()[e]], g.atoms[g.neighbors()[e]], g.vectors[3 * e],
+        all.emplace_back(g.atoms[g.center(e)], g.atoms[g.neighbors()[e]], g.vectors[3 * e],
                          g.vectors[3 * e + 1], g.vectors[3 * e + 2]);
       std::sort(all.begin(), all.end());
       return all;
@@ -216,9 +263,45 @@ int main()
   for (int n = 0; n < g.padded_nodes; ++n)
     std::printf("node %d %ld\n", n < g.nodes ? g.atoms[n] : -1, static_cast<long>(g.types[n]));
   for (std::size_t e = 0; e < g.padded_edges; ++e)
-    std::printf("edge %ld %ld %.17g %.17g %.17g\n", static_cast<long>(g.centers()[e]),
+    std::printf("edge %ld %ld %.17g %.17g %.17g\n", static_cast<long>(g.index()[e]),
                 static_cast<long>(g.neighbors()[e]), g.vectors[3 * e], g.vectors[3 * e + 1],
                 g.vectors[3 * e + 2]);
+  // in single precision, without the centres of the edges: the same otherwise
+  for (const auto &[ghosts, reach] : {std::pair(Ghosts::image, 1), std::pair(Ghosts::exchange, 1),
+                                     std::pair(Ghosts::halo, 1), std::pair(Ghosts::halo, 2)}) {
+    cgpot::GraphBuilder short_form(cutoff, scale, {true, false}), long_form(cutoff, scale);
+    const auto make = [&](cgpot::GraphBuilder &made) -> const cgpot::Graph & {
+      return made.build(x.data(), type.data(), nlocal, nall, type_map, view, ghosts, owner.data(),
+                        reach);
+    };
+    const cgpot::Graph &a = make(short_form), &b = make(long_form);
+    bool same = a.form.single && !a.form.centers && a.edges == b.edges && a.atoms == b.atoms &&
+        a.padded_edges == b.padded_edges && a.types == b.types && a.offsets == b.offsets &&
+        (a.edges == 0 || std::fabs(a.length(a.shortest()) / b.length(b.shortest()) - 1.0) < 1e-6);
+    for (std::size_t e = 0; same && e < a.padded_edges; ++e) {
+      same = a.neighbors()[e] == b.neighbors()[e] && a.center(e) == b.index()[e] &&
+          b.center(e) == b.index()[e];
+      for (std::size_t k = 0; k < 3; ++k)
+        same = same && a.component(e, k) == static_cast<float>(b.vectors[3 * e + k]);
+    }
+    std::vector<float> single;
+    std::vector<double> full;
+    for (std::size_t e = 0; e < 3 * a.padded_edges; ++e) {
+      single.push_back(static_cast<float>(e % 7) - 3.0F);
+      full.push_back(single.back());
+    }
+    cgpot::Tally sums[2];
+    for (cgpot::Tally &sum : sums) sum.total_virial = sum.atom_virial = true;
+    sums[0].sum(a, single.data());
+    sums[1].sum(b, full.data());
+    double most = 1.0, error = 0.0;    // of what follows from rounded vectors
+    for (std::size_t k = 0; k < sums[0].virials.size(); ++k) {
+      most = std::max(most, std::fabs(sums[1].virials[k]));
+      error = std::max(error, std::fabs(sums[0].virials[k] - sums[1].virials[k]));
+    }
+    std::printf("short %d %d %zu\n", same && sums[0].forces == sums[1].forces ? 1 : 0,
+                error < 1e-6 * most ? 1 : 0, a.edges);
+  }
   // a gradient that is no central force: g_e = (y, 2 z, x)
   std::vector<double> gradient;
   for (std::size_t e = 0; e < g.padded_edges; ++e)

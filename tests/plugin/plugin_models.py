@@ -119,6 +119,48 @@ def make_lj(folder: Path, name: str = "lj") -> None:
             atomic = torch.zeros_like(pos[:, 0]).index_add(0, edge_index[0], energy)
             return atomic.view(-1, 1), (slope / r).view(-1, 1) * edge_vectors
 
+    compile_module(LennardJones(), folder, name, r_max=str(cutoff))
+    write_sidecar(folder / f"{name}.cgpot.json", cutoff=cutoff)
+
+
+def make_shifted(folder: Path) -> None:
+    """A model whose operators take other edges than those that it is given."""
+    import torch
+
+    from cgpot.core.native import built_operators
+    from cgpot.deploy.operators import VERSION, load
+
+    load(built_operators())
+
+    class Shifted(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("coefficients", torch.zeros(1, 7, dtype=torch.float64))
+            self.register_buffer("rows", torch.zeros(2, 2, dtype=torch.long))
+
+        def forward(
+            self,
+            pos: torch.Tensor,
+            edge_index: torch.Tensor,
+            atom_types: torch.Tensor,
+            edge_vectors: torch.Tensor,
+            owned: torch.Tensor,
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            index = torch.roll(edge_index, 1, 1)
+            rest = (index, atom_types, self.coefficients, self.rows, LJ_CUTOFF)
+            energy = torch.ops.cgpot.pair_energy(edge_vectors, *rest, pos.shape[0])
+            grad = torch.ones_like(energy)
+            return energy, torch.ops.cgpot.pair_energy_backward(grad, edge_vectors, *rest)
+
+    strings = {"cgpot_operators": VERSION, "cgpot_layers": "1", "cgpot_centers": "read"}
+    compile_module(Shifted(), folder, "shifted", r_max=str(LJ_CUTOFF), **strings)
+    write_sidecar(folder / "shifted.cgpot.json")
+
+
+def compile_module(module: Any, folder: Path, name: str, **strings: str) -> None:
+    """A module with the target's signature as an archive with these strings."""
+    import torch
+
     nodes = torch.export.Dim("nodes", min=2)
     edges = torch.export.Dim("edges", min=2)
     example = (
@@ -129,25 +171,24 @@ def make_lj(folder: Path, name: str = "lj") -> None:
         torch.tensor([[5, 0]]),
     )
     exported = torch.export.export(
-        LennardJones(),
+        module,
         example,
         dynamic_shapes=({0: nodes}, {1: edges}, {0: nodes}, {0: edges}, {}),
     )
     metadata = {
         "type_names": " ".join(NAMES),
         "num_types": "2",
-        "r_max": str(cutoff),
         "model_dtype": "float64",
         "nequip_aoti_inputs": "pos edge_index atom_types edge_vectors num_local_ghost_atoms",
         "nequip_aoti_outputs": "atomic_energy edge_forces",
         "torch_version": torch.__version__.split("+")[0],
+        **strings,
     }
     torch._inductor.aoti_compile_and_package(
         exported,
         package_path=str(folder / f"{name}.nequip.pt2"),
         inductor_configs={"aot_inductor.metadata": metadata, "cpp.threads": 1},
     )
-    write_sidecar(folder / f"{name}.cgpot.json", cutoff=cutoff)
 
 
 def network(seed: int, dtype: str) -> Any:
@@ -232,5 +273,7 @@ if __name__ == "__main__":
         make_lj(target, what)
     elif what == "batch64":
         make_batch(target)
+    elif what == "shifted":
+        make_shifted(target)
     else:
         make_network(target, what)

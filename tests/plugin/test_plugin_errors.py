@@ -50,6 +50,23 @@ def refuses(lmp: Any, commands: str, *parts: str) -> None:
         assert part in str(caught.value)
 
 
+def test_operators_that_take_other_edges(lammps: Any, shifted_model: Path, tmp_path: Path) -> None:
+    """They sort them by the centres; an archive that says it can do without those is refused."""
+    lmp = lammps(CONFIGURATIONS["cubic"])
+    lmp.commands_string(PAIR.format(shifted_model))
+    lmp.command("run 0 post no")
+    assert lmp.get_thermo("pe") == 0.0
+    wrong = with_metadata(shifted_model, tmp_path / "wrong.nequip.pt2", cgpot_centers="unread")
+    lmp = lammps(CONFIGURATIONS["cubic"])
+    lmp.commands_string(PAIR.format(wrong))
+    refuses(
+        lmp,
+        "run 0 post no",
+        f"model file {wrong}: torch cannot run the model: cgpot: the model reads other edges than "
+        "those of the evaluation",
+    )
+
+
 def test_the_model_stands_in_pair_coeff(lammps: Any) -> None:
     refuses(
         lammps(CONFIGURATIONS["cubic"]),

@@ -133,6 +133,21 @@ def test_list_kept_between_steps(program: Path, name: str, types: str) -> None:
     assert n < 10 or all(int(changes) > 0 for _, _, changes in cells)
 
 
+@pytest.mark.parametrize("name", list(CONFIGURATIONS))
+def test_short_form(program: Path, name: str) -> None:
+    """Vectors in single precision, no centres: the edges and sums of the long form."""
+    configuration = CONFIGURATIONS[name]
+    n = len(configuration.positions)
+    text = run(program, lines(with_ghosts(configuration, 7.0), n, 5.0, "0 1"))
+    found = [line.split()[1:] for line in text.splitlines() if line.startswith("short")]
+    assert [row[:2] for row in found] == [["1", "1"]] * 4  # image, exchange, two halos
+    assert n == 1 or all(int(edges) > 0 for _, _, edges in found)
+
+
+def test_large_pages(program: Path) -> None:
+    assert run(program, lines([], 0, 5.0, "0")).splitlines()[1] == "pages 1"
+
+
 @pytest.mark.parametrize("name", [n for n, c in CONFIGURATIONS.items() if len(c.ids) > 1])
 def test_beads_of_other_ranks(program: Path, name: str) -> None:
     """Half of the beads are owned: each of the others is one node, however many images it has."""

@@ -53,6 +53,24 @@ def test_agrees_with_the_eager_model(lammps: Any, network: Path, name: str) -> N
     close(energies, reference[f"{name}/atomic_energy"].ravel(), tolerance)
 
 
+@pytest.mark.parametrize(
+    ("network", "vectors", "centers"),
+    [
+        ("float64", "float64", "read"),
+        ("float32", "float64", "read"),
+        ("fast64", "float64", "unread"),
+        ("fast32", "float32", "unread"),
+    ],
+    indirect=["network"],
+)
+def test_what_the_archives_say_of_edges(network: Path, vectors: str, centers: str) -> None:
+    """So that the agreement above is one of all forms of a graph."""
+    from cgpot.deploy.verify import CompiledModel
+
+    strings = CompiledModel(network).metadata
+    assert (strings["cgpot_vectors"], strings["cgpot_centers"]) == (vectors, centers)
+
+
 @pytest.mark.parametrize("axes", [(0, 0), (1, 1), (2, 2), (1, 0), (2, 0), (2, 1)])
 def test_virial_is_the_strain_derivative(
     lammps: Any, float64_model: Path, axes: tuple[int, int]

@@ -109,14 +109,14 @@ def message_passing(plan: Any, itemsize: int, first: bool) -> Cost:
 
     Args:
         plan: the tensor product (`cgpot.deploy.operators.Plan`).
-        itemsize: bytes of a feature.
+        itemsize: bytes of a feature, and of a component of a vector.
         first: whether the features are constants.
     """
     from cgpot.deploy.operators import coupling
 
     width = sum(channels * (2 * degree + 1) for degree, channels in plan.irreps) * itemsize
-    geometry = 2 * 8 + 3 * 8
-    bytes_per_edge = 2 * geometry + 2 * width + 3 * 8 + (0 if first else 2 * width)
+    vector = 3 * itemsize  # of fast models; plain ones take all in double precision
+    bytes_per_edge = 2 * (2 * 8 + vector) + 2 * width + vector + (0 if first else 2 * width)
     operations = 0
     for k, (source, edge, out) in enumerate(plan.paths):
         symbols = coupling(plan.irreps[source][0], edge, out).abs() > 1e-12

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "allocator.h"
 
+#include "pages.h"
+
 #include <c10/core/CPUAllocator.h>
 
 #include <cstddef>
@@ -15,7 +17,6 @@ namespace cgpot {
 namespace {
 
 constexpr std::size_t smallest = 1 << 17;    // bytes; malloc keeps less than this itself
-constexpr std::size_t alignment = 64;
 constexpr long unused_for = 16;              // evaluations after which a block is given back
 
 struct Block {
@@ -48,10 +49,12 @@ class Keeper final : public c10::Allocator {
       }
     }
     if (!block) {
-      block = new Block{std::aligned_alloc(alignment, size), size, 0};
-      if (!block->data) {
+      block = new Block{nullptr, size, 0};
+      try {
+        block->data = allocate_pages(size);
+      } catch (const std::bad_alloc &) {
         delete block;
-        throw std::bad_alloc();
+        throw;
       }
     }
     block->used = evaluation_;

@@ -85,7 +85,7 @@ void Cells::sort(const double *x, const int *labels, int count, double range)
   start_.push_back(static_cast<int>(kept));
 }
 
-std::size_t Cells::near(int point, std::vector<int> &found, std::vector<int> &labels,
+std::size_t Cells::near(int point, Pages<int> &found, Pages<int> &labels,
                         std::size_t length) const
 {
   const double rangesq = 1.000001 * rangesq_;

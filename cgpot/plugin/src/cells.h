@@ -2,6 +2,8 @@
 // Points sorted into cells, to find those near one of them. No LAMMPS and no torch types here.
 #pragma once
 
+#include "pages.h"
+
 #include <cstddef>
 #include <vector>
 
@@ -17,8 +19,7 @@ class Cells {
   // Writes the indices of all points but `point` itself that are closer than the range to it (in
   // single precision: and some that are hardly further), and their labels, from position `length`
   // on, and returns the position after them. Both grow as needed and are not cut.
-  std::size_t near(int point, std::vector<int> &found, std::vector<int> &labels,
-                   std::size_t length) const;
+  std::size_t near(int point, Pages<int> &found, Pages<int> &labels, std::size_t length) const;
 
   std::size_t bytes() const;
 

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <iterator>
 #include <new>
+#include <type_traits>
 #include <utility>
 
 namespace cgpot {
@@ -116,15 +117,17 @@ template <typename T> inline const Vector<T> *groups(const T *p)
   return reinterpret_cast<const Vector<T> *>(p);
 }
 
-// Distances and directions; loops without branches, for the compiler to make vectors of.
-template <typename T>
-void geometry(const double *vectors, int n, double *__restrict r, T *__restrict inverse,
+// Distances and directions, in the precision of the vectors or of the results, whichever is more;
+// loops without branches, for the compiler to make vectors of.
+template <typename T, typename V>
+void geometry(const V *vectors, int n, double *__restrict r, T *__restrict inverse,
               T *__restrict ux, T *__restrict uy, T *__restrict uz)
 {
+  using Number = decltype(V() + T());
   for (int e = 0; e < n; ++e) {
-    const double a = vectors[3 * e], b = vectors[3 * e + 1], c = vectors[3 * e + 2];
-    const double length = std::sqrt(a * a + b * b + c * c);
-    const double inv = 1.0 / length;
+    const Number a = vectors[3 * e], b = vectors[3 * e + 1], c = vectors[3 * e + 2];
+    const Number length = std::sqrt(a * a + b * b + c * c);
+    const Number inv = Number(1) / length;
     r[e] = length;
     inverse[e] = static_cast<T>(inv);
     ux[e] = static_cast<T>(a * inv);
@@ -167,6 +170,25 @@ void harmonics(int l_max, int n, const T *__restrict ux, const T *__restrict uy,
   }
 }
 
+template <typename T>
+void geometry(const Star &star, std::int64_t first, int n, double *r, T *inverse, T *ux, T *uy,
+              T *uz)
+{
+  if (star.singles)
+    geometry(star.singles + 3 * first, n, r, inverse, ux, uy, uz);
+  else
+    geometry(star.vectors + 3 * first, n, r, inverse, ux, uy, uz);
+}
+
+// Calls `edges` with the gradient of the edges from `first` on.
+template <typename F> inline void write(const EdgeGradient &to, std::int64_t first, F &&edges)
+{
+  if (to.singles)
+    edges(to.singles + 3 * first);
+  else
+    edges(to.vectors + 3 * first);
+}
+
 // Interval of each distance, and the weights of the four splines there (and of their slopes).
 template <bool derivative, typename T>
 void basis(const double *__restrict r, int n, int intervals, double r_max, int *__restrict interval,
@@ -197,11 +219,11 @@ void basis(const double *__restrict r, int n, int intervals, double r_max, int *
 
 // What depends on the edges of a centre alone.
 template <bool derivative, typename T>
-void prepare(const Plan &plan, const RadialTable<T> &table, const double *vectors, int n,
-             Work<T> &work)
+void prepare(const Plan &plan, const RadialTable<T> &table, const Star &star, std::int64_t first,
+             int n, Work<T> &work)
 {
   T *unit = work.unit.data();
-  geometry(vectors, n, work.r.data(), work.inverse.data(), unit, unit + n, unit + 2 * n);
+  geometry(star, first, n, work.r.data(), work.inverse.data(), unit, unit + n, unit + 2 * n);
   harmonics(plan.l_max, n, unit, unit + n, unit + 2 * n, work.y.data());
   basis<derivative>(work.r.data(), n, table.intervals, table.r_max, work.interval.data(),
                     work.weight.data());
@@ -341,7 +363,7 @@ void forward(const Plan &plan, const Star &star, const Network<T> *members, int 
     const std::int64_t first = star.offsets[i];
     const auto n = static_cast<int>(star.offsets[i + 1] - first);
     work.reserve(static_cast<std::size_t>(n), plan, false);
-    prepare<false>(plan, members[0].table, star.vectors + 3 * first, n, work);
+    prepare<false>(plan, members[0].table, star, first, n, work);
     for (const Network<T> *member = members; member != members + count; ++member) {
       radial<false>(plan, member->table, n, work);
       for (int e = 0; e < n; ++e)
@@ -375,7 +397,7 @@ void backward(const Plan &plan, const Star &star, const Network<T> *members, int
     const std::int64_t first = star.offsets[i];
     const auto n = static_cast<int>(star.offsets[i + 1] - first);
     work.reserve(static_cast<std::size_t>(n), plan, true);
-    prepare<true>(plan, members[0].table, star.vectors + 3 * first, n, work);
+    prepare<true>(plan, members[0].table, star, first, n, work);
     for (const Network<T> *member = members; member != members + count; ++member) {
       radial<true>(plan, member->table, n, work);
       T *grad_x = member->grad_x;
@@ -401,19 +423,21 @@ void backward(const Plan &plan, const Star &star, const Network<T> *members, int
         });
       }
       const T *unit = work.unit.data();
-      for (int e = 0; e < n; ++e) {
-        T gy[components] = {}, d[3];
-        for (int m = 1; m < used; ++m)
-          gy[m] = sum<T>(groups(work.gy.data())[e * components + m]);
-        const T u[3] = {unit[e], unit[n + e], unit[2 * n + e]};
-        harmonics_gradient(plan.l_max, u, gy, d);
-        const T along = d[0] * u[0] + d[1] * u[1] + d[2] * u[2];
-        const T slope = sum<T>(groups(work.gr.data())[e]);
-        const T inverse = work.inverse[static_cast<std::size_t>(e)];
-        double *g = member->grad_vectors + 3 * (first + e);
-        for (int k = 0; k < 3; ++k)
-          g[k] = static_cast<double>(slope * u[k] + (d[k] - along * u[k]) * inverse);
-      }
+      write(member->grad_edges, first, [&](auto *g) {
+        for (int e = 0; e < n; ++e, g += 3) {
+          T gy[components] = {}, d[3];
+          for (int m = 1; m < used; ++m)
+            gy[m] = sum<T>(groups(work.gy.data())[e * components + m]);
+          const T u[3] = {unit[e], unit[n + e], unit[2 * n + e]};
+          harmonics_gradient(plan.l_max, u, gy, d);
+          const T along = d[0] * u[0] + d[1] * u[1] + d[2] * u[2];
+          const T slope = sum<T>(groups(work.gr.data())[e]);
+          const T inverse = work.inverse[static_cast<std::size_t>(e)];
+          for (int k = 0; k < 3; ++k)
+            g[k] = static_cast<std::remove_pointer_t<decltype(g)>>(
+                slope * u[k] + (d[k] - along * u[k]) * inverse);
+        }
+      });
     }
   }
 }
@@ -433,51 +457,62 @@ inline const double *coefficients_of(const PairTable &table, std::int64_t i, std
       table.rows[table.types[i] * table.kinds + table.types[j]] * (table.intervals + 3) + first;
 }
 
-void pair_forward(const PairTable &table, const double *vectors, const std::int64_t *centers,
-                  const std::int64_t *neighbors, std::int64_t count, double *energy)
+// Calls `edges` with the first of a block, their number and the centre of the first.
+template <typename F>
+void in_blocks(const Star &star, std::int64_t begin, std::int64_t end, F &&edges)
+{
+  const std::int64_t last = star.offsets[end];
+  std::int64_t center = begin;
+  for (std::int64_t start = star.offsets[begin]; start < last; start += block) {
+    while (start >= star.offsets[center + 1]) ++center;
+    edges(start, static_cast<int>(last - start < block ? last - start : block), center);
+  }
+}
+
+void pair_forward(const PairTable &table, const Star &star, std::int64_t begin, std::int64_t end,
+                  double *energy)
 {
   PairBlock work;
-  for (std::int64_t start = 0; start < count; start += block) {
-    const int n = static_cast<int>(count - start < block ? count - start : block);
-    geometry(vectors + 3 * start, n, work.r, work.inverse, work.ux, work.uy, work.uz);
+  in_blocks(star, begin, end, [&](std::int64_t start, int n, std::int64_t i) {
+    geometry(star, start, n, work.r, work.inverse, work.ux, work.uy, work.uz);
     basis<false>(work.r, n, table.intervals, table.r_max, work.interval, work.weight);
     const double *b = work.weight;
     for (int e = 0; e < n; ++e) {
-      const std::int64_t i = centers[start + e];
+      while (start + e >= star.offsets[i + 1]) ++i;
       if (work.interval[e] < 0) {
         if (!(work.r[e] >= table.r_max)) energy[i] += work.r[e];    // not a number
         continue;
       }
-      const double *c = coefficients_of(table, i, neighbors[start + e], work.interval[e]);
+      const double *c = coefficients_of(table, i, star.neighbors[start + e], work.interval[e]);
       energy[i] += 0.5 * (c[0] * b[e] + c[1] * b[n + e] + c[2] * b[2 * n + e] + c[3] * b[3 * n + e]);
     }
-  }
+  });
 }
 
-void pair_backward(const PairTable &table, const double *vectors, const std::int64_t *centers,
-                   const std::int64_t *neighbors, std::int64_t count, const double *grad,
-                   double *grad_vectors)
+void pair_backward(const PairTable &table, const Star &star, std::int64_t begin, std::int64_t end,
+                   const double *grad, const EdgeGradient &grad_edges)
 {
   PairBlock work;
-  for (std::int64_t start = 0; start < count; start += block) {
-    const int n = static_cast<int>(count - start < block ? count - start : block);
-    geometry(vectors + 3 * start, n, work.r, work.inverse, work.ux, work.uy, work.uz);
+  in_blocks(star, begin, end, [&](std::int64_t start, int n, std::int64_t i) {
+    geometry(star, start, n, work.r, work.inverse, work.ux, work.uy, work.uz);
     basis<true>(work.r, n, table.intervals, table.r_max, work.interval, work.weight);
     const double *d = work.weight + 4 * n;
-    for (int e = 0; e < n; ++e) {
-      const std::int64_t i = centers[start + e];
-      double slope = 0.0;
-      if (work.interval[e] >= 0) {
-        const double *c = coefficients_of(table, i, neighbors[start + e], work.interval[e]);
-        slope = 0.5 * grad[i] *
-            (c[0] * d[e] + c[1] * d[n + e] + c[2] * d[2 * n + e] + c[3] * d[3 * n + e]);
+    write(grad_edges, start, [&](auto *g) {
+      using Number = std::remove_pointer_t<decltype(g)>;
+      for (int e = 0; e < n; ++e, g += 3) {
+        while (start + e >= star.offsets[i + 1]) ++i;
+        double slope = 0.0;
+        if (work.interval[e] >= 0) {
+          const double *c = coefficients_of(table, i, star.neighbors[start + e], work.interval[e]);
+          slope = 0.5 * grad[i] *
+              (c[0] * d[e] + c[1] * d[n + e] + c[2] * d[2 * n + e] + c[3] * d[3 * n + e]);
+        }
+        g[0] = static_cast<Number>(slope * work.ux[e]);
+        g[1] = static_cast<Number>(slope * work.uy[e]);
+        g[2] = static_cast<Number>(slope * work.uz[e]);
       }
-      double *g = grad_vectors + 3 * (start + e);
-      g[0] = slope * work.ux[e];
-      g[1] = slope * work.uy[e];
-      g[2] = slope * work.uz[e];
-    }
-  }
+    });
+  });
 }
 
 #endif

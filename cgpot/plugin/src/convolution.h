@@ -44,7 +44,14 @@ struct Plan {
 struct Star {
   const std::int64_t *offsets = nullptr;      // (nodes + 1) first edge of each centre
   const std::int64_t *neighbors = nullptr;    // (edges)
-  const double *vectors = nullptr;            // (edges, 3) x_neighbour - x_centre
+  const double *vectors = nullptr;            // (edges, 3) x_neighbour - x_centre; or
+  const float *singles = nullptr;             // the same in single precision
+};
+
+// Gradients of the vectors of edges, written in the precision of these.
+struct EdgeGradient {
+  double *vectors = nullptr;                  // (edges, 3), or
+  float *singles = nullptr;
 };
 
 // Uniform cubic B-splines on [0, r_max]: rows (intervals + 3, weight_groups * lanes) of
@@ -70,7 +77,7 @@ template <typename T> struct Network {
   RowsOf<T, void> out;                        // forward: every row of the range is written
   RowsOf<const T, const void> grad_out;       // backward
   T *grad_x = nullptr;                        // as x, added to; or null
-  double *grad_vectors = nullptr;             // (edges, 3), written
+  EdgeGradient grad_edges;                    // of all edges
 };
 
 // The kernels for one instruction set, for the centres from `begin` to `end`.
@@ -91,14 +98,14 @@ struct PairTable {
   double r_max;
 };
 
+// For the centres from `begin` to `end`.
 struct PairKernels {
   // adds u(r)/2 of each edge to the energy of its centre
-  void (*forward)(const PairTable &, const double *vectors, const std::int64_t *centers,
-                  const std::int64_t *neighbors, std::int64_t count, double *energy);
-  // grad: (nodes), grad_vectors: (count, 3), written
-  void (*backward)(const PairTable &, const double *vectors, const std::int64_t *centers,
-                   const std::int64_t *neighbors, std::int64_t count, const double *grad,
-                   double *grad_vectors);
+  void (*forward)(const PairTable &, const Star &, std::int64_t begin, std::int64_t end,
+                  double *energy);
+  // grad: (nodes)
+  void (*backward)(const PairTable &, const Star &, std::int64_t begin, std::int64_t end,
+                   const double *grad, const EdgeGradient &grad_edges);
 };
 
 const PairKernels &pair_kernels();

@@ -138,11 +138,12 @@ Pairs near_pairs(const SortedPoints &sorted, const at::Tensor &x, const at::Tens
 }    // namespace
 
 DeviceGraph::DeviceGraph(double cutoff, double length_scale, const std::string &device,
-                         int device_index) :
+                         int device_index, bool single) :
     torch_(std::make_unique<Torch>())
 {
   torch_->cutoff = cutoff;
   torch_->scale = length_scale;
+  torch_->type = single ? at::kFloat : at::kDouble;
   if (device == "cuda")
     torch_->device = c10::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device_index));
 }
@@ -212,7 +213,7 @@ void DeviceGraph::build(const double *x, int nall, const Graph &nodes,
          at_x.index_select(0, t.centers).index_select(0, t.near_center)) * t.scale;
     const at::Tensor kept = d.square().sum(1).lt(t.cutoff * t.cutoff).nonzero().view(-1);
     t.edges = kept.size(0);
-    t.vectors = d.index_select(0, kept);
+    t.vectors = d.index_select(0, kept).to(t.type);
     t.index = at::stack({t.near_center.index_select(0, kept).to(at::kLong),
                          t.near_node.index_select(0, kept).to(at::kLong)});
     // two beads further apart than the cutoff where a graph is too small, as GraphBuilder does it
@@ -225,7 +226,7 @@ void DeviceGraph::build(const double *x, int nall, const Graph &nodes,
       const std::int64_t ends[4] = {a, b, b, a};
       const double added[6] = {far, 0.0, 0.0, -far, 0.0, 0.0};
       t.index = at::cat({t.index, upload(ends, {2, 2}, at::kLong, t.device)}, 1);
-      t.vectors = at::cat({t.vectors, upload(added, {2, 3}, at::kDouble, t.device)});
+      t.vectors = at::cat({t.vectors, upload(added, {2, 3}, at::kDouble, t.device).to(t.type)});
     }
     t.computed = padded || !nodes.only_owned ? static_cast<std::int64_t>(types.size()) : t.owned;
     if (types != t.host_types || !t.types.defined()) {
@@ -241,7 +242,7 @@ DeviceGraph::Edge DeviceGraph::shortest() const
   const Torch &t = *torch_;
   if (t.edges == 0) return {};
   const c10::InferenceMode inference;
-  const at::Tensor squares = t.vectors.narrow(0, 0, t.edges).square().sum(1);
+  const at::Tensor squares = t.vectors.narrow(0, 0, t.edges).to(at::kDouble).square().sum(1);
   const std::int64_t at = squares.argmin().item<std::int64_t>();
   return {t.index[0][at].item<std::int64_t>(), t.index[1][at].item<std::int64_t>(),
           std::sqrt(squares[at].item<double>())};
@@ -250,7 +251,7 @@ DeviceGraph::Edge DeviceGraph::shortest() const
 void DeviceGraph::Torch::sum(const at::Tensor &gradient, Tally &tally) const
 {
   const at::Tensor g = gradient.narrow(0, 0, edges).to(at::kDouble),
-                   r = vectors.narrow(0, 0, edges), i = index[0].narrow(0, 0, edges),
+                   r = vectors.narrow(0, 0, edges).to(at::kDouble), i = index[0].narrow(0, 0, edges),
                    j = index[1].narrow(0, 0, edges);
   const auto down = [&](const at::Tensor &values, std::vector<double> &to) {
     const at::Tensor here = values.cpu().contiguous();

@@ -17,8 +17,9 @@ struct Tally;
 class DeviceGraph {
  public:
   // cutoff: in the model's length unit; length_scale: model's unit per unit of `x`; device: "cpu",
-  // or "cuda" and which.
-  DeviceGraph(double cutoff, double length_scale, const std::string &device, int device_index);
+  // or "cuda" and which; single: vectors in single precision.
+  DeviceGraph(double cutoff, double length_scale, const std::string &device, int device_index,
+              bool single);
   ~DeviceGraph();
   DeviceGraph(const DeviceGraph &) = delete;
   DeviceGraph &operator=(const DeviceGraph &) = delete;

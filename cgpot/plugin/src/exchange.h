@@ -24,6 +24,7 @@ struct Evaluation {
   const std::int64_t *index = nullptr;        // (2, edges)
   const std::int64_t *offsets = nullptr;      // (nodes + 1) first edge of each centre
   std::int64_t edges = 0, nodes = 0;
+  bool centers = true;                        // whether the index holds the centres, or any values
 };
 
 // For this thread; null when it is over.

@@ -6,17 +6,18 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <type_traits>
 
 namespace cgpot {
 
 namespace {
-template <typename T> std::size_t capacity_bytes(const std::vector<T> &v)
+template <typename Vector> std::size_t capacity_bytes(const Vector &v)
 {
-  return v.capacity() * sizeof(T);
+  return v.capacity() * sizeof(typename Vector::value_type);
 }
 
-// Buffers are not cut: growing again would fill them.
-template <typename T> void grow(std::vector<T> &v, std::size_t length)
+// Buffers are not cut: they would move when they grow again.
+template <typename Vector> void grow(Vector &v, std::size_t length)
 {
   if (v.size() < length) v.resize(length);
 }
@@ -25,13 +26,20 @@ template <typename T> void grow(std::vector<T> &v, std::size_t length)
 std::size_t Graph::bytes() const
 {
   return capacity_bytes(atoms) + capacity_bytes(types) + capacity_bytes(offsets) +
-      capacity_bytes(rows) + capacity_bytes(vectors);
+      capacity_bytes(rows) + capacity_bytes(vectors) + capacity_bytes(singles);
 }
 
 double Graph::length(std::size_t edge) const
 {
-  const double *r = &vectors[3 * edge];
-  return std::sqrt(r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
+  const double a = component(edge, 0), b = component(edge, 1), c = component(edge, 2);
+  return std::sqrt(a * a + b * b + c * c);
+}
+
+std::int64_t Graph::center(std::size_t edge) const
+{
+  const auto after =
+      std::upper_bound(offsets.begin(), offsets.end(), static_cast<std::int64_t>(edge));
+  return after - offsets.begin() - 1;
 }
 
 std::size_t Graph::shortest() const
@@ -42,9 +50,10 @@ std::size_t Graph::shortest() const
   return found;
 }
 
-GraphBuilder::GraphBuilder(double cutoff, double length_scale) :
+GraphBuilder::GraphBuilder(double cutoff, double length_scale, EdgeForm form) :
     cutoff_(cutoff), scale_(length_scale)
 {
+  graph_.form = form;
   if (!(cutoff > 0.0) || !(length_scale > 0.0))
     throw std::invalid_argument("cutoff and length scale of a graph must be positive");
 }
@@ -189,18 +198,28 @@ bool GraphBuilder::same_nodes(const int *type, int nlocal, const std::vector<int
 
 // The candidates within the cutoff. Neighbours are written behind the room for the centres, whose
 // runs pad() fills in.
-void GraphBuilder::select(const double *x)
+void GraphBuilder::select(const double *x, bool room)
 {
   Graph &g = graph_;
   const std::size_t most = first_.back() + spare;    // pad() needs two of them
   grow(g.rows, 2 * most);
-  grow(g.vectors, 3 * most);
   g.start = most;
   g.offsets.resize(static_cast<std::size_t>(g.owned) + 1);
-  g.edges = pair_loops().select(x, g.atoms.data(), static_cast<std::size_t>(g.owned), first_.data(),
-                                scale_, cutoff_ * cutoff_, candidate_atoms_.data(),
-                                candidate_nodes_.data(), g.offsets.data(), g.rows.data() + most,
-                                g.vectors.data());
+  const Candidates pairs{x,
+                         g.atoms.data(),
+                         static_cast<std::size_t>(g.owned),
+                         first_.data(),
+                         candidate_atoms_.data(),
+                         candidate_nodes_.data(),
+                         room};
+  const auto edges_of = [&](auto loop, auto &vectors) {
+    grow(vectors, 3 * most);
+    return loop(pairs, scale_, cutoff_ * cutoff_, g.offsets.data(), g.rows.data() + most,
+                vectors.data());
+  };
+  const PairLoops &loops = pair_loops();
+  g.edges = g.form.single ? edges_of(loops.select_single, g.singles)
+                          : edges_of(loops.select, g.vectors);
 }
 
 // Nodes and edges of a halo of several steps: both depend on positions.
@@ -251,6 +270,10 @@ void GraphBuilder::follow(const double *x, const int *type, int nall,
   grow(g.rows, 2 * g.start);
   std::copy(neighbors_.begin(), neighbors_.end(),
             g.rows.begin() + static_cast<std::ptrdiff_t>(g.start));
+  if (!g.form.single) return;
+  grow(g.singles, g.vectors.size());
+  std::transform(g.vectors.begin(), g.vectors.end(), g.singles.begin(),
+                 [](double c) { return static_cast<float>(c); });
 }
 
 // Two beads further apart than the cutoff where a graph is too small; the row of centres.
@@ -260,7 +283,10 @@ void GraphBuilder::pad(Ghosts ghosts)
   const bool needed = g.nodes > 0 || ghosts == Ghosts::exchange;
   const std::size_t added = needed && (g.nodes < 2 || g.edges < 2) ? 2 : 0;
   g.padded_edges = g.edges + added;
-  grow(g.vectors, 3 * g.padded_edges);
+  if (g.form.single)
+    grow(g.singles, 3 * g.padded_edges);
+  else
+    grow(g.vectors, 3 * g.padded_edges);
   // centres without edges: ghosts
   g.offsets.resize(static_cast<std::size_t>(g.nodes) + 1, static_cast<std::int64_t>(g.edges));
   for (std::size_t k = 0; k < added; ++k) {
@@ -268,12 +294,20 @@ void GraphBuilder::pad(Ghosts ghosts)
     g.types.push_back(g.nodes > 0 ? g.types[0] : 0);
     g.offsets.push_back(static_cast<std::int64_t>(edge + 1));
     g.rows[g.start + edge] = g.nodes + 1 - static_cast<std::int64_t>(k);
-    g.vectors[3 * edge] = k == 0 ? 2.0 * cutoff_ : -2.0 * cutoff_;
-    g.vectors[3 * edge + 1] = g.vectors[3 * edge + 2] = 0.0;
+    const auto set = [&](auto *vector) {
+      using Number = std::remove_reference_t<decltype(*vector)>;
+      vector[0] = static_cast<Number>(k == 0 ? 2.0 * cutoff_ : -2.0 * cutoff_);
+      vector[1] = vector[2] = 0;
+    };
+    if (g.form.single)
+      set(&g.singles[3 * edge]);
+    else
+      set(&g.vectors[3 * edge]);
   }
   g.padded_nodes = static_cast<int>(g.types.size());
   g.computed = g.only_owned && added == 0 && g.owned >= 2 ? g.owned : g.padded_nodes;
   g.start -= g.padded_edges;
+  if (!g.form.centers) return;
   std::int64_t *centers = g.rows.data() + g.start;
   // in blocks that run over into the next centres, which follow: faster than ending exactly
   constexpr std::int64_t block = 8;
@@ -297,7 +331,7 @@ const Graph &GraphBuilder::build(const double *x, const int *type, int nlocal, i
     renewed_ = fresh || stale_ || !same_nodes(type, nlocal, type_map, ghosts);
     if (renewed_) collect(x, type, nlocal, nall, type_map, list, ghosts, owner);
     stale_ = false;
-    select(x);
+    select(x, list.room);
   }
   pad(ghosts);
   return graph_;
@@ -316,35 +350,54 @@ void Tally::add(const Tally &other, double weight, bool first)
 
 void Tally::sum(const Graph &graph, const double *gradient)
 {
-  forces.resize(3 * static_cast<std::size_t>(graph.nodes));
-  virials.assign(atom_virial ? 9 * static_cast<std::size_t>(graph.nodes) : 0, 0.0);
+  sum_edges(graph, gradient);
+}
+
+void Tally::sum(const Graph &graph, const float *gradient)
+{
+  sum_edges(graph, gradient);
+}
+
+template <typename T> void Tally::sum_edges(const Graph &graph, const T *gradient)
+{
+  const auto nodes = static_cast<std::size_t>(graph.nodes);
+  forces.resize(3 * nodes);
+  virials.assign(atom_virial ? 9 * nodes : 0, 0.0);
   for (double &w : virial) w = 0.0;
 
-  const std::int64_t *centers = graph.centers();
   const std::int64_t *neighbors = graph.neighbors();
-  wide_.assign(4 * static_cast<std::size_t>(graph.nodes), 0.0);
-  pair_loops().sum(gradient, graph.offsets.data(), neighbors, static_cast<std::size_t>(graph.nodes),
-                   wide_.data());
-  for (std::size_t n = 0; n < static_cast<std::size_t>(graph.nodes); ++n)
+  wide_.assign(4 * nodes, 0.0);
+  const PairLoops &loops = pair_loops();
+  if constexpr (std::is_same_v<T, float>)
+    loops.sum_single(gradient, graph.offsets.data(), neighbors, nodes, wide_.data());
+  else
+    loops.sum(gradient, graph.offsets.data(), neighbors, nodes, wide_.data());
+  for (std::size_t n = 0; n < nodes; ++n)
     for (std::size_t k = 0; k < 3; ++k) forces[3 * n + k] = wide_[4 * n + k];
   if (!total_virial && !atom_virial) return;
 
-  for (std::size_t e = 0; e < graph.edges; ++e) {
-    const double *r = &graph.vectors[3 * e];
-    const double *d = gradient + 3 * e;
-    const double w[9] = {-r[0] * d[0], -r[1] * d[1], -r[2] * d[2], -r[0] * d[1], -r[0] * d[2],
-                         -r[1] * d[2], -r[1] * d[0], -r[2] * d[0], -r[2] * d[1]};
-    // the sum over edges is symmetric because the energy does not change under rotation
-    for (int k = 0; k < 3; ++k) {
-      virial[k] += w[k];
-      virial[k + 3] += 0.5 * (w[k + 3] + w[k + 6]);
-    }
-    if (!atom_virial) continue;
-    double *wi = &virials[9 * static_cast<std::size_t>(centers[e])];
-    double *wj = &virials[9 * static_cast<std::size_t>(neighbors[e])];
-    for (int k = 0; k < 9; ++k) {
-      wi[k] += 0.5 * w[k];
-      wj[k] += 0.5 * w[k];
+  for (std::size_t n = 0; n < nodes; ++n) {
+    const auto end = static_cast<std::size_t>(graph.offsets[n + 1]);
+    for (auto e = static_cast<std::size_t>(graph.offsets[n]); e < end; ++e) {
+      double r[3], d[3];
+      for (std::size_t k = 0; k < 3; ++k) {
+        r[k] = graph.component(e, k);
+        d[k] = static_cast<double>(gradient[3 * e + k]);
+      }
+      const double w[9] = {-r[0] * d[0], -r[1] * d[1], -r[2] * d[2], -r[0] * d[1], -r[0] * d[2],
+                           -r[1] * d[2], -r[1] * d[0], -r[2] * d[0], -r[2] * d[1]};
+      // the sum over edges is symmetric because the energy does not change under rotation
+      for (int k = 0; k < 3; ++k) {
+        virial[k] += w[k];
+        virial[k + 3] += 0.5 * (w[k + 3] + w[k + 6]);
+      }
+      if (!atom_virial) continue;
+      double *wi = &virials[9 * n];
+      double *wj = &virials[9 * static_cast<std::size_t>(neighbors[e])];
+      for (int k = 0; k < 9; ++k) {
+        wi[k] += 0.5 * w[k];
+        wj[k] += 0.5 * w[k];
+      }
     }
   }
 }

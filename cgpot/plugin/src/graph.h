@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cells.h"
+#include "pages.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -23,6 +24,13 @@ struct NeighborView {
                                         // halo: both for ghosts too
   int mask = ~0;                        // bits of a neighbour entry that hold the index
   double range = 0.0;                   // cutoff and skin in the unit of `x`; 0 with a list
+  bool room = false;                    // whether one number more may be read behind `x`
+};
+
+// What models read of edges.
+struct EdgeForm {
+  bool single = false;     // vectors in single precision
+  bool centers = true;     // the centre of each edge; else `offsets` alone tell it
 };
 
 // What stands for a bead beyond the owned ones.
@@ -41,17 +49,25 @@ struct Graph {
   int computed = 0;          // the first ones of them: those that a model computes features of
   bool only_owned = false;   // these are the owned ones, where there is no padding
   std::size_t padded_edges = 0;
+  EdgeForm form;
   std::vector<int> atoms;               // (nodes) LAMMPS index of each node
   std::vector<std::int64_t> types;      // (padded_nodes) type of the model
   std::vector<std::int64_t> offsets;    // (padded_nodes + 1) first edge of each centre
-  // these two may be longer than what they hold
-  std::vector<std::int64_t> rows;       // from `start` on (2, padded_edges): centres, neighbours
-  std::vector<double> vectors;          // (padded_edges, 3) x_neighbour - x_centre, model's unit
+  // these may be longer than what they hold
+  Pages<std::int64_t> rows;             // from `start` on (2, padded_edges): centres, neighbours
+  Pages<double> vectors;                // (padded_edges, 3) x_neighbour - x_centre, model's unit
+  Pages<float> singles;                 // the same where the form says so, and `vectors` are none
   std::size_t start = 0;
 
   const std::int64_t *index() const { return rows.data() + start; }
-  const std::int64_t *centers() const { return index(); }
   const std::int64_t *neighbors() const { return index() + padded_edges; }
+  std::int64_t center(std::size_t edge) const;
+  // A component of an edge's vector.
+  double component(std::size_t edge, std::size_t k) const
+  {
+    const std::size_t at = 3 * edge + k;
+    return form.single ? static_cast<double>(singles[at]) : vectors[at];
+  }
   std::size_t shortest() const;             // the first of the shortest edges; 0 without edges
   double length(std::size_t edge) const;    // model's unit
   std::size_t bytes() const;
@@ -63,7 +79,7 @@ struct Graph {
 class GraphBuilder {
  public:
   // cutoff: in the model's length unit; length_scale: model's unit per unit of `x`.
-  GraphBuilder(double cutoff, double length_scale);
+  GraphBuilder(double cutoff, double length_scale, EdgeForm form = {});
 
   // x: (nall, 3) positions; type: (nall) atom types from 1; nlocal: owned atoms, the first ones;
   // type_map: model type of each atom type (index 0 unused), -1 for none: such atoms take no part.
@@ -104,7 +120,7 @@ class GraphBuilder {
                const std::vector<int> &type_map, const NeighborView &list, Ghosts ghosts,
                const int *owner);
   bool same_nodes(const int *type, int nlocal, const std::vector<int> &type_map, Ghosts ghosts);
-  void select(const double *x);
+  void select(const double *x, bool room);
   void follow(const double *x, const int *type, int nall,
               const std::vector<int> &type_map, const NeighborView &list, int reach);
   void pad(Ghosts ghosts);
@@ -122,8 +138,8 @@ class GraphBuilder {
   std::vector<std::int64_t> neighbors_;    // of a halo of several steps, while they are found
   std::vector<std::size_t> first_;         // (owned + 1) first candidate of each centre
   // these two may be longer
-  std::vector<int> candidate_atoms_;       // (candidates) LAMMPS index of the neighbour
-  std::vector<int> candidate_nodes_;       // (candidates) its node
+  Pages<int> candidate_atoms_;             // (candidates) LAMMPS index of the neighbour
+  Pages<int> candidate_nodes_;             // (candidates) its node
 };
 
 // owner[i] for owned atoms and ghosts: the owned atom with the same id; with `remote`, where there is
@@ -169,10 +185,13 @@ struct Tally {
   std::vector<double> virials;     // (nodes, 9) xx yy zz xy xz yz yx zx zy, half of an edge each
 
   void sum(const Graph &graph, const double *gradient);
+  void sum(const Graph &graph, const float *gradient);
   // Adds `weight` times what another one holds; to nothing where `first`.
   void add(const Tally &other, double weight, bool first);
 
  private:
+  template <typename T> void sum_edges(const Graph &graph, const T *gradient);
+
   std::vector<double> wide_;       // (nodes, 4) forces while they are summed
 };
 

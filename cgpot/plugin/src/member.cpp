@@ -15,7 +15,7 @@ namespace {
 
 constexpr const char *model_inputs = "pos edge_index atom_types edge_vectors num_local_ghost_atoms";
 constexpr const char *model_outputs = "atomic_energy edge_forces";
-constexpr const char *operators_version = "2";    // cgpot/deploy/operators.py
+constexpr const char *operators_version = "3";    // cgpot/deploy/operators.py
 
 // As LAMMPS itself counts: OMP_NUM_THREADS, one thread when it is not set.
 int thread_count()
@@ -116,6 +116,8 @@ Member open_member(const std::string &path, const Place &place)
     if (!strings["cgpot_layers"].empty() && !owned_rows)
       throw std::runtime_error("compiled by another version of cgpot: compile it again with `cgpot "
                                "deploy`");
+    member.form.single = strings["cgpot_vectors"] == "float32";
+    member.form.centers = strings["cgpot_centers"] != "unread";
     member.device_text = "cpu, " + std::to_string(thread_count()) + " thread(s)";
     if (member.sidecar.device == "cuda") {
       const int count = Model::cuda_devices();
@@ -127,7 +129,7 @@ Member open_member(const std::string &path, const Place &place)
     }
     member.model =
         std::make_unique<Model>(path, member.sidecar.device, member.device_index, thread_count(),
-                                owned_rows, member.count);
+                                owned_rows, member.form.single, member.count);
     return member;
   } catch (const std::exception &e) {
     throw std::runtime_error("model file " + path + ": " + e.what());

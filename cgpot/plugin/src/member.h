@@ -2,6 +2,7 @@
 // One model of a potential: its files, checked against each other and against this machine.
 #pragma once
 
+#include "graph.h"
 #include "model.h"
 #include "ranks.h"
 #include "sidecar.h"
@@ -29,6 +30,7 @@ struct Member {
   int count = 1;              // models in it, that are evaluated together
   int reach = 1;              // steps over which the model passes messages
   int exchange_width = 0;     // widest row of features that it exchanges; 0: it has none
+  EdgeForm form;              // what it reads of edges
 };
 
 // Opens `path` and its sidecar, on the GPU for `place` if it needs one. Throws std::runtime_error

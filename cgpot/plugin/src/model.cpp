@@ -40,9 +40,9 @@ class Scope {
   Scope &operator=(const Scope &) = delete;
 };
 
-at::Tensor host(const at::Tensor &t)
+at::Tensor host(const at::Tensor &t, at::ScalarType type = at::kDouble)
 {
-  return t.to(at::kCPU, at::kDouble).contiguous();
+  return t.to(at::kCPU, type).contiguous();
 }
 
 }    // namespace
@@ -51,8 +51,9 @@ struct Model::Torch {
   std::unique_ptr<Loader> loader;
   c10::Device device{at::kCPU};
   at::Tensor positions;             // zeros: models read edge vectors; longer than needed
-  at::Tensor energies, gradient;    // the last result, on the CPU in double precision
+  at::Tensor energies, gradient;    // the last result, on the CPU
   bool owned_rows = false;
+  at::ScalarType edges = at::kDouble;    // of vectors and gradient
   std::int64_t count = 1;
 
   std::vector<at::Tensor> run(const at::Tensor &index, const at::Tensor &types,
@@ -92,10 +93,11 @@ std::map<std::string, std::string> Model::metadata(const std::string &path)
 }
 
 Model::Model(const std::string &path, const std::string &device, int device_index, int threads,
-             bool owned_rows, int count) :
+             bool owned_rows, bool single, int count) :
     torch_(std::make_unique<Torch>())
 {
   torch_->owned_rows = owned_rows;
+  torch_->edges = single ? at::kFloat : at::kDouble;
   torch_->count = count;
   const bool cuda = device == "cuda";
   if (cuda)
@@ -128,7 +130,8 @@ std::vector<at::Tensor> Model::Torch::run(const at::Tensor &index, const at::Ten
   std::int64_t owned[2] = {owned_nodes, rows - owned_nodes};
   const at::Tensor counts =
       at::from_blob(owned, {1, 2}, at::TensorOptions().dtype(at::kLong)).to(device);
-  std::vector<at::Tensor> inputs{positions.narrow(0, 0, rows), index, types, vectors, counts};
+  std::vector<at::Tensor> inputs{positions.narrow(0, 0, rows), index, types, vectors.to(edges),
+                                 counts};
   std::vector<at::Tensor> outputs = loader->run(inputs);
   if (outputs.size() != 2 || outputs[0].numel() != count * rows ||
       outputs[1].numel() != count * vectors.numel())
@@ -140,7 +143,8 @@ std::vector<at::Tensor> Model::Torch::run(const at::Tensor &index, const at::Ten
 Model::Result Model::evaluate(const Graph &graph, Exchanger *exchanger)
 {
   const Evaluation evaluation{exchanger, graph.index(), graph.offsets.data(),
-                              static_cast<std::int64_t>(graph.padded_edges), graph.padded_nodes};
+                              static_cast<std::int64_t>(graph.padded_edges), graph.padded_nodes,
+                              graph.form.centers};
   const Scope scope(evaluation);
   std::optional<KeptMemory> kept;
   if (torch_->device.is_cpu()) kept.emplace();
@@ -154,12 +158,18 @@ Model::Result Model::evaluate(const Graph &graph, Exchanger *exchanger)
       return at::from_blob(const_cast<void *>(data), shape, at::TensorOptions().dtype(type))
           .to(torch_->device);
     };
-    const auto outputs = torch_->run(
-        wrap(graph.index(), {2, e}, at::kLong), wrap(graph.types.data(), {n}, at::kLong),
-        wrap(graph.vectors.data(), {e, 3}, at::kDouble), graph.owned, graph.computed);
+    const at::Tensor vectors = graph.form.single
+        ? wrap(graph.singles.data(), {e, 3}, at::kFloat)
+        : wrap(graph.vectors.data(), {e, 3}, at::kDouble);
+    const auto outputs =
+        torch_->run(wrap(graph.index(), {2, e}, at::kLong),
+                    wrap(graph.types.data(), {n}, at::kLong), vectors, graph.owned, graph.computed);
+    const bool single = torch_->edges == at::kFloat;
     torch_->energies = host(outputs[0]);
-    torch_->gradient = host(outputs[1]);
-    return {torch_->energies.const_data_ptr<double>(), torch_->gradient.const_data_ptr<double>(),
+    torch_->gradient = host(outputs[1], torch_->edges);
+    return {torch_->energies.const_data_ptr<double>(),
+            single ? nullptr : torch_->gradient.const_data_ptr<double>(),
+            single ? torch_->gradient.const_data_ptr<float>() : nullptr,
             static_cast<std::size_t>(torch_->energies.numel() / torch_->count)};
   });
 }
@@ -177,7 +187,7 @@ Model::Result Model::evaluate(DeviceGraph &graph, Exchanger *exchanger, Tally *t
     const at::Tensor gradients = outputs[1].reshape({torch_->count, edges.vectors.size(0), 3});
     for (std::int64_t m = 0; m < torch_->count; ++m) edges.sum(gradients.select(0, m), tallies[m]);
     torch_->energies = host(outputs[0]);
-    return {torch_->energies.const_data_ptr<double>(), nullptr,
+    return {torch_->energies.const_data_ptr<double>(), nullptr, nullptr,
             static_cast<std::size_t>(torch_->energies.numel() / torch_->count)};
   });
 }

@@ -32,21 +32,23 @@ class Model {
   static std::string missing_instructions(const std::string &wanted);
 
   // device: "cpu" or "cuda"; device_index: which CUDA device; threads: for the CPU; owned_rows:
-  // whether it computes `graph.computed` nodes and not all; count: models in it.
+  // whether it computes `graph.computed` nodes and not all; single: whether it takes vectors and
+  // gives gradients of edges in single precision; count: models in it.
   // Throws std::runtime_error with the reason from torch.
   Model(const std::string &path, const std::string &device, int device_index, int threads,
-        bool owned_rows, int count);
+        bool owned_rows, bool single, int count);
   ~Model();
   Model(const Model &) = delete;
   Model &operator=(const Model &) = delete;
 
   // Results stay valid until the next call. Of each model of the file: energies (rows), of the owned
-  // nodes and more; gradient (padded edges, 3) dE/d(edge vector), null where it stays on the device;
-  // the model's units.
+  // nodes and more; gradient (padded edges, 3) dE/d(edge vector), in double or in single precision,
+  // both null where it stays on the device; the model's units.
   // Throws std::runtime_error with the reason from torch.
   struct Result {
     const double *energies;
     const double *gradient;
+    const float *single_gradient;
     std::size_t rows;
   };
   // While it runs, operators of the model reach other ranks through `exchanger`, if there is one.

@@ -110,11 +110,22 @@ struct Step {
   }
 };
 
+// Where a tensor of vectors of edges, or of gradients, has its numbers.
+template <typename To, typename Tensor> To edge_rows(const Tensor &edges, std::int64_t first = 0)
+{
+  To to;
+  if (edges.scalar_type() == at::kFloat)
+    to.singles = edges.template data_ptr<float>() + 3 * first;
+  else
+    to.vectors = edges.template data_ptr<double>() + 3 * first;
+  return to;
+}
+
 // Edges by centre: offsets, and the neighbours and vectors in that order. Of the edges of the
 // evaluation all that is known.
 struct Sorted {
   std::vector<std::int64_t> offsets, neighbors, order;    // order: empty if sorted already
-  std::vector<double> vectors;
+  at::Tensor vectors;
   Star star;
 
   Sorted(const at::Tensor &index, const at::Tensor &edge_vectors, std::int64_t rows,
@@ -123,13 +134,17 @@ struct Sorted {
     const std::int64_t count = index.size(1);
     const auto *centers = index.const_data_ptr<std::int64_t>();
     const auto *others = centers + count;
+    star = edge_rows<Star>(edge_vectors);
+    star.neighbors = others;
     if (current && centers == current->index && count == current->edges &&
         nodes == current->nodes && rows <= nodes) {
-      star = {current->offsets, others, edge_vectors.const_data_ptr<double>()};
+      star.offsets = current->offsets;
       return;
     }
+    TORCH_CHECK(!current || current->centers,
+                "cgpot: the model reads other edges than those of the evaluation");
     offsets.assign(static_cast<std::size_t>(rows) + 1, 0);
-    star = {offsets.data(), others, edge_vectors.const_data_ptr<double>()};
+    star.offsets = offsets.data();
     if (count == 0) return;
     // highest bits, which the sign of a difference is: outside if one of n and count - 1 - n has it
     const auto bits = [](std::int64_t n) { return static_cast<std::uint64_t>(n); };
@@ -141,7 +156,7 @@ struct Sorted {
       falls |= i - before;
       before = i;
     }
-    TORCH_CHECK(outside >> 63 == 0, "cgpot::convolve: an edge ends at no node");
+    TORCH_CHECK(outside >> 63 == 0, "cgpot: an edge ends at no node");
     if (falls >> 63 == 0) {
       // the last edge of each centre is what stays
       for (std::int64_t e = 0; e < count; ++e)
@@ -157,13 +172,37 @@ struct Sorted {
     for (std::int64_t e = 0; e < count; ++e)
       order[static_cast<std::size_t>(next[static_cast<std::size_t>(centers[e])]++)] = e;
     neighbors.resize(order.size());
-    vectors.resize(3 * order.size());
-    for (std::size_t k = 0; k < order.size(); ++k) {
-      const auto e = static_cast<std::size_t>(order[k]);
-      neighbors[k] = others[e];
-      for (std::size_t d = 0; d < 3; ++d) vectors[3 * k + d] = star.vectors[3 * e + d];
-    }
-    star = {offsets.data(), neighbors.data(), vectors.data()};
+    for (std::size_t k = 0; k < order.size(); ++k)
+      neighbors[k] = others[static_cast<std::size_t>(order[k])];
+    vectors = at::empty(edge_vectors.sizes(), edge_vectors.options());
+    for (std::size_t k = 0; k < order.size(); ++k)
+      copy_row(edge_vectors, order[k], vectors, static_cast<std::int64_t>(k));
+    star = edge_rows<Star>(vectors);
+    star.offsets = offsets.data();
+    star.neighbors = neighbors.data();
+  }
+
+  // Gradients of the vectors of `members` networks, in the order of the centres, as the edges stand.
+  at::Tensor as_given(const at::Tensor &sorted, std::int64_t members) const
+  {
+    if (order.empty()) return sorted;
+    at::Tensor out = at::empty(sorted.sizes(), sorted.options());
+    for (std::int64_t m = 0; m < members; ++m)
+      for (std::size_t k = 0; k < order.size(); ++k)
+        copy_row(sorted, m * edges() + static_cast<std::int64_t>(k), out, m * edges() + order[k]);
+    return out;
+  }
+
+ private:
+  std::int64_t edges() const { return static_cast<std::int64_t>(order.size()); }
+
+  static void copy_row(const at::Tensor &from, std::int64_t source, const at::Tensor &to,
+                       std::int64_t target)
+  {
+    const auto bytes = static_cast<std::int64_t>(3 * from.element_size());
+    std::memcpy(static_cast<char *>(to.data_ptr()) + target * bytes,
+                static_cast<const char *>(from.const_data_ptr()) + source * bytes,
+                static_cast<std::size_t>(bytes));
   }
 };
 
@@ -287,10 +326,7 @@ std::tuple<at::Tensor, at::Tensor> backward_typed(const at::Tensor &grad, const 
                      edges = index.size(1);
   const Sorted sorted(index, vectors, centers, nodes);
   const Packed<T> packed(step.in, x);
-  at::Tensor of_vectors = at::empty({count, edges, 3}, vectors.options());
-  double *target = of_vectors.mutable_data_ptr<double>();
-  const bool direct = sorted.order.empty();
-  std::vector<double> in_order(direct ? 0 : static_cast<std::size_t>(3 * edges * count));
+  const at::Tensor of_vectors = at::empty({count, edges, 3}, vectors.options());
   auto members = members_of<T>(table, r_max);
   std::vector<Moved<T, const T>> moved;
   moved.reserve(members.size());
@@ -304,7 +340,7 @@ std::tuple<at::Tensor, at::Tensor> backward_typed(const at::Tensor &grad, const 
         const auto &from = *static_cast<const Moved<T, const T> *>(context);
         from.layout.pack(from.rows + center * from.layout.width, row);
       };
-    members[m].grad_vectors = (direct ? target : in_order.data()) + number * 3 * edges;
+    members[m].grad_edges = edge_rows<EdgeGradient>(of_vectors, number * edges);
   }
 
   // threads share the neighbours: each adds to rows of its own
@@ -327,15 +363,12 @@ std::tuple<at::Tensor, at::Tensor> backward_typed(const at::Tensor &grad, const 
     }
   });
   for (std::size_t t = 1; t < threads; ++t) rows[0].add_(rows[t]);
-  for (std::int64_t m = 0; m < count && !direct; ++m)
-    for (std::size_t k = 0; k < sorted.order.size(); ++k)
-      std::memcpy(target + 3 * (m * edges + sorted.order[k]),
-                  &in_order[3 * (static_cast<std::size_t>(m * edges) + k)], 3 * sizeof(double));
-  if (!need_x) return {at::zeros({0}, x.options()), of_vectors};
+  const at::Tensor given = sorted.as_given(of_vectors, count);
+  if (!need_x) return {at::zeros({0}, x.options()), given};
   const at::Tensor of_x = step.in.same
       ? rows[0]
       : unpacked(step.in, count * nodes, rows[0].const_data_ptr<T>(), x.options());
-  return {of_x.view({count, nodes, step.in.width}), of_vectors};
+  return {of_x.view({count, nodes, step.in.width}), given};
 }
 
 // Of one network, without the dimension of members.
@@ -349,12 +382,16 @@ at::Tensor with_members(const at::Tensor &t, bool one)
   return (one ? t.unsqueeze(0) : t).contiguous();
 }
 
-// The members of an ensemble have the same vectors: those of the first.
+// The members of an ensemble have the same vectors: those of the first. In double precision, unless
+// they and the features are in single.
 at::Tensor shared(const at::Tensor &vectors, const at::Tensor &x)
 {
   TORCH_CHECK(vectors.dim() == x.dim() && (alone(x) || vectors.size(0) == x.size(0)),
               "cgpot::convolve: expected a vector for each edge");
-  return (alone(x) ? vectors : vectors.select(0, 0)).to(at::kDouble).contiguous();
+  const bool single = vectors.scalar_type() == at::kFloat && x.scalar_type() == at::kFloat;
+  return (alone(x) ? vectors : vectors.select(0, 0))
+      .to(single ? at::kFloat : at::kDouble)
+      .contiguous();
 }
 
 at::Tensor convolve(const at::Tensor &x, const at::Tensor &vectors, const at::Tensor &index,
@@ -409,8 +446,9 @@ void check_pair(const at::Tensor &vectors, const at::Tensor &index, const at::Te
 {
   TORCH_CHECK(index.dim() == 2 && index.size(0) == 2 && index.scalar_type() == at::kLong &&
                   vectors.dim() == 2 && vectors.size(0) == index.size(1) && vectors.size(1) == 3 &&
-                  vectors.scalar_type() == at::kDouble,
-              "cgpot::pair_energy: expected an edge index (2, edges) and vectors (edges, 3), float64");
+                  (vectors.scalar_type() == at::kDouble || vectors.scalar_type() == at::kFloat),
+              "cgpot::pair_energy: expected an edge index (2, edges) and vectors (edges, 3), float32 "
+              "or float64");
   TORCH_CHECK(types.dim() == 1 && types.scalar_type() == at::kLong && coefficients.dim() == 2 &&
                   coefficients.size(1) >= 4 && coefficients.scalar_type() == at::kDouble &&
                   rows.dim() == 2 && rows.size(0) == rows.size(1) && rows.scalar_type() == at::kLong,
@@ -424,11 +462,11 @@ at::Tensor pair_energy(const at::Tensor &vectors, const at::Tensor &index, const
   check_pair(vectors, index, types, coefficients, rows);
   const at::Tensor v = vectors.contiguous(), e = index.contiguous(), t = types.contiguous(),
                    c = coefficients.contiguous(), r = rows.contiguous();
-  at::Tensor out = at::zeros({centers_out, 1}, vectors.options());
-  const auto *centers = e.const_data_ptr<std::int64_t>();
-  const std::int64_t count = e.size(1);
-  pair_kernels().forward(pair_table(c, r, t, r_max), v.const_data_ptr<double>(), centers,
-                         centers + count, count, out.mutable_data_ptr<double>());
+  TORCH_CHECK(centers_out >= 0, "cgpot::pair_energy: a negative number of centres");
+  const Sorted sorted(e, v, centers_out, t.size(0));
+  at::Tensor out = at::zeros({centers_out, 1}, v.options().dtype(at::kDouble));
+  pair_kernels().forward(pair_table(c, r, t, r_max), sorted.star, 0, centers_out,
+                         out.mutable_data_ptr<double>());
   return out;
 }
 
@@ -442,17 +480,15 @@ at::Tensor pair_energy_backward(const at::Tensor &grad, const at::Tensor &vector
                    e = index.contiguous(), t = types.contiguous(), c = coefficients.contiguous(),
                    r = rows.contiguous();
   TORCH_CHECK(g.dim() == 2 && g.size(1) == 1, "cgpot::pair_energy_backward: expected (centers, 1)");
-  at::Tensor out = at::empty({e.size(1), 3}, vectors.options());
-  double *target = out.mutable_data_ptr<double>();
+  const Sorted sorted(e, v, g.size(0), t.size(0));
+  const at::Tensor out = at::empty({e.size(1), 3}, v.options());
+  const EdgeGradient target = edge_rows<EdgeGradient>(out);
   const PairTable table = pair_table(c, r, t, r_max);
-  const double *d = v.const_data_ptr<double>(), *of = g.const_data_ptr<double>();
-  const auto *centers = e.const_data_ptr<std::int64_t>();
-  const std::int64_t count = e.size(1);
-  at::parallel_for(0, count, 4096, [&](std::int64_t begin, std::int64_t end) {
-    pair_kernels().backward(table, d + 3 * begin, centers + begin, centers + count + begin,
-                            end - begin, of, target + 3 * begin);
+  const double *of = g.const_data_ptr<double>();
+  at::parallel_for(0, g.size(0), centers_per_task, [&](std::int64_t begin, std::int64_t end) {
+    pair_kernels().backward(table, sorted.star, begin, end, of, target);
   });
-  return out;
+  return sorted.as_given(out, 1);
 }
 
 // Rows of the current exchanger's call, on the CPU, in place.

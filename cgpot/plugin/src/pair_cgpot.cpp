@@ -177,9 +177,14 @@ void PairCGPot::open_models(const std::vector<std::string> &paths)
   energy_scale_ = first.energy_in_ev() * per_ev_;
   length_scale_ = 1.0 / first.length_in_angstrom();
   double longest = 0.0;
-  for (const auto &member : members_) longest = std::max(longest, member.sidecar.cutoff);
+  cgpot::EdgeForm form{true, false};    // what all of them can do with
+  for (const auto &member : members_) {
+    longest = std::max(longest, member.sidecar.cutoff);
+    form.single = form.single && member.form.single;
+    form.centers = form.centers || member.form.centers;
+  }
   cutoff_ = longest / length_scale_;
-  builder_ = std::make_unique<cgpot::GraphBuilder>(longest, length_scale_);
+  builder_ = std::make_unique<cgpot::GraphBuilder>(longest, length_scale_, form);
   device_graph_.reset();
   tallies_.resize(static_cast<std::size_t>(count));
   spread_step_ = acted_step_ = -1;
@@ -288,7 +293,8 @@ void PairCGPot::choose_graph()
   }
   if (!device_graph_)
     device_graph_ = std::make_unique<cgpot::DeviceGraph>(
-        cutoff_ * length_scale_, length_scale_, first.sidecar.device, first.device_index);
+        cutoff_ * length_scale_, length_scale_, first.sidecar.device, first.device_index,
+        builder_->graph().form.single);
   if (comm->me == 0) utils::logmesg(lmp, "cgpot: neighbors are found on the device of the models\n");
 }
 
@@ -417,7 +423,7 @@ void PairCGPot::fail_not_finite(const char *what) const
       edge = device_graph_->shortest();
     } else {
       const std::size_t e = graph.shortest();
-      edge = {graph.centers()[e], graph.neighbors()[e], graph.length(e)};
+      edge = {graph.center(e), graph.neighbors()[e], graph.length(e)};
     }
     where = "the closest beads are atoms " + id(edge.center) + " and " + id(edge.neighbor) + ", " +
         number(edge.length / length_scale_) + " Angstrom apart";
@@ -465,17 +471,17 @@ void PairCGPot::compute(int eflag, int vflag)
   if (!std::isfinite(total)) fail_not_finite("energy");
 
   const double force_scale = energy_scale_ * length_scale_;
-  double check = 0.0;
+  double check[3] = {};    // three sums that do not wait for each other
   double **f = atom->f;
   for (int n = 0; n < graph.nodes; ++n) {
     const double *fn = &sums.forces[3 * static_cast<std::size_t>(n)];
     double *fi = f[graph.atoms[static_cast<std::size_t>(n)]];
     for (int k = 0; k < 3; ++k) {
       fi[k] += force_scale * fn[k];
-      check += std::fabs(fn[k]);
+      check[k] += std::fabs(fn[k]);
     }
   }
-  if (!std::isfinite(check)) fail_not_finite("force");
+  if (!std::isfinite(check[0] + check[1] + check[2])) fail_not_finite("force");
 
   if (eflag_global) eng_vdwl += energy_scale_ * total;
   if (eflag_atom)
@@ -534,6 +540,7 @@ const cgpot::Graph &PairCGPot::build()
     view.range = cutoff_ + neighbor->skin;
   else
     view = {list->inum, list->ilist, list->numneigh, list->firstneigh, NEIGHMASK};
+  view.room = nall < atom->nmax;
   return builder_->build(x, atom->type, atom->nlocal, nall, type_map_, view, ghosts_,
                          owner_.data(), reach_, fresh);
 }
@@ -586,7 +593,9 @@ void PairCGPot::run(std::size_t member, const cgpot::Graph &graph, std::vector<E
         : model.evaluate(graph, exchanger_.get());
     if (!update->setupflag) summary_[model_time_entry] += seconds_since(asked);
     for (std::size_t m = 0; m < static_cast<std::size_t>(members_[member].count); ++m) {
-      if (found.gradient) tallies[m].sum(graph, found.gradient + m * 3 * graph.padded_edges);
+      const std::size_t at = m * 3 * graph.padded_edges;
+      if (found.gradient) tallies[m].sum(graph, found.gradient + at);
+      if (found.single_gradient) tallies[m].sum(graph, found.single_gradient + at);
       results.push_back({found.energies + m * found.rows, tallies + m});
     }
   } catch (const std::exception &e) {

@@ -28,6 +28,7 @@ template <typename F> auto with_reason(const char *what, F &&f) -> decltype(f())
 
 struct DeviceGraph::Torch {
   double cutoff = 0.0, scale = 1.0;
+  at::ScalarType type = at::kDouble;
   c10::Device device{at::kCPU};
 
   // pairs within the range, in the order of their centres
@@ -37,7 +38,7 @@ struct DeviceGraph::Torch {
   std::vector<std::int64_t> host_types;            // what `types` holds
   at::Tensor types;                    // (padded nodes) int64
   at::Tensor index;                    // (2, padded edges) int64
-  at::Tensor vectors;                  // (padded edges, 3) double
+  at::Tensor vectors;                  // (padded edges, 3) of `type`
   std::int64_t nodes = 0, owned = 0, edges = 0, computed = 0;
 
   // gradient: (padded edges, 3) on the device; sums as Tally::sum().
