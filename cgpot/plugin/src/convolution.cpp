@@ -11,7 +11,6 @@
 #include <cstdlib>
 #include <iterator>
 #include <new>
-#include <type_traits>
 #include <utility>
 
 namespace cgpot {
@@ -85,6 +84,7 @@ template <typename T> struct Work {
   Buffer<int> interval;       // -1 beyond the cutoff
   Buffer<T> w, dw;            // radial functions and their slopes, groups of lanes
   Buffer<T> gy, gr;           // gradients of harmonics and of r, groups of lanes
+  Buffer<T> gv;               // and of vectors, (edges, 3)
   Buffer<const T *> x;        // features of the neighbours
   Buffer<T *> gx;
   Buffer<T> row;              // of a centre, where rows are moved
@@ -107,6 +107,7 @@ template <typename T> struct Work {
     dw.resize(length * row);
     gy.resize(length * harmonics_length * lanes);
     gr.resize(length * lanes);
+    gv.resize(3 * length);
     gx.resize(length);
   }
 };
@@ -180,13 +181,18 @@ void geometry(const Star &star, std::int64_t first, int n, double *r, T *inverse
     geometry(star.vectors + 3 * first, n, r, inverse, ux, uy, uz);
 }
 
-// Calls `edges` with the gradient of the edges from `first` on.
-template <typename F> inline void write(const EdgeGradient &to, std::int64_t first, F &&edges)
+template <typename T, typename V> void copy(const T *__restrict from, int count, V *__restrict to)
+{
+  for (int k = 0; k < count; ++k) to[k] = static_cast<V>(from[k]);
+}
+
+// Gradients of n edges, from `first` on.
+template <typename T> void copy(const T *from, int n, const EdgeGradient &to, std::int64_t first)
 {
   if (to.singles)
-    edges(to.singles + 3 * first);
+    copy(from, 3 * n, to.singles + 3 * first);
   else
-    edges(to.vectors + 3 * first);
+    copy(from, 3 * n, to.vectors + 3 * first);
 }
 
 // Interval of each distance, and the weights of the four splines there (and of their slopes).
@@ -423,21 +429,19 @@ void backward(const Plan &plan, const Star &star, const Network<T> *members, int
         });
       }
       const T *unit = work.unit.data();
-      write(member->grad_edges, first, [&](auto *g) {
-        for (int e = 0; e < n; ++e, g += 3) {
-          T gy[components] = {}, d[3];
-          for (int m = 1; m < used; ++m)
-            gy[m] = sum<T>(groups(work.gy.data())[e * components + m]);
-          const T u[3] = {unit[e], unit[n + e], unit[2 * n + e]};
-          harmonics_gradient(plan.l_max, u, gy, d);
-          const T along = d[0] * u[0] + d[1] * u[1] + d[2] * u[2];
-          const T slope = sum<T>(groups(work.gr.data())[e]);
-          const T inverse = work.inverse[static_cast<std::size_t>(e)];
-          for (int k = 0; k < 3; ++k)
-            g[k] = static_cast<std::remove_pointer_t<decltype(g)>>(
-                slope * u[k] + (d[k] - along * u[k]) * inverse);
-        }
-      });
+      T *g = work.gv.data();
+      for (int e = 0; e < n; ++e, g += 3) {
+        T gy[components] = {}, d[3];
+        for (int m = 1; m < used; ++m)
+          gy[m] = sum<T>(groups(work.gy.data())[e * components + m]);
+        const T u[3] = {unit[e], unit[n + e], unit[2 * n + e]};
+        harmonics_gradient(plan.l_max, u, gy, d);
+        const T along = d[0] * u[0] + d[1] * u[1] + d[2] * u[2];
+        const T slope = sum<T>(groups(work.gr.data())[e]);
+        const T inverse = work.inverse[static_cast<std::size_t>(e)];
+        for (int k = 0; k < 3; ++k) g[k] = slope * u[k] + (d[k] - along * u[k]) * inverse;
+      }
+      copy(work.gv.data(), n, member->grad_edges, first);
     }
   }
 }
@@ -447,72 +451,94 @@ void backward(const Plan &plan, const Star &star, const Network<T> *members, int
 constexpr int block = 128;
 
 struct PairBlock {
+  double gradient[3 * block];
   double r[block], inverse[block], ux[block], uy[block], uz[block], weight[8 * block];
   int interval[block];
 };
 
-inline const double *coefficients_of(const PairTable &table, std::int64_t i, std::int64_t j, int first)
-{
-  return table.coefficients +
-      table.rows[table.types[i] * table.kinds + table.types[j]] * (table.intervals + 3) + first;
-}
-
-// Calls `edges` with the first of a block, their number and the centre of the first.
-template <typename F>
-void in_blocks(const Star &star, std::int64_t begin, std::int64_t end, F &&edges)
+// Calls `edges` with each run of edges of one centre in a block: from which edge of the block to
+// which, the centre and its rows of pairs of types.
+template <typename Begin, typename Edges, typename End>
+void in_blocks(const PairTable &table, const Star &star, std::int64_t begin, std::int64_t end,
+               Begin &&begin_block, Edges &&edges, End &&end_block)
 {
   const std::int64_t last = star.offsets[end];
-  std::int64_t center = begin;
+  std::int64_t i = begin;
   for (std::int64_t start = star.offsets[begin]; start < last; start += block) {
-    while (start >= star.offsets[center + 1]) ++center;
-    edges(start, static_cast<int>(last - start < block ? last - start : block), center);
+    const int n = static_cast<int>(last - start < block ? last - start : block);
+    begin_block(start, n);
+    for (int e = 0; e < n;) {
+      while (star.offsets[i + 1] <= start + e) ++i;
+      const std::int64_t rest = star.offsets[i + 1] - start;
+      const int stop = rest < n ? static_cast<int>(rest) : n;
+      edges(e, stop, n, i, table.rows + table.types[i] * table.kinds, star.neighbors + start);
+      e = stop;
+    }
+    end_block(start, n);
   }
+}
+
+inline const double *coefficients_of(const PairTable &table, std::int64_t row, int first)
+{
+  return table.coefficients + row * (table.intervals + 3) + first;
 }
 
 void pair_forward(const PairTable &table, const Star &star, std::int64_t begin, std::int64_t end,
                   double *energy)
 {
   PairBlock work;
-  in_blocks(star, begin, end, [&](std::int64_t start, int n, std::int64_t i) {
-    geometry(star, start, n, work.r, work.inverse, work.ux, work.uy, work.uz);
-    basis<false>(work.r, n, table.intervals, table.r_max, work.interval, work.weight);
-    const double *b = work.weight;
-    for (int e = 0; e < n; ++e) {
-      while (start + e >= star.offsets[i + 1]) ++i;
-      if (work.interval[e] < 0) {
-        if (!(work.r[e] >= table.r_max)) energy[i] += work.r[e];    // not a number
-        continue;
-      }
-      const double *c = coefficients_of(table, i, star.neighbors[start + e], work.interval[e]);
-      energy[i] += 0.5 * (c[0] * b[e] + c[1] * b[n + e] + c[2] * b[2 * n + e] + c[3] * b[3 * n + e]);
-    }
-  });
+  in_blocks(
+      table, star, begin, end,
+      [&](std::int64_t start, int n) {
+        geometry(star, start, n, work.r, work.inverse, work.ux, work.uy, work.uz);
+        basis<false>(work.r, n, table.intervals, table.r_max, work.interval, work.weight);
+      },
+      [&](int e, int stop, int n, std::int64_t i, const std::int64_t *rows,
+          const std::int64_t *neighbors) {
+        const double *b = work.weight;
+        double sum = 0.0;
+        for (; e < stop; ++e) {
+          if (work.interval[e] < 0) {
+            if (!(work.r[e] >= table.r_max)) sum += work.r[e];    // not a number
+            continue;
+          }
+          const double *c =
+              coefficients_of(table, rows[table.types[neighbors[e]]], work.interval[e]);
+          sum += 0.5 * (c[0] * b[e] + c[1] * b[n + e] + c[2] * b[2 * n + e] + c[3] * b[3 * n + e]);
+        }
+        energy[i] += sum;
+      },
+      [](std::int64_t, int) {});
 }
 
 void pair_backward(const PairTable &table, const Star &star, std::int64_t begin, std::int64_t end,
                    const double *grad, const EdgeGradient &grad_edges)
 {
   PairBlock work;
-  in_blocks(star, begin, end, [&](std::int64_t start, int n, std::int64_t i) {
-    geometry(star, start, n, work.r, work.inverse, work.ux, work.uy, work.uz);
-    basis<true>(work.r, n, table.intervals, table.r_max, work.interval, work.weight);
-    const double *d = work.weight + 4 * n;
-    write(grad_edges, start, [&](auto *g) {
-      using Number = std::remove_pointer_t<decltype(g)>;
-      for (int e = 0; e < n; ++e, g += 3) {
-        while (start + e >= star.offsets[i + 1]) ++i;
-        double slope = 0.0;
-        if (work.interval[e] >= 0) {
-          const double *c = coefficients_of(table, i, star.neighbors[start + e], work.interval[e]);
-          slope = 0.5 * grad[i] *
-              (c[0] * d[e] + c[1] * d[n + e] + c[2] * d[2 * n + e] + c[3] * d[3 * n + e]);
+  in_blocks(
+      table, star, begin, end,
+      [&](std::int64_t start, int n) {
+        geometry(star, start, n, work.r, work.inverse, work.ux, work.uy, work.uz);
+        basis<true>(work.r, n, table.intervals, table.r_max, work.interval, work.weight);
+      },
+      [&](int e, int stop, int n, std::int64_t i, const std::int64_t *rows,
+          const std::int64_t *neighbors) {
+        const double *d = work.weight + 4 * n;
+        const double half = 0.5 * grad[i];
+        for (; e < stop; ++e) {
+          double slope = 0.0;
+          if (work.interval[e] >= 0) {
+            const double *c =
+                coefficients_of(table, rows[table.types[neighbors[e]]], work.interval[e]);
+            slope = half *
+                (c[0] * d[e] + c[1] * d[n + e] + c[2] * d[2 * n + e] + c[3] * d[3 * n + e]);
+          }
+          work.gradient[3 * e] = slope * work.ux[e];
+          work.gradient[3 * e + 1] = slope * work.uy[e];
+          work.gradient[3 * e + 2] = slope * work.uz[e];
         }
-        g[0] = static_cast<Number>(slope * work.ux[e]);
-        g[1] = static_cast<Number>(slope * work.uy[e]);
-        g[2] = static_cast<Number>(slope * work.uz[e]);
-      }
-    });
-  });
+      },
+      [&](std::int64_t start, int n) { copy(work.gradient, n, grad_edges, start); });
 }
 
 #endif
