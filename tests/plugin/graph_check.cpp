@@ -80,8 +80,10 @@ bool same_loops(int most, long &kept)
           if (std::fabs(singles[k][c] - vectors[k][c]) > 2e-7 * std::fabs(vectors[k][c])) return false;
       }
       singles[k].resize(3 * edges);
-      near[k].resize(loops.near(rows[0].data(), rows[1].data(), rows[2].data(), points.data(),
-                                labels.data(), length, own, 50.0F, count / 2, near[k].data(),
+      const cgpot::PointRows sorted{rows[0].data(), rows[1].data(), rows[2].data(), points.data(),
+                                       labels.data()};
+      const cgpot::Row halves[3] = {{0, length / 2}, {length / 2, length / 2}, {length / 2, length}};
+      near[k].resize(loops.near(sorted, halves, 3, own, 50.0F, count / 2, near[k].data(),
                                 found[k].data()));
       found[k].resize(near[k].size());
       for (std::size_t f = 0; f < near[k].size(); ++f)

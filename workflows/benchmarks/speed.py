@@ -39,6 +39,8 @@ from scale.table import markdown  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 SECTIONS = ("plugin", "ase", "aa", "timestep")
+WARM = 20
+"""Steps before a timed run, at least: the first new list of neighbours is among them."""
 TIMESTEPS = (5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 80.0, 100.0)
 
 
@@ -108,7 +110,7 @@ class Benchmark:
         for _ in range(self.options.repeats):
             for n, rows in runs.items():
                 rows.append(
-                    self._run(model, replicate, n, warm=max(2, steps[n] // 10), steps=steps[n])
+                    self._run(model, replicate, n, warm=max(WARM, steps[n] // 10), steps=steps[n])
                 )
         for n, rows in runs.items():
             best = max(rows, key=lambda row: float(row["steps_per_second"]))

@@ -19,8 +19,9 @@ constexpr double cells_in_range[3] = {4.0, 1.0, 1.0};
 
 int clamped(double value, int count)
 {
-  // written so that not a number gives 0
-  return value > 0.0 ? (value < count ? static_cast<int>(value) : count - 1) : 0;
+  // written so that not a number gives 0, and that nothing branches
+  const double last = count - 1, positive = value > 0.0 ? value : 0.0;
+  return static_cast<int>(positive < last ? positive : last);
 }
 
 }    // namespace
@@ -85,57 +86,59 @@ void Cells::sort(const double *x, const int *labels, int count, double range)
   start_.push_back(static_cast<int>(kept));
 }
 
-std::size_t Cells::near(int point, Pages<int> &found, Pages<int> &labels,
-                        std::size_t length) const
+std::size_t Cells::near(int point, Pages<int> &found, Pages<int> &labels, std::size_t length)
 {
   const double rangesq = 1.000001 * rangesq_;
-  const std::size_t n = points_.size();
-  const float *px = sorted_.data(), *py = px + n, *pz = py + n;
   const double *own = x_ + 3 * static_cast<std::size_t>(point);
-  const float at[3] = {static_cast<float>(own[0] - low_[0]), static_cast<float>(own[1] - low_[1]),
-                       static_cast<float>(own[2] - low_[2])};
-  const PairLoops &loops = pair_loops();
   int first[3], last[3];    // of y and z
   for (int k = 1; k < 3; ++k) {
     const int c = clamped((own[k] - low_[k]) * inverse_[k], cells_[k]);
     first[k] = std::max(0, c - span_[k]);
     last[k] = std::min(cells_[k] - 1, c + span_[k]);
   }
-  const auto beyond = [&](double value, int k, int cell) {
+  const auto beyond = [&](int k, int cell) {
     const double lower = low_[k] + cell * side_[k];
-    return std::max({0.0, lower - value, value - lower - side_[k]});
+    return std::max({0.0, lower - own[k], own[k] - lower - side_[k]});
   };
+  rows_.clear();
+  std::size_t most = length + spare;
   for (int cz = first[2]; cz <= last[2]; ++cz) {
-    const double dz = beyond(own[2], 2, cz);
+    const double dz = beyond(2, cz);
     for (int cy = first[1]; cy <= last[1]; ++cy) {
-      const double dy = beyond(own[1], 1, cy);
+      const double dy = beyond(1, cy);
       const double rest = rangesq - dy * dy - dz * dz;
       if (rest < 0.0) continue;
       const int *row = start_.data() +
           (static_cast<std::size_t>(cz) * static_cast<std::size_t>(cells_[1]) +
            static_cast<std::size_t>(cy)) *
               static_cast<std::size_t>(cells_[0]);
-      const double dx = std::sqrt(rest);
-      const int left = clamped((own[0] - dx - low_[0]) * inverse_[0], cells_[0]);
-      const int right = clamped((own[0] + dx - low_[0]) * inverse_[0], cells_[0]);
-      const auto begin = static_cast<std::size_t>(row[left]);
-      const auto end = static_cast<std::size_t>(row[right + 1]);
-      const std::size_t most = length + (end - begin) + spare;
-      if (found.size() < most) found.resize(2 * most);
-      if (labels.size() < most) labels.resize(2 * most);
-      length += loops.near(px + begin, py + begin, pz + begin, points_.data() + begin,
-                           labels_.data() + begin, end - begin, at, static_cast<float>(rangesq_),
-                           point, found.data() + length, labels.data() + length);
+      const double dx = std::sqrt(rest), from_low = own[0] - low_[0];
+      const auto begin =
+          static_cast<std::size_t>(row[clamped((from_low - dx) * inverse_[0], cells_[0])]);
+      const auto end =
+          static_cast<std::size_t>(row[clamped((from_low + dx) * inverse_[0], cells_[0]) + 1]);
+      if (begin == end) continue;
+      rows_.push_back({begin, end});
+      most += end - begin;
     }
   }
-  return length;
+  if (found.size() < most) found.resize(2 * most);
+  if (labels.size() < most) labels.resize(2 * most);
+  const std::size_t n = points_.size();
+  const float *x = sorted_.data();
+  const float at[3] = {static_cast<float>(own[0] - low_[0]), static_cast<float>(own[1] - low_[1]),
+                       static_cast<float>(own[2] - low_[2])};
+  const PointRows points{x, x + n, x + 2 * n, points_.data(), labels_.data()};
+  return length +
+      pair_loops().near(points, rows_.data(), rows_.size(), at, static_cast<float>(rangesq_), point,
+                        found.data() + length, labels.data() + length);
 }
 
 std::size_t Cells::bytes() const
 {
   return (cell_.capacity() + start_.capacity() + points_.capacity() + labels_.capacity()) *
       sizeof(int) +
-      sorted_.capacity() * sizeof(float);
+      sorted_.capacity() * sizeof(float) + rows_.capacity() * sizeof(Row);
 }
 
 }    // namespace cgpot

@@ -2,6 +2,7 @@
 // Points sorted into cells, to find those near one of them. No LAMMPS and no torch types here.
 #pragma once
 
+#include "edges.h"
 #include "pages.h"
 
 #include <cstddef>
@@ -19,7 +20,7 @@ class Cells {
   // Writes the indices of all points but `point` itself that are closer than the range to it (in
   // single precision: and some that are hardly further), and their labels, from position `length`
   // on, and returns the position after them. Both grow as needed and are not cut.
-  std::size_t near(int point, Pages<int> &found, Pages<int> &labels, std::size_t length) const;
+  std::size_t near(int point, Pages<int> &found, Pages<int> &labels, std::size_t length);
 
   std::size_t bytes() const;
 
@@ -33,6 +34,7 @@ class Cells {
   std::vector<int> points_;         // (points) sorted
   std::vector<int> labels_;         // (points) theirs
   std::vector<float> sorted_;       // (3, points) their positions from the lower corner
+  std::vector<Row> rows_;           // of one point, while its neighbours are found
   const double *x_ = nullptr;
 };
 

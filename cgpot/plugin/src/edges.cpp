@@ -43,18 +43,18 @@ std::size_t select_scalar(const Candidates &pairs, double scale, double cutsq,
   return edge;
 }
 
-std::size_t near_scalar(const float *px, const float *py, const float *pz, const int *points,
-                        const int *labels, std::size_t count, const float *own, float rangesq,
-                        int point, int *to, int *to_labels)
+std::size_t near_scalar(const PointRows &all, const Row *rows, std::size_t count,
+                        const float *own, float rangesq, int point, int *to, int *to_labels)
 {
   const float x0 = own[0], y0 = own[1], z0 = own[2];
   std::size_t found = 0;
-  for (std::size_t p = 0; p < count; ++p) {
-    const float a = px[p] - x0, b = py[p] - y0, c = pz[p] - z0;
-    to[found] = points[p];
-    to_labels[found] = labels[p];
-    found += (a * a + b * b + c * c < rangesq) & (points[p] != point) ? 1 : 0;
-  }
+  for (const Row *row = rows; row != rows + count; ++row)
+    for (std::size_t p = row->begin; p < row->end; ++p) {
+      const float a = all.x[p] - x0, b = all.y[p] - y0, c = all.z[p] - z0;
+      to[found] = all.points[p];
+      to_labels[found] = all.labels[p];
+      found += (a * a + b * b + c * c < rangesq) & (all.points[p] != point) ? 1 : 0;
+    }
   return found;
 }
 
@@ -241,8 +241,7 @@ std::size_t select_avx512(const Candidates &pairs, double scale, double cutsq,
                     : select_wide<false>(pairs, scale, cutsq, offsets, neighbors, vectors);
 }
 
-CGPOT_AVX512 std::size_t near_avx512(const float *px, const float *py, const float *pz,
-                                     const int *points, const int *labels, std::size_t count,
+CGPOT_AVX512 std::size_t near_avx512(const PointRows &all, const Row *rows, std::size_t count,
                                      const float *own, float rangesq, int point, int *to,
                                      int *to_labels)
 {
@@ -250,21 +249,22 @@ CGPOT_AVX512 std::size_t near_avx512(const float *px, const float *py, const flo
                z0 = _mm512_set1_ps(own[2]), limit = _mm512_set1_ps(rangesq);
   const __m512i itself = _mm512_set1_epi32(point);
   std::size_t found = 0;
-  for (std::size_t p = 0; p < count; p += 16) {
-    const auto there = static_cast<__mmask16>(count - p < 16 ? (1U << (count - p)) - 1U : 65535U);
-    const __m512 a = _mm512_sub_ps(_mm512_maskz_loadu_ps(there, px + p), x0),
-                 b = _mm512_sub_ps(_mm512_maskz_loadu_ps(there, py + p), y0),
-                 c = _mm512_sub_ps(_mm512_maskz_loadu_ps(there, pz + p), z0);
-    const __m512 rsq = _mm512_add_ps(_mm512_add_ps(_mm512_mul_ps(a, a), _mm512_mul_ps(b, b)),
-                                     _mm512_mul_ps(c, c));
-    const __m512i index = _mm512_maskz_loadu_epi32(there, points + p);
-    const __mmask16 other = _mm512_mask_cmpneq_epi32_mask(there, index, itself);
-    const __mmask16 in = _mm512_mask_cmp_ps_mask(other, rsq, limit, _CMP_LT_OQ);
-    _mm512_storeu_si512(to + found, _mm512_maskz_compress_epi32(in, index));
-    _mm512_storeu_si512(to_labels + found, _mm512_maskz_compress_epi32(
-                                               in, _mm512_maskz_loadu_epi32(there, labels + p)));
-    found += static_cast<std::size_t>(__builtin_popcount(in));
-  }
+  for (const Row *row = rows; row != rows + count; ++row)
+    for (std::size_t p = row->begin; p < row->end; p += 16) {
+      const std::size_t rest = row->end - p;
+      const auto there = static_cast<__mmask16>(rest < 16 ? (1U << rest) - 1U : 65535U);
+      const __m512 a = _mm512_sub_ps(_mm512_maskz_loadu_ps(there, all.x + p), x0),
+                   b = _mm512_sub_ps(_mm512_maskz_loadu_ps(there, all.y + p), y0),
+                   c = _mm512_sub_ps(_mm512_maskz_loadu_ps(there, all.z + p), z0);
+      const __m512i index = _mm512_maskz_loadu_epi32(there, all.points + p);
+      const __mmask16 other = _mm512_mask_cmpneq_epi32_mask(there, index, itself);
+      const __mmask16 in = _mm512_mask_cmp_ps_mask(other, square(a, b, c), limit, _CMP_LT_OQ);
+      _mm512_storeu_si512(to + found, _mm512_maskz_compress_epi32(in, index));
+      _mm512_storeu_si512(
+          to_labels + found,
+          _mm512_maskz_compress_epi32(in, _mm512_maskz_loadu_epi32(there, all.labels + p)));
+      found += static_cast<std::size_t>(__builtin_popcount(in));
+    }
   return found;
 }
 

@@ -36,14 +36,24 @@ template <typename T>
 using Sum = void (*)(const T *gradient, const std::int64_t *offsets, const std::int64_t *neighbors,
                      std::size_t centers, double *forces);
 
+// Points in the order of cells: positions, what they are called.
+struct PointRows {
+  const float *x, *y, *z;
+  const int *points, *labels;
+};
+
+// Some that follow each other.
+struct Row {
+  std::size_t begin, end;
+};
+
 struct PairLoops {
   Select<double> select;
   Select<float> select_single;    // the same edges, their differences rounded
-  // The entries of `points` but `point` whose positions are closer to `own` than the root of
-  // `rangesq`, and their labels. Returns their number.
-  std::size_t (*near)(const float *px, const float *py, const float *pz, const int *points,
-                      const int *labels, std::size_t count, const float *own, float rangesq,
-                      int point, int *to, int *to_labels);
+  // Of the points in these rows those but `point` whose positions are closer to `own` than the root
+  // of `rangesq`, and their labels. Returns their number.
+  std::size_t (*near)(const PointRows &points, const Row *rows, std::size_t count,
+                      const float *own, float rangesq, int point, int *to, int *to_labels);
   Sum<double> sum;
   Sum<float> sum_single;
 };

@@ -16,10 +16,18 @@ template <typename Vector> std::size_t capacity_bytes(const Vector &v)
   return v.capacity() * sizeof(typename Vector::value_type);
 }
 
-// Buffers are not cut: they would move when they grow again.
+// Buffers are not cut, and have room for an eighth more: lists of pairs differ a little in length.
 template <typename Vector> void grow(Vector &v, std::size_t length)
 {
+  if (v.capacity() < length) v.reserve(length + length / 8);
   if (v.size() < length) v.resize(length);
+}
+
+// The same where what they hold is written anew.
+template <typename Vector> void renew(Vector &v, std::size_t length)
+{
+  if (v.capacity() < length) v.clear();
+  grow(v, length);
 }
 }    // namespace
 
@@ -202,7 +210,7 @@ void GraphBuilder::select(const double *x, bool room)
 {
   Graph &g = graph_;
   const std::size_t most = first_.back() + spare;    // pad() needs two of them
-  grow(g.rows, 2 * most);
+  renew(g.rows, 2 * most);
   g.start = most;
   g.offsets.resize(static_cast<std::size_t>(g.owned) + 1);
   const Candidates pairs{x,
@@ -213,7 +221,7 @@ void GraphBuilder::select(const double *x, bool room)
                          candidate_nodes_.data(),
                          room};
   const auto edges_of = [&](auto loop, auto &vectors) {
-    grow(vectors, 3 * most);
+    renew(vectors, 3 * most);
     return loop(pairs, scale_, cutoff_ * cutoff_, g.offsets.data(), g.rows.data() + most,
                 vectors.data());
   };
