@@ -70,7 +70,8 @@ std::size_t GraphBuilder::bytes() const
 {
   return graph_.bytes() + capacity_bytes(node_of_) + capacity_bytes(depth_) +
       capacity_bytes(neighbors_) + capacity_bytes(first_) + capacity_bytes(candidate_atoms_) +
-      capacity_bytes(candidate_nodes_) + capacity_bytes(labels_) + cells_.bytes();
+      capacity_bytes(candidate_nodes_) + capacity_bytes(labels_) + capacity_bytes(kept_types_) +
+      cells_.bytes();
 }
 
 int GraphBuilder::add_node(int atom, const int *type, const std::vector<int> &type_map, int depth)
@@ -119,6 +120,7 @@ const Graph &GraphBuilder::place(const int *type, int nlocal, int nall,
     for (int i = nlocal; i < nall; ++i) add_node(i, type, type_map, 1);
   graph_.nodes = static_cast<int>(graph_.atoms.size());
   near_ghosts_.assign(static_cast<std::size_t>(graph_.nodes - graph_.owned), 1);
+  kept_types_.assign(type, type + nall);
   return graph_;
 }
 
@@ -179,6 +181,7 @@ void GraphBuilder::collect(const double *x, const int *type, int nlocal, int nal
   if (candidate_atoms_.size() < at + spare) candidate_atoms_.resize(at + spare);
   std::fill_n(candidate_atoms_.begin() + static_cast<std::ptrdiff_t>(at), spare, 0);
   g.nodes = static_cast<int>(g.atoms.size());
+  kept_types_.assign(type, type + nall);
 }
 
 // Takes the types of the nodes as they are now (fixes may change them); false where an atom has
@@ -188,6 +191,8 @@ bool GraphBuilder::same_nodes(const int *type, int nlocal, const std::vector<int
 {
   Graph &g = graph_;
   g.types.resize(static_cast<std::size_t>(g.nodes));
+  if (std::equal(kept_types_.begin(), kept_types_.end(), type)) return true;
+  kept_types_.assign(type, type + node_of_.size());
   for (int n = 0; n < g.nodes; ++n) {
     const auto node = static_cast<std::size_t>(n);
     const int t = type_map[static_cast<std::size_t>(type[g.atoms[node]])];

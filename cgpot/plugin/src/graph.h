@@ -134,6 +134,7 @@ class GraphBuilder {
   Cells cells_;
   std::vector<int> labels_;                // (nall) atoms that may become nodes, else -1
   std::vector<int> node_of_;               // (nall) node of an atom, -1 for none
+  std::vector<int> kept_types_;            // (nall) atom types of the call before
   std::vector<int> depth_;                 // (nodes) steps from the owned nodes
   std::vector<std::int64_t> neighbors_;    // of a halo of several steps, while they are found
   std::vector<std::size_t> first_;         // (owned + 1) first candidate of each centre

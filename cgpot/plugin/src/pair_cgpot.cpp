@@ -466,16 +466,17 @@ void PairCGPot::compute(int eflag, int vflag)
   const Evaluation result = evaluate(graph);
   const cgpot::Tally &sums = *result.sums;
 
-  double total = 0.0;
-  for (int n = 0; n < graph.owned; ++n) total += result.energies[n];
+  double parts[4] = {};    // sums that do not wait for each other
+  for (int n = 0; n < graph.owned; ++n) parts[n % 4] += result.energies[n];
+  const double total = (parts[0] + parts[1]) + (parts[2] + parts[3]);
   if (!std::isfinite(total)) fail_not_finite("energy");
 
   const double force_scale = energy_scale_ * length_scale_;
-  double check[3] = {};    // three sums that do not wait for each other
-  double **f = atom->f;
+  double check[3] = {};
+  double *f = graph.nodes ? atom->f[0] : nullptr;
   for (int n = 0; n < graph.nodes; ++n) {
     const double *fn = &sums.forces[3 * static_cast<std::size_t>(n)];
-    double *fi = f[graph.atoms[static_cast<std::size_t>(n)]];
+    double *fi = f + 3 * static_cast<std::size_t>(graph.atoms[static_cast<std::size_t>(n)]);
     for (int k = 0; k < 3; ++k) {
       fi[k] += force_scale * fn[k];
       check[k] += std::fabs(fn[k]);
