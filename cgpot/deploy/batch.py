@@ -276,10 +276,11 @@ def together(
     if len(reaches) > 1:
         raise MembersDiffer(f"members pass messages differently: {sorted(map(str, reaches))}")
     reach = reaches.pop()
-    vectors = {take_single(model, record) for model, record in zip(models, records, strict=True)}
+    each = (take_single(model, record) for model, record in zip(models, records, strict=True))
+    vectors = max(each, key=lambda dtype: dtype.itemsize)
     record = max(records, key=lambda r: r["slope_error"] if r else 0.0)
-    model = Together(models, max(vectors, key=lambda dtype: dtype.itemsize))
-    return model, Reach(reach.layers, len(models) * reach.exchange_width), record
+    wide = Reach(reach.layers, len(models) * reach.exchange_width)
+    return Together(models, vectors), wide, record
 
 
 def _same_tables(models: Sequence[Any], way: str) -> list[dict[str, Any] | None]:

@@ -13,6 +13,8 @@ from typing import Any, Final
 import torch
 from nequip.data import AtomicDataDict
 
+CENTERS_KEY: Final = "cgpot_centers"
+"""Of the archive's strings: ``read`` or ``unread``, see :func:`reads_centers`."""
 GHOSTS: Final = 3
 """Nodes of the traced frame that are not computed."""
 
@@ -26,7 +28,6 @@ def export(
     outputs: list[str],
     device: str,
     strings: dict[str, str],
-    centers_key: str,
     options: dict[str, Any],
 ) -> Path:
     """Compile a model; returns the path written.
@@ -38,9 +39,7 @@ def export(
         inputs: fields that the compiled model takes, in order.
         outputs: fields that it gives.
         device: `cpu` or `cuda`.
-        strings: for the archive.
-        centers_key: of its strings that says whether the compiled code reads the centres of the
-            edges (``read`` or ``unread``, see :func:`reads_centers`).
+        strings: for the archive, which also gets :data:`CENTERS_KEY`.
         options: of Inductor.
 
     Raises:
@@ -58,7 +57,7 @@ def export(
     data = AtomicDataDict.to_({key: data[key] for key in inputs}, torch.device(device))
     exported = trace(model, data, inputs=inputs, outputs=outputs, device=device)
     read = reads_centers(exported, inputs)
-    metadata = {**strings, centers_key: "read" if read else "unread"}
+    metadata = {**strings, CENTERS_KEY: "read" if read else "unread"}
     torch._inductor.aoti_compile_and_package(
         exported,
         package_path=str(output),

@@ -104,8 +104,6 @@ TABLES_KEY: Final = "cgpot_tables"
 """Of the archive's strings: what :func:`cgpot.deploy.acceleration.accelerate` says, as JSON."""
 VECTORS_KEY: Final = "cgpot_vectors"
 """Of the archive's strings: precision of vectors and gradients of edges."""
-CENTERS_KEY: Final = "cgpot_centers"
-"""Of the archive's strings: whether the compiled code reads the centres of the edges."""
 # known to NequIP as an integer input; that it belongs to the graph must be said for tracing
 register_fields(graph_fields=[AtomicDataDict.NUM_LOCAL_GHOST_NODES_KEY])
 
@@ -258,7 +256,6 @@ def _compile(
         outputs=OUTPUTS,
         device=device,
         strings=strings,
-        centers_key=CENTERS_KEY,
         options={"cpp.threads": threads},
     )
 

@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdlib>
 #include <mutex>
-#include <new>
 #include <unordered_map>
 #include <vector>
 
@@ -48,15 +47,7 @@ class Keeper final : public c10::Allocator {
         blocks.pop_back();
       }
     }
-    if (!block) {
-      block = new Block{nullptr, size, 0};
-      try {
-        block->data = allocate_pages(size);
-      } catch (const std::bad_alloc &) {
-        delete block;
-        throw;
-      }
-    }
+    if (!block) block = new Block{allocate_pages(size), size, 0};
     block->used = evaluation_;
     return {block->data, block, &give_back, c10::Device(c10::DeviceType::CPU)};
   }

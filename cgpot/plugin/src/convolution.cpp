@@ -456,25 +456,27 @@ struct PairBlock {
   int interval[block];
 };
 
-// Calls `edges` with each run of edges of one centre in a block: from which edge of the block to
-// which, the centre and its rows of pairs of types.
-template <typename Begin, typename Edges, typename End>
+// Looks at the edges in blocks, with their distances and weights in `work`. Calls `run` with the edges
+// of each centre in a block: from which edge of the block to which, their number in the block, the
+// centre and its rows of pairs of types; then `done` with the first edge of the block and the number.
+template <bool derivative, typename Run, typename Done>
 void in_blocks(const PairTable &table, const Star &star, std::int64_t begin, std::int64_t end,
-               Begin &&begin_block, Edges &&edges, End &&end_block)
+               PairBlock &work, Run &&run, Done &&done)
 {
   const std::int64_t last = star.offsets[end];
   std::int64_t i = begin;
   for (std::int64_t start = star.offsets[begin]; start < last; start += block) {
     const int n = static_cast<int>(last - start < block ? last - start : block);
-    begin_block(start, n);
+    geometry(star, start, n, work.r, work.inverse, work.ux, work.uy, work.uz);
+    basis<derivative>(work.r, n, table.intervals, table.r_max, work.interval, work.weight);
     for (int e = 0; e < n;) {
       while (star.offsets[i + 1] <= start + e) ++i;
       const std::int64_t rest = star.offsets[i + 1] - start;
       const int stop = rest < n ? static_cast<int>(rest) : n;
-      edges(e, stop, n, i, table.rows + table.types[i] * table.kinds, star.neighbors + start);
+      run(e, stop, n, i, table.rows + table.types[i] * table.kinds, star.neighbors + start);
       e = stop;
     }
-    end_block(start, n);
+    done(start, n);
   }
 }
 
@@ -487,12 +489,8 @@ void pair_forward(const PairTable &table, const Star &star, std::int64_t begin, 
                   double *energy)
 {
   PairBlock work;
-  in_blocks(
-      table, star, begin, end,
-      [&](std::int64_t start, int n) {
-        geometry(star, start, n, work.r, work.inverse, work.ux, work.uy, work.uz);
-        basis<false>(work.r, n, table.intervals, table.r_max, work.interval, work.weight);
-      },
+  in_blocks<false>(
+      table, star, begin, end, work,
       [&](int e, int stop, int n, std::int64_t i, const std::int64_t *rows,
           const std::int64_t *neighbors) {
         const double *b = work.weight;
@@ -515,12 +513,8 @@ void pair_backward(const PairTable &table, const Star &star, std::int64_t begin,
                    const double *grad, const EdgeGradient &grad_edges)
 {
   PairBlock work;
-  in_blocks(
-      table, star, begin, end,
-      [&](std::int64_t start, int n) {
-        geometry(star, start, n, work.r, work.inverse, work.ux, work.uy, work.uz);
-        basis<true>(work.r, n, table.intervals, table.r_max, work.interval, work.weight);
-      },
+  in_blocks<true>(
+      table, star, begin, end, work,
       [&](int e, int stop, int n, std::int64_t i, const std::int64_t *rows,
           const std::int64_t *neighbors) {
         const double *d = work.weight + 4 * n;

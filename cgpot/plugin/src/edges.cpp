@@ -83,6 +83,11 @@ CGPOT_AVX512 inline __mmask8 first_of(std::size_t rest)
   return static_cast<__mmask8>(rest < 8 ? (1U << rest) - 1U : 255U);
 }
 
+CGPOT_AVX512 inline __mmask16 first_of_sixteen(std::size_t rest)
+{
+  return static_cast<__mmask16>(rest < 16 ? (1U << rest) - 1U : 65535U);
+}
+
 CGPOT_AVX512 inline __m512d square(__m512d a, __m512d b, __m512d c)
 {
   return _mm512_add_pd(_mm512_add_pd(_mm512_mul_pd(a, a), _mm512_mul_pd(b, b)),
@@ -202,7 +207,7 @@ CGPOT_AVX512 std::size_t select_wide(const Candidates &pairs, double scale, doub
     const __m512d center = _mm512_setr_pd(xi[0], xi[1], xi[2], 0.0, xi[0], xi[1], xi[2], 0.0);
     const std::size_t end = pairs.first[n + 1];
     for (std::size_t c = pairs.first[n]; c < end; c += 16) {
-      const auto there = static_cast<__mmask16>(end - c < 16 ? (1U << (end - c)) - 1U : 65535U);
+      const __mmask16 there = first_of_sixteen(end - c);
       const int *from = pairs.atoms + c;
       // of atoms k, k + 4, k + 8 and k + 12; then turned, each four of them
       __m512 row[4];
@@ -251,8 +256,7 @@ CGPOT_AVX512 std::size_t near_avx512(const PointRows &all, const Row *rows, std:
   std::size_t found = 0;
   for (const Row *row = rows; row != rows + count; ++row)
     for (std::size_t p = row->begin; p < row->end; p += 16) {
-      const std::size_t rest = row->end - p;
-      const auto there = static_cast<__mmask16>(rest < 16 ? (1U << rest) - 1U : 65535U);
+      const __mmask16 there = first_of_sixteen(row->end - p);
       const __m512 a = _mm512_sub_ps(_mm512_maskz_loadu_ps(there, all.x + p), x0),
                    b = _mm512_sub_ps(_mm512_maskz_loadu_ps(there, all.y + p), y0),
                    c = _mm512_sub_ps(_mm512_maskz_loadu_ps(there, all.z + p), z0);

@@ -296,10 +296,7 @@ void GraphBuilder::pad(Ghosts ghosts)
   const bool needed = g.nodes > 0 || ghosts == Ghosts::exchange;
   const std::size_t added = needed && (g.nodes < 2 || g.edges < 2) ? 2 : 0;
   g.padded_edges = g.edges + added;
-  if (g.form.single)
-    grow(g.singles, 3 * g.padded_edges);
-  else
-    grow(g.vectors, 3 * g.padded_edges);
+  g.with_vectors([&](auto &vectors) { grow(vectors, 3 * g.padded_edges); });
   // centres without edges: ghosts
   g.offsets.resize(static_cast<std::size_t>(g.nodes) + 1, static_cast<std::int64_t>(g.edges));
   for (std::size_t k = 0; k < added; ++k) {
@@ -307,15 +304,11 @@ void GraphBuilder::pad(Ghosts ghosts)
     g.types.push_back(g.nodes > 0 ? g.types[0] : 0);
     g.offsets.push_back(static_cast<std::int64_t>(edge + 1));
     g.rows[g.start + edge] = g.nodes + 1 - static_cast<std::int64_t>(k);
-    const auto set = [&](auto *vector) {
-      using Number = std::remove_reference_t<decltype(*vector)>;
-      vector[0] = static_cast<Number>(k == 0 ? 2.0 * cutoff_ : -2.0 * cutoff_);
-      vector[1] = vector[2] = 0;
-    };
-    if (g.form.single)
-      set(&g.singles[3 * edge]);
-    else
-      set(&g.vectors[3 * edge]);
+    g.with_vectors([&](auto &vectors) {
+      using Number = typename std::decay_t<decltype(vectors)>::value_type;
+      vectors[3 * edge] = static_cast<Number>(k == 0 ? 2.0 * cutoff_ : -2.0 * cutoff_);
+      vectors[3 * edge + 1] = vectors[3 * edge + 2] = 0;
+    });
   }
   g.padded_nodes = static_cast<int>(g.types.size());
   g.computed = g.only_owned && added == 0 && g.owned >= 2 ? g.owned : g.padded_nodes;
@@ -361,17 +354,7 @@ void Tally::add(const Tally &other, double weight, bool first)
   for (int k = 0; k < 6; ++k) virial[k] = (first ? 0.0 : virial[k]) + weight * other.virial[k];
 }
 
-void Tally::sum(const Graph &graph, const double *gradient)
-{
-  sum_edges(graph, gradient);
-}
-
-void Tally::sum(const Graph &graph, const float *gradient)
-{
-  sum_edges(graph, gradient);
-}
-
-template <typename T> void Tally::sum_edges(const Graph &graph, const T *gradient)
+template <typename T> void Tally::sum(const Graph &graph, const T *gradient)
 {
   const auto nodes = static_cast<std::size_t>(graph.nodes);
   forces.resize(3 * nodes);
@@ -414,5 +397,8 @@ template <typename T> void Tally::sum_edges(const Graph &graph, const T *gradien
     }
   }
 }
+
+template void Tally::sum(const Graph &, const double *);
+template void Tally::sum(const Graph &, const float *);
 
 }    // namespace cgpot

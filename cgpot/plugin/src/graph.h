@@ -62,6 +62,8 @@ struct Graph {
   const std::int64_t *index() const { return rows.data() + start; }
   const std::int64_t *neighbors() const { return index() + padded_edges; }
   std::int64_t center(std::size_t edge) const;
+  // Calls `f` with the vectors in the precision that they have.
+  template <typename F> auto with_vectors(F &&f) { return form.single ? f(singles) : f(vectors); }
   // A component of an edge's vector.
   double component(std::size_t edge, std::size_t k) const
   {
@@ -185,14 +187,11 @@ struct Tally {
   double virial[6] = {};           // xx yy zz xy xz yz, W = -sum r g, the sign of LAMMPS
   std::vector<double> virials;     // (nodes, 9) xx yy zz xy xz yz yx zx zy, half of an edge each
 
-  void sum(const Graph &graph, const double *gradient);
-  void sum(const Graph &graph, const float *gradient);
+  template <typename T> void sum(const Graph &graph, const T *gradient);    // double or float
   // Adds `weight` times what another one holds; to nothing where `first`.
   void add(const Tally &other, double weight, bool first);
 
  private:
-  template <typename T> void sum_edges(const Graph &graph, const T *gradient);
-
   std::vector<double> wide_;       // (nodes, 4) forces while they are summed
 };
 
