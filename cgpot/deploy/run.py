@@ -10,11 +10,13 @@ from typing import Any
 
 from cgpot.core.checkpoints import save_at_temperature
 from cgpot.core.errors import ConfigError, InputError, ManifestError, ToolError
+from cgpot.core.extxyz import read_frames
 from cgpot.core.files import read_json, require_file, sha256_file, write_json
 from cgpot.core.manifest import check_manifest, manifest_path, package_versions, write_manifest
 from cgpot.core.native import built_operators
 from cgpot.core.progress import progress
 from cgpot.core.refined import refined_model
+from cgpot.core.single_sites import require_single_sites
 from cgpot.core.versions import RESULT_FORMAT, check_checkpoint
 from cgpot.deploy.fastest import compile_fastest
 from cgpot.deploy.package import build_package, candidates, compile_package, has_triton
@@ -70,7 +72,8 @@ def deploy(
         quiet: no progress bar.
 
     Raises:
-        InputError: not a finished training folder, or a temperature missing or not to be had.
+        InputError: not a finished training folder, a temperature missing or not to be had, or a
+            network of molecules of several sites.
         ConfigError: options that this device or this model does not have.
         ManifestError: the training's files were changed.
         ToolError: packaging or compiling failed, or there is no such device.
@@ -96,6 +99,9 @@ def deploy(
     package = folder / f"{name}.nequip.zip"
     compiled = folder / f"{name}.nequip.pt2"
     sidecar = folder / f"{name}.cgpot.json"
+    require_single_sites(
+        next(read_frames(example)).topology, "deploying a network", file=example
+    )
     digest = sha256_file(checkpoint)
     thermal = bool(result.get("temperature_input"))
     check_checkpoint(checkpoint)

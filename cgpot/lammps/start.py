@@ -17,6 +17,7 @@ from cgpot.core.extxyz import read_frames
 from cgpot.core.files import read_json, require_file, sha256_file
 from cgpot.core.frame import Array, BeadTopology, CGFrame
 from cgpot.core.manifest import check_manifest
+from cgpot.core.single_sites import require_single_sites
 from cgpot.lammps.bonded import BondedTerms, bonded_terms, check_own_terms
 from cgpot.lammps.data import read_data, wrap
 
@@ -98,7 +99,8 @@ def check_model(model: str | Path, topology: BeadTopology, start: str | Path) ->
     """Check a model against the system it shall run; returns the sidecar.
 
     Raises:
-        InputError: missing model or sidecar, or a bead of the system that the model lacks.
+        InputError: missing model or sidecar, a bead of the system that the model lacks, or
+            molecules of several sites.
         DataError: a mass that differs from that of the training data.
         ManifestError: the model is not the one that the sidecar describes.
     """
@@ -113,6 +115,7 @@ def check_model(model: str | Path, topology: BeadTopology, start: str | Path) ->
         if key not in sidecar:
             raise InputError("the key is missing", file=path, key=key)
     _check_beads(sidecar, path, topology, start)
+    require_single_sites(topology, "a network in MD", file=start)
     stated = sidecar.get("sha256", {}).get(p.name)
     if stated is not None and stated != sha256_file(p):
         raise ManifestError(

@@ -6,6 +6,7 @@ from __future__ import annotations
 from cgpot.core.errors import InputError
 from cgpot.core.files import read_json
 from cgpot.core.frame import CGFrame
+from cgpot.core.single_sites import require_single_sites
 from cgpot.training.config import TrainConfig
 from cgpot.training.dataset import load_frames
 from cgpot.training.selection import select
@@ -16,14 +17,20 @@ def load_subsets(config: TrainConfig) -> dict[str, list[CGFrame]]:
     """The frames of ``train``, ``val`` and ``test`` (those of ``val`` where there are none).
 
     Raises:
-        InputError: labels missing, or bead names that differ.
+        InputError: labels missing, bead names that differ, or molecules of several sites where
+            the model has no bonds.
         ConfigError: more training frames asked for than there are.
     """
     stress = config.needs_stress
     energy = config.needs_energy
     every = load_frames(config.data.train, None, stress, need_energy=energy)
     frames = {"train": select(every, config.data.frames, config.data.bootstrap)}
-    names = frames["train"][0].topology.type_names
+    topology = frames["train"][0].topology
+    if getattr(config.model, "bonds", None) is None:
+        require_single_sites(
+            topology, f"a model of type {config.model.type} without bonds", file=config.data.train
+        )
+    names = topology.type_names
     for name in ("val", "test"):
         path = getattr(config.data, name)
         if path is not None:

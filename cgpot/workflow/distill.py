@@ -24,6 +24,7 @@ from cgpot.core.files import sha256_file, write_json
 from cgpot.core.frame import CGFrame
 from cgpot.core.manifest import check_manifest, manifest_path, write_manifest
 from cgpot.core.progress import progress
+from cgpot.core.single_sites import require_single_sites
 from cgpot.workflow.distill_md import MdPlan, Run, deployed_student, md_runs
 from cgpot.workflow.distill_teacher import Teacher
 
@@ -73,12 +74,13 @@ def relabel(
     """Write frames with the teacher's labels and a manifest; an up-to-date file is left alone.
 
     Raises:
-        InputError: no frames, or bead types that differ.
+        InputError: no frames, bead types that differ, or molecules of several sites.
     """
     if _current(output, identity):
         return output
     if not frames:
         raise InputError("no frames to label", file=output)
+    require_single_sites(frames[0].topology, "cgpot distill", file=sources.get("data"))
     labelled: list[CGFrame] = []
     spread: list[float] = []
     with progress(f"teacher labels, {output.name.split('.')[0]}", len(frames), quiet=quiet) as go:

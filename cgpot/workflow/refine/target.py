@@ -15,6 +15,7 @@ from cgpot.analysis.sources import replica_frames
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.progress import progress
+from cgpot.core.single_sites import require_single_sites
 from cgpot.core.statistics import MIN_SAMPLES, estimate
 from cgpot.core.structure import half_box
 from cgpot.workflow.refine.basis import Grid, all_pairs, count_pairs
@@ -100,7 +101,7 @@ def read_target(
     Raises:
         DataError: too few frames, no virial where the pressure is to be matched, or a box too
             small for the cutoff.
-        InputError: a density too far from that of the reference.
+        InputError: a density too far from that of the reference, or molecules of several sites.
     """
     from cgpot.analysis.sources import scan
 
@@ -123,7 +124,9 @@ def read_target(
     stride = max(1, total // KEEP)
     with progress("reference", total, quiet=quiet) as advance:
         for number, (replica, frame) in enumerate(replica_frames(paths)):
-            first = first or frame
+            if first is None:
+                first = frame
+                require_single_sites(frame.topology, "cgpot refine", file=paths[replica])
             if pressure == "match":
                 if frame.virial is None:
                     raise DataError(
