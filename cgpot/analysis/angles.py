@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cgpot.analysis.pairs import pair_distances
 from cgpot.core.errors import DataError
-from cgpot.core.frame import CGFrame
+from cgpot.molecules.frame import CGFrame
 
 Array = NDArray[np.float64]
 ANGLE_BINS = 45

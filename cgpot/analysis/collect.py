@@ -15,7 +15,7 @@ from cgpot.analysis.angles import angle_distribution
 from cgpot.analysis.diffusion import Unwrapper
 from cgpot.analysis.pairs import PairCollector, PairRDF
 from cgpot.core.errors import DataError
-from cgpot.core.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import BeadTopology, CGFrame
 
 Array = NDArray[np.float64]
 ANGLE_FRAMES = 200

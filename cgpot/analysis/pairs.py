@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
-from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.core.structure import first_peak, freud_box, half_box, rough_peak
+from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.rdf import first_peak, freud_box, half_box, rough_peak
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]

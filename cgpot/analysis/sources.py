@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
-from cgpot.core.extxyz import read_frames
 from cgpot.core.files import open_text, require_file
-from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.manifest import check_manifest, manifest_path
-from cgpot.core.structure import half_box
+from cgpot.molecules.extxyz import read_frames
+from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.rdf import half_box
 
 _LATTICE = re.compile(r'Lattice="([^"]*)"')
 

@@ -12,12 +12,9 @@ from typing import Any
 import numpy as np
 
 from cgpot.core.errors import ConfigError, DataError, InputError
-from cgpot.core.extxyz import ExtxyzWriter, read_frames
 from cgpot.core.files import atomic_path, thermo_path, write_json
-from cgpot.core.frame import BeadTopology, state_name
 from cgpot.core.manifest import check_manifest, write_manifest
 from cgpot.core.progress import progress
-from cgpot.core.structure import half_box
 from cgpot.dataset.labels import LabelStatistics
 from cgpot.dataset.report import (
     build_report,
@@ -25,6 +22,9 @@ from cgpot.dataset.report import (
     state_report,
 )
 from cgpot.dataset.split import SUBSETS, UNUSED, FrameIndex, SplitPlan, assign, scan
+from cgpot.molecules.extxyz import ExtxyzWriter, read_frames
+from cgpot.molecules.frame import BeadTopology, state_name
+from cgpot.molecules.rdf import half_box
 
 RDF_R_MAX = 15.0
 RDF_BINS = 300
@@ -144,7 +144,7 @@ def build_dataset(
     Every file is one run and is split on its own: training, gap, validation, gap, test in
     order of time.  The statistics are over all frames after ``begin``, the gaps included.
     Every written frame carries the temperature of its run and the name of its state point
-    (`cgpot.core.frame.state_name`, with the mean density of the run).
+    (`cgpot.molecules.frame.state_name`, with the mean density of the run).
 
     Args:
         inputs: files written by ``cgpot map``.

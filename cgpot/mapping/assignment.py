@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import ConfigError, InputError
-from cgpot.mapping.atoms import AtomTopology
+from cgpot.formats.atomistic import AtomTopology
 from cgpot.mapping.spec import MappingSpec
 
 IntArray = NDArray[np.int64]

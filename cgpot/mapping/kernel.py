@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
-from cgpot.core.frame import CGFrame
 from cgpot.core.units import KB, MVV_TO_EV
-from cgpot.mapping.atoms import AtomFrame
+from cgpot.formats.atomistic import AtomFrame
 from cgpot.mapping.sites import SiteGroup, SiteMap
+from cgpot.molecules.frame import CGFrame
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]

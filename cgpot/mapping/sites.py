@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import ConfigError, DataError, InputError
-from cgpot.core.frame import BeadTopology
+from cgpot.formats.atomistic import AtomTopology
 from cgpot.mapping.assignment import assign
-from cgpot.mapping.atoms import AtomTopology
 from cgpot.mapping.spec import MappingSpec, SiteType
+from cgpot.molecules.frame import BeadTopology
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from cgpot.core.extxyz import write_frames
-from cgpot.core.frame import BeadTopology, CGFrame
+from cgpot.molecules.extxyz import write_frames
+from cgpot.molecules.frame import BeadTopology, CGFrame
 
 HEADER = [
     "time_ps",

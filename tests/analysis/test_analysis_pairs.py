@@ -9,8 +9,8 @@ from analysis_systems import ideal_gas, topology
 
 from cgpot.analysis.pairs import PairCollector, pair_distances
 from cgpot.core.errors import DataError
-from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.core.structure import RDFAccumulator, first_peak
+from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.rdf import RDFAccumulator, first_peak
 
 
 def collect(frames, r_max=11.0, bins=110, replicas=None):

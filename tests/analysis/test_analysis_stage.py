@@ -11,10 +11,10 @@ from analysis_systems import ideal_gas, write_run
 from typer.testing import CliRunner
 
 from cgpot.analysis.analyze import AnalysisInput, analyze
-from cgpot.analysis.run import read_run, read_thermo
+from cgpot.analysis.cg_run import read_run, read_thermo
 from cgpot.core.errors import DataError, InputError, ManifestError
-from cgpot.core.extxyz import write_frames
 from cgpot.core.manifest import check_manifest, write_manifest
+from cgpot.molecules.extxyz import write_frames
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cgpot.core.extxyz import write_frames
 from cgpot.core.files import thermo_path
-from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.manifest import write_manifest
 from cgpot.core.units import EV_PER_A3_IN_BAR
 from cgpot.mapping.thermo import THERMO_COLUMNS
+from cgpot.molecules.extxyz import write_frames
+from cgpot.molecules.frame import BeadTopology, CGFrame
 
 SIDE = 24.0
 N = 60

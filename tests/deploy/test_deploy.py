@@ -18,8 +18,8 @@ from training_systems import NAME, fluid
 from cgpot.core.errors import ConfigError, DataError, InputError, ManifestError, ToolError
 from cgpot.core.files import sha256_file
 from cgpot.core.manifest import check_manifest
+from cgpot.deploy.deployment import Deployment, deploy, training_result
 from cgpot.deploy.package import build_package, compile_package, stand_alone
-from cgpot.deploy.run import Deployment, deploy, training_result
 from cgpot.deploy.verify import CompiledModel, Labels, compare, compiled_limit, verify
 
 STEM = "model"
@@ -247,7 +247,8 @@ def test_options_that_a_model_does_not_have_are_refused(
 def test_without_the_plugin_tables_are_plain_torch(
     training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cgpot.deploy import package, run
+    from cgpot.deploy import deployment as run
+    from cgpot.deploy import package
 
     assert (package.choose("cpu"), package.choose("cuda")) == ("kernels", "torch")
     for module in (package, run):
@@ -258,7 +259,8 @@ def test_without_the_plugin_tables_are_plain_torch(
 
 
 def test_without_triton(training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cgpot.deploy import package, run
+    from cgpot.deploy import deployment as run
+    from cgpot.deploy import package
 
     for installed, ways in ((False, ("torch",)), (True, ("torch", "triton"))):
         monkeypatch.setattr(package, "has_triton", lambda found=installed: found)
@@ -274,7 +276,8 @@ def test_the_fastest_way_is_taken(
     training: Path, deployed: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of those that give a model; one that this device does not have is tried as well."""
-    from cgpot.deploy import fastest, run
+    from cgpot.deploy import deployment as run
+    from cgpot.deploy import fastest
 
     ways = ("torch", "triton", "kernels")
     compile_package = fastest.compile_package

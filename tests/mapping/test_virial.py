@@ -12,7 +12,7 @@ from mapping_systems import BOXES, Chains, make_chains, shortest
 from cgpot.core.config import validate
 from cgpot.core.errors import DataError
 from cgpot.core.units import KB, MVV_TO_EV
-from cgpot.mapping.atoms import AtomFrame
+from cgpot.formats.atomistic import AtomFrame
 from cgpot.mapping.kernel import internal_dof, map_frame, minimum_image, site_temperature, wrap
 from cgpot.mapping.sites import SiteMap, resolve
 from cgpot.mapping.spec import MappingSpec

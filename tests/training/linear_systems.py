@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cgpot.core.extxyz import write_frames
-from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.units import EV_PER_A3_IN_BAR
-from cgpot.lammps.bonded import bonded_terms as lammps_terms
-from cgpot.lammps.data import write_data
-from cgpot.lammps.engine import find_lammps
+from cgpot.formats.lammps.bonded_sections import bonded_terms as lammps_terms
+from cgpot.formats.lammps.cg_data import write_data
+from cgpot.md.engine import find_lammps
+from cgpot.molecules.extxyz import write_frames
+from cgpot.molecules.frame import BeadTopology, CGFrame
 from cgpot.training.linear.bonded_terms import BondedTerms
 
 

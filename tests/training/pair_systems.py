@@ -3,8 +3,8 @@
 
 import numpy as np
 
-from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.units import KB
+from cgpot.molecules.frame import BeadTopology, CGFrame
 
 R_MAX = 6.0
 EPSILON = 0.03  # eV

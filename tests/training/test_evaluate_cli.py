@@ -20,14 +20,14 @@ from cgpot.analysis.parity import force_parity, read_parity
 from cgpot.cli import build_app
 from cgpot.core import versions
 from cgpot.core.errors import InputError
-from cgpot.core.extxyz import write_frames
-from cgpot.core.frame import BeadTopology
 from cgpot.core.manifest import check_manifest
-from cgpot.training.config import load_config
-from cgpot.training.curves import LiveCurves, draw_curves
-from cgpot.training.evaluation import evaluate_model, figures, load_trained
-from cgpot.training.parity_figure import binned_mean
-from cgpot.training.run import Outcome, train
+from cgpot.molecules.extxyz import write_frames
+from cgpot.molecules.frame import BeadTopology
+from cgpot.training.evaluation.evaluation_stage import evaluate_model, figures, load_trained
+from cgpot.training.evaluation.parity_figure import binned_mean
+from cgpot.training.network.loss_curves import LiveCurves, draw_curves
+from cgpot.training.settings.train_settings import load_config
+from cgpot.training.training_stage import Outcome, train
 
 PNG = b"\x89PNG"
 

@@ -14,29 +14,29 @@ import pytest
 from linear_systems import check_derivatives, lammps_point
 
 from cgpot.core.errors import ConfigError, DataError, InputError
-from cgpot.core.extxyz import read_frames, write_frames
 from cgpot.core.files import read_json, write_json
-from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.units import KJ_MOL
-from cgpot.deploy.run import deploy
-from cgpot.lammps.bonded import bonded_terms as lammps_terms
-from cgpot.lammps.config import MdConfig
-from cgpot.lammps.md import run_md
-from cgpot.training.config import load_config
-from cgpot.training.linear.angles import AngleBasis
-from cgpot.training.linear.connectivity import (
+from cgpot.deploy.deployment import deploy
+from cgpot.ensemble.linear_mean import mean_mscg
+from cgpot.formats.lammps.bonded_sections import bonded_terms as lammps_terms
+from cgpot.md.md_settings import MdConfig
+from cgpot.md.md_stage import run_md
+from cgpot.molecules.extxyz import read_frames, write_frames
+from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.pairs import half_list
+from cgpot.potential.angles import AngleBasis
+from cgpot.potential.connectivity import (
     Exclusions,
     angle_sites,
     bond_sites,
     dihedral_sites,
     separated,
 )
-from cgpot.training.linear.dihedrals import DihedralBasis
-from cgpot.training.linear.lammps import write_tables
+from cgpot.potential.dihedrals import DihedralBasis
+from cgpot.training.linear.lammps_tables import write_tables
 from cgpot.training.linear.mscg import MSCGPotential, fit_mscg
-from cgpot.training.linear.neighbours import half_list
-from cgpot.training.run import train
-from cgpot.workflow.linear_mean import mean_mscg
+from cgpot.training.settings.train_settings import load_config
+from cgpot.training.training_stage import train
 
 
 @pytest.fixture(scope="module")

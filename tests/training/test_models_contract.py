@@ -10,8 +10,8 @@ import pytest
 import torch
 from model_systems import CUTOFF, NAMES, SMALL, build, frame, graph, moved, predict
 
-from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.core.splines import PairTable
+from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.potential.splines import PairTable
 
 
 @pytest.fixture(scope="module", params=[*SMALL, "schnet with a pair part", "allegro with one"])
@@ -25,7 +25,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         table = PairTable(NAMES, CUTOFF, coefficients, {})
         path = table.write(tmp_path_factory.mktemp("pair") / "pair.json")
         extra["pair_potential"] = {
-            "_target_": "cgpot.training.modules.PairSpline",
+            "_target_": "cgpot.training.network.pair_module.PairSpline",
             "pair_file": str(path),
         }
     network = build(SMALL[name], **extra)

@@ -14,9 +14,9 @@ import pytest
 import torch
 from model_systems import NAMES
 
-from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.training.builders import SchNetModel
-from cgpot.training.dataset import neighbours, to_data
+from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.training.folder.graph_frames import neighbours, to_data
+from cgpot.training.network.builders import SchNetModel
 
 HERE = Path(__file__).resolve().parent
 STORED = HERE / "schnetpack_reference.json"

@@ -11,9 +11,9 @@ import pytest
 from scipy.interpolate import BSpline
 
 from cgpot.core.errors import ConfigError
-from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.training.linear.triplets import triplets
-from cgpot.training.linear.uf3_threebody import ThreeBody, ThreeBodyGrid
+from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.potential.triplets import triplets
+from cgpot.potential.uf3_threebody import ThreeBody, ThreeBodyGrid
 
 
 def fluid(types: int = 1, sites: int = 24, box: float = 14.0, seed: int = 3) -> CGFrame:

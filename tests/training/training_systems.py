@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from cgpot.core.extxyz import write_frames
-from cgpot.core.frame import BeadTopology, CGFrame
+from cgpot.molecules.extxyz import write_frames
+from cgpot.molecules.frame import BeadTopology, CGFrame
 
 K, RC = 4.0, 4.8
 CELLS, SPACING = 4, 3.0

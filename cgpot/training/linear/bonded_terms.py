@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.training.linear.angles import AngleBasis
-from cgpot.training.linear.bonded import BondBasis, bond_vectors
-from cgpot.training.linear.connectivity import (
+from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.potential.angles import AngleBasis
+from cgpot.potential.bonds import BondBasis, bond_vectors
+from cgpot.potential.connectivity import (
     WORDS,
     Exclusions,
     bond_sites,
@@ -20,9 +20,9 @@ from cgpot.training.linear.connectivity import (
     separated,
     term_sites,
 )
-from cgpot.training.linear.dihedrals import DihedralBasis
-from cgpot.training.linear.terms import TermBasis
-from cgpot.training.model_config import MSCGConfig
+from cgpot.potential.dihedrals import DihedralBasis
+from cgpot.potential.term_basis import TermBasis
+from cgpot.training.settings.model_settings import MSCGConfig
 
 BOND_MARGIN = 0.3
 """Å of bond length beyond the sampled ones that the bond splines cover."""
