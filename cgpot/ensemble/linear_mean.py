@@ -20,11 +20,12 @@ from cgpot.core.errors import InputError, ManifestError
 from cgpot.core.files import atomic_path, read_json, require_file, sha256_file, write_json
 from cgpot.core.manifest import check_manifest, manifest_path, write_manifest
 from cgpot.core.units import EV_PER_A3_IN_BAR
-from cgpot.ensemble.members import FOLDER
-from cgpot.potential.pair_tables import write_lammps_table
 from cgpot.molecules.frame import Array
+from cgpot.potential.pair_tables import write_lammps_table
 from cgpot.potential.splines import PairTable, basis_derivative
 
+FOLDER = "mean"
+"""Folder of the mean, in the folder of the ensemble."""
 KINDS = ("mscg", "uf3")
 RESAMPLED = 0.01
 """Largest rms error of a bond force on the common span, relative to its rms, that is accepted."""

@@ -30,8 +30,6 @@ Array = NDArray[np.float64]
 FORMAT = "cgpot-ensemble-1"
 STAGE = "ensemble"
 RESULT = "ensemble.json"
-FOLDER = "mean"
-"""Folder of the mean of linear models."""
 
 
 @dataclass
@@ -158,9 +156,11 @@ def train_ensemble(
         outcomes.append(train(settings, folder / name, restart=restart, quiet=quiet))
     file = folder / RESULT
     skipped = all(outcome.skipped for outcome in outcomes)
+    mean = None
     if not config.model.is_network:
-        from cgpot.ensemble.linear_mean import write_mean
+        from cgpot.ensemble.linear_mean import FOLDER, write_mean
 
+        mean = FOLDER
         write_mean(folder, [outcome.folder for outcome in outcomes], config.model.type)
     if skipped and _current(file, names):
         return Ensemble(file, read_json(file), skipped=True)
@@ -178,7 +178,7 @@ def train_ensemble(
         "bead_names": first["bead_names"],
         "temperature": first["temperature"],
         "n_test": first["n_test"],
-        "mean": None if config.model.is_network else FOLDER,
+        "mean": mean,
         "spread": spread_statistics(parities),
     }
     for stale in (manifest_path(file), file):

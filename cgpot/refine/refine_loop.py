@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import CgpotError, DataError, InputError, ToolError
 from cgpot.core.files import read_json, require_file, sha256_file, write_json
-from cgpot.core.units import density_kg_m3
 from cgpot.md.start import read_start
 from cgpot.potential.refined import refined_model
 from cgpot.potential.splines import PairTable
 from cgpot.refine.counts_basis import PairBasis
 from cgpot.refine.inverse_boltzmann import inversion_step
 from cgpot.refine.judge import coarse_g, judge
+from cgpot.refine.loop_state import Loop
 from cgpot.refine.pressure import linear_correction, predicted
+from cgpot.refine.refine_results import finish
 from cgpot.refine.refine_settings import RefineConfig
-from cgpot.refine.refine_start import Start, check_beads, compiled_model, from_zero, resolve
+from cgpot.refine.refine_start import check_beads, compiled_model, from_zero, resolve
 from cgpot.refine.relative_entropy import newton_step
 from cgpot.refine.reweighting import Ensemble, Samples, ensemble
 from cgpot.refine.sampling import is_blow_up, sample, set_aside, write_potential
@@ -53,40 +54,6 @@ class Outcome:
     skipped: bool = False
 
 
-@dataclass
-class Loop:
-    """What the iterations share."""
-
-    config: RefineConfig
-    folder: Path
-    start: Start
-    target: Target
-    basis: PairBasis
-    initial: PairTable
-    model: Path | None
-    quiet: bool
-
-    def table(self, coefficients: Array, info: dict[str, Any] | None = None) -> PairTable:
-        """Flat coefficients as a pair table."""
-        shape = (self.basis.pairs, self.basis.width)
-        return PairTable(
-            self.target.topology.type_names,
-            self.basis.r_max,
-            coefficients.reshape(shape),
-            info or {},
-        )
-
-    @property
-    def density(self) -> float:
-        """Density of the CG runs, kg/m^3."""
-        mass = float(self.target.topology.masses.sum())
-        return float(density_kg_m3(mass, self.target.volume))
-
-    def iteration(self, number: int) -> Path:
-        """Folder of an iteration."""
-        return self.folder / f"iter.{number:03d}"
-
-
 def refine(
     config: RefineConfig, output: str | Path, *, restart: bool = False, quiet: bool = False
 ) -> Outcome:
@@ -103,8 +70,6 @@ def refine(
         DataError: a reference without virial whose pressure is to be matched.
         ToolError: the fluid blew up however short the step.
     """
-    from cgpot.refine.refine_results import finish
-
     folder = Path(output).resolve()
     for path in config.reference:
         require_file(path, "reference")

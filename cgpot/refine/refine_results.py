@@ -7,7 +7,7 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +17,14 @@ from cgpot.core.files import atomic_path, write_json, write_text
 from cgpot.core.manifest import write_manifest
 from cgpot.core.units import KB
 from cgpot.core.versions import RESULT_FORMAT
-from cgpot.potential.pair_tables import pair_keys, write_lammps_table
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.pair_tables import pair_keys, write_lammps_table
 from cgpot.potential.splines import PairTable
 from cgpot.refine.judge import judge
+from cgpot.refine.loop_state import Loop
 from cgpot.refine.reweighting import Samples, ensemble
 from cgpot.refine.sampling import POINTS
-
-if TYPE_CHECKING:
-    from cgpot.refine.refine_loop import Loop
 
 Array = NDArray[np.float64]
 COLUMNS = (

@@ -16,10 +16,10 @@ from cgpot.core.config import validate
 from cgpot.core.errors import CgpotError, DataError, ToolError
 from cgpot.core.files import write_text
 from cgpot.core.statistics import MIN_SAMPLES, estimate
-from cgpot.potential.pair_tables import pair_keys, write_lammps_table
 from cgpot.md.md_settings import MdConfig
 from cgpot.md.md_stage import run_md
 from cgpot.molecules.extxyz import read_frames
+from cgpot.potential.pair_tables import pair_keys, write_lammps_table
 from cgpot.potential.splines import PairTable
 from cgpot.refine.counts_basis import Grid, count_pairs
 from cgpot.refine.refine_settings import RefineConfig

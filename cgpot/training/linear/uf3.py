@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
 from cgpot.core.files import read_record, write_json
-from cgpot.potential.uf3_files import pair_block, short_pair, triplet_block, write_uf3
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.basis import Basis, Joint
 from cgpot.potential.pair_basis import PairBasis
 from cgpot.potential.splines import PairTable
+from cgpot.potential.uf3_files import pair_block, short_pair, triplet_block, write_uf3
 from cgpot.potential.uf3_threebody import ThreeBody, ThreeBodyGrid
 from cgpot.training.folder.weights import frame_weights
 from cgpot.training.linear.equations import NormalEquations

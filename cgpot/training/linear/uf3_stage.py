@@ -9,8 +9,8 @@ from typing import Any
 from cgpot.core.errors import ConfigError
 from cgpot.core.files import read_json
 from cgpot.core.manifest import manifest_path
-from cgpot.potential.pair_tables import POINTS, pair_keys, write_lammps_table
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.pair_tables import POINTS, pair_keys, write_lammps_table
 from cgpot.potential.splines import PairTable
 from cgpot.training.folder.outcome import Outcome
 from cgpot.training.folder.subsets import load_subsets
