@@ -26,7 +26,7 @@ from cgpot.analysis.sources import Scan, replica_frames, require_same_beads
 from cgpot.core.errors import DataError
 from cgpot.core.progress import progress
 from cgpot.core.statistics import MIN_SAMPLES
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.molecules.rdf import first_peak
 
 Array = NDArray[np.float64]
@@ -51,7 +51,7 @@ class Context:
     r_max: float
     bins: int
     quiet: bool
-    topology: BeadTopology | None = None
+    topology: Topology | None = None
     name: str = ""
     radii: dict[str, float] = field(default_factory=dict)
     rdf: dict[str, PairRDF] = field(default_factory=dict)

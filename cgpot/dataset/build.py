@@ -23,7 +23,7 @@ from cgpot.dataset.report import (
 )
 from cgpot.dataset.split import SUBSETS, UNUSED, FrameIndex, SplitPlan, assign, scan
 from cgpot.molecules.extxyz import ExtxyzWriter, read_frames
-from cgpot.molecules.frame import BeadTopology, state_name
+from cgpot.molecules.frame import Topology, state_name
 from cgpot.molecules.rdf import half_box
 
 RDF_R_MAX = 15.0
@@ -97,7 +97,7 @@ def report_on(path: str | Path, *, quiet: bool = False) -> dict[str, Any]:
     statistics = LabelStatistics(r_max_for([index]), RDF_BINS, temperature)
     pressures = read_engine_pressure(p)
     engine: list[float] = []
-    topology: BeadTopology | None = None
+    topology: Topology | None = None
     with progress("checking labels", len(index), quiet=quiet) as advance:
         for frame in read_frames(p):
             topology = topology or frame.topology
@@ -188,7 +188,7 @@ def build_dataset(
     engine: list[list[float]] = []
     pressures: dict[str, list[float]] = {name: [] for name in names}
     counts = dict.fromkeys((*names, "unused"), 0)
-    topology: BeadTopology | None = None
+    topology: Topology | None = None
     with ExitStack() as stack:
         writers = {name: stack.enter_context(ExtxyzWriter(p)) for name, p in paths.items()}
         final_report = stack.enter_context(atomic_path(report_file))

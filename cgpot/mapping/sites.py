@@ -19,7 +19,7 @@ from cgpot.core.errors import ConfigError, DataError, InputError
 from cgpot.formats.atomistic import AtomTopology
 from cgpot.mapping.assignment import assign
 from cgpot.mapping.spec import MappingSpec, SiteType
-from cgpot.molecules.frame import BeadTopology
+from cgpot.molecules.frame import Topology
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -66,7 +66,7 @@ class SiteMap:
         notes: what a user should know about the mapping.
     """
 
-    topology: BeadTopology
+    topology: Topology
     groups: tuple[SiteGroup, ...]
     bonds: tuple[IntArray, ...] | None
     n_atoms: int
@@ -195,7 +195,7 @@ def resolve(spec: MappingSpec, topology: AtomTopology, file: str | Path) -> Site
 
     n_constraints = _constraints(spec, topology, owner, force_weight, len(sites), path)
     return SiteMap(
-        topology=BeadTopology(
+        topology=Topology(
             type_names=names,
             type_masses=tuple(masses),
             types=np.asarray([names.index(item[0]) for item in sites], dtype=np.int64),

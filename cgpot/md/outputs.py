@@ -16,7 +16,7 @@ from cgpot.core.units import lammps_factors
 from cgpot.formats.lammps.cg_dump import merged_dumps, to_frame
 from cgpot.formats.lammps.log import ThermoTable, merge, read_log
 from cgpot.molecules.extxyz import ExtxyzWriter
-from cgpot.molecules.frame import BeadTopology
+from cgpot.molecules.frame import Topology
 
 COLUMNS: dict[str, tuple[str, str]] = {
     "step": ("Step", "one"),
@@ -132,7 +132,7 @@ def write_thermo_csv(
 def write_trajectory(
     path: str | Path,
     dumps: Iterable[Path],
-    topology: BeadTopology,
+    topology: Topology,
     interval: int,
     last_step: int | None = None,
 ) -> int:
@@ -155,7 +155,7 @@ def write_trajectory(
     for p in paths[-1:]:
         require_file(p, "LAMMPS dump")
     previous: int | None = None
-    current: BeadTopology | None = None
+    current: Topology | None = None
     with ExtxyzWriter(path) as writer:
         for snapshot in merged_dumps(paths):
             if last_step is not None and snapshot.step > last_step:

@@ -18,7 +18,7 @@ from cgpot.core.manifest import check_manifest
 from cgpot.formats.lammps.bonded_sections import BondedTerms, bonded_terms, check_own_terms
 from cgpot.formats.lammps.cg_data import read_data, wrap
 from cgpot.molecules.extxyz import read_frames
-from cgpot.molecules.frame import Array, BeadTopology, CGFrame
+from cgpot.molecules.frame import Array, CGFrame, Topology
 from cgpot.molecules.single_sites import require_single_sites
 
 SIDECAR_FORMAT = "cgpot-model-1"
@@ -95,7 +95,7 @@ def sidecar_path(model: str | Path) -> Path:
     return p.with_name(p.name.removesuffix(MODEL_SUFFIX) + ".cgpot.json")
 
 
-def check_model(model: str | Path, topology: BeadTopology, start: str | Path) -> dict[str, Any]:
+def check_model(model: str | Path, topology: Topology, start: str | Path) -> dict[str, Any]:
     """Check a model against the system it shall run; returns the sidecar.
 
     Raises:
@@ -126,7 +126,7 @@ def check_model(model: str | Path, topology: BeadTopology, start: str | Path) ->
 
 
 def _check_beads(
-    sidecar: dict[str, Any], path: Path, topology: BeadTopology, start: str | Path
+    sidecar: dict[str, Any], path: Path, topology: Topology, start: str | Path
 ) -> None:
     """Refuse beads of the system that the model lacks, or of other mass."""
     masses = dict(zip(sidecar["bead_names"], sidecar["masses"], strict=False))
@@ -158,9 +158,7 @@ def pair_file_sidecar(pair_file: str | Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def check_pair_file(
-    pair_file: str | Path, topology: BeadTopology, start: str | Path
-) -> dict[str, Any]:
+def check_pair_file(pair_file: str | Path, topology: Topology, start: str | Path) -> dict[str, Any]:
     """Content of the sidecar beside a pair file, after it was compared with the system.
 
     Args:
@@ -193,7 +191,7 @@ def check_pair_file(
 
 
 def pair_file_terms(
-    pair_file: str | Path, topology: BeadTopology, start: str | Path
+    pair_file: str | Path, topology: Topology, start: str | Path
 ) -> BondedTerms | None:
     """Bonds, angles and dihedrals of a system that a pair file with such styles needs.
 

@@ -18,7 +18,7 @@ IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class BeadTopology:
+class Topology:
     """Sites of a coarse-grained system; the same for all frames of a trajectory.
 
     Attributes:
@@ -69,7 +69,7 @@ class BeadTopology:
         """Bead name of each site."""
         return [self.type_names[t] for t in self.types]
 
-    def same_as(self, other: BeadTopology) -> bool:
+    def same_as(self, other: Topology) -> bool:
         """Whether two topologies have the same names, types and molecules (masses to 1e-3)."""
         return (
             self.type_names == other.type_names
@@ -98,7 +98,7 @@ class CGFrame:
         weight: statistical weight; of a mean-force label the number of independent samples.
     """
 
-    topology: BeadTopology
+    topology: Topology
     positions: Array
     cell: Array
     forces: Array | None = None

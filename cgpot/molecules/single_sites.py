@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from cgpot.core.errors import InputError
-from cgpot.molecules.frame import BeadTopology
+from cgpot.molecules.frame import Topology
 
 
-def require_single_sites(
-    topology: BeadTopology, what: str, *, file: str | Path | None = None
-) -> None:
+def require_single_sites(topology: Topology, what: str, *, file: str | Path | None = None) -> None:
     """Refuse molecules of several sites where nothing holds them together.
 
     Args:

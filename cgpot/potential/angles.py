@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.splines import locate
 from cgpot.potential.term_basis import Array, IntArray, Measured, TermBasis, minimum_image
 
@@ -34,7 +34,7 @@ class AngleBasis(TermBasis):
         DataError: a spacing that leaves fewer than 4 intervals.
     """
 
-    def __init__(self, topology: BeadTopology, sites: IntArray, spacing: float, kt: float) -> None:
+    def __init__(self, topology: Topology, sites: IntArray, spacing: float, kt: float) -> None:
         intervals = round(180.0 / spacing)
         if intervals < 4:
             raise DataError(f"expected at least 4 intervals from 0 to 180°, found {intervals}")

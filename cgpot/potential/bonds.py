@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cgpot.core.errors import DataError
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.molecules.pairs import Pairs
 from cgpot.potential.basis import Mask
 from cgpot.potential.connectivity import Exclusions, bond_sites
@@ -25,7 +25,7 @@ from cgpot.potential.term_basis import (
 
 
 def bond_list(
-    topology: BeadTopology, types: Sequence[tuple[str, str]] | None
+    topology: Topology, types: Sequence[tuple[str, str]] | None
 ) -> tuple[IntArray, IntArray]:
     """Pairs of sites of one molecule: all of them, or those of the given pairs of types.
 
@@ -62,7 +62,7 @@ class BondBasis(TermBasis):
 
     def __init__(
         self,
-        topology: BeadTopology,
+        topology: Topology,
         types: Sequence[tuple[str, str]] | None,
         span: tuple[float, float],
         spacing: float,

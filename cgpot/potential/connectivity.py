@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import ConfigError
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.molecules.pairs import Pairs
 from cgpot.potential.basis import Mask
 
@@ -26,13 +26,13 @@ NEAR = 3
 """Bonds between sites up to which pairs may be excluded (1-4)."""
 
 
-def members(topology: BeadTopology) -> list[IntArray]:
+def members(topology: Topology) -> list[IntArray]:
     """Sites of each molecule, in order."""
     order = np.argsort(topology.molecules, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(topology.molecules[order])) + 1)
 
 
-def beads(topology: BeadTopology, sites: IntArray) -> str:
+def beads(topology: Topology, sites: IntArray) -> str:
     """Names of a molecule's beads in order, ``A-B-A``."""
     return "-".join(topology.type_names[t] for t in topology.types[sites])
 
@@ -41,7 +41,7 @@ def _array(found: list[tuple[int, ...]], width: int) -> IntArray:
     return np.array(found, dtype=np.int64).reshape(-1, width)
 
 
-def listed(topology: BeadTopology, between: Places | Mapping[str, Places], width: int) -> IntArray:
+def listed(topology: Topology, between: Places | Mapping[str, Places], width: int) -> IntArray:
     """Terms (n, width) that are given by places in the molecules.
 
     Raises:
@@ -83,9 +83,7 @@ def listed(topology: BeadTopology, between: Places | Mapping[str, Places], width
     )
 
 
-def chosen(
-    topology: BeadTopology, sites: IntArray, types: Sequence[Sequence[str]] | None
-) -> IntArray:
+def chosen(topology: Topology, sites: IntArray, types: Sequence[Sequence[str]] | None) -> IntArray:
     """Those terms whose beads are asked for, read from either end; all where ``types`` is None.
 
     Raises:
@@ -122,7 +120,7 @@ def chosen(
 
 
 def bond_sites(
-    topology: BeadTopology, types: Sequence[Sequence[str]] | None, between: Between = None
+    topology: Topology, types: Sequence[Sequence[str]] | None, between: Between = None
 ) -> IntArray:
     """Bonds (n, 2), the first site the smaller.
 
@@ -191,7 +189,7 @@ def dihedral_sites(bonds: IntArray) -> IntArray:
 
 
 def term_sites(
-    topology: BeadTopology,
+    topology: Topology,
     width: int,
     bonds: IntArray | None,
     types: Sequence[Sequence[str]] | None,
@@ -265,7 +263,7 @@ class Exclusions:
 
 
 def by_molecule(
-    topology: BeadTopology, terms: Mapping[str, tuple[IntArray, IntArray]]
+    topology: Topology, terms: Mapping[str, tuple[IntArray, IntArray]]
 ) -> dict[str, dict[str, list[list[int]]]]:
     """Terms by the beads of the molecule that holds them: rows of kind (from 1) and places.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from cgpot.core.errors import DataError
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.term_basis import Array, IntArray, Measured, TermBasis, minimum_image
 
 LEAST_SINE = 1e-4
@@ -33,7 +33,7 @@ class DihedralBasis(TermBasis):
         DataError: a spacing that leaves fewer than 4 intervals.
     """
 
-    def __init__(self, topology: BeadTopology, sites: IntArray, spacing: float, kt: float) -> None:
+    def __init__(self, topology: Topology, sites: IntArray, spacing: float, kt: float) -> None:
         intervals = round(360.0 / spacing)
         if intervals < 4:
             raise DataError(f"expected at least 4 intervals in 360°, found {intervals}")

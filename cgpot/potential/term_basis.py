@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.basis import Mask, Rows, second_differences
 from cgpot.potential.splines import basis, basis_derivative
 
@@ -35,7 +35,7 @@ def minimum_image(frame: CGFrame, delta: Array) -> Array:
     return np.asarray(delta - np.rint(delta @ inverse) * np.asarray(frame.pbc) @ frame.cell)
 
 
-def kinds_of(topology: BeadTopology, sites: IntArray) -> tuple[list[Types], IntArray]:
+def kinds_of(topology: Topology, sites: IntArray) -> tuple[list[Types], IntArray]:
     """Kinds of terms (types of the sites, from the end that sorts first), and that of each."""
     types = topology.types[sites]
     found = [min(tuple(row), tuple(row[::-1])) for row in types.tolist()]
@@ -71,7 +71,7 @@ class TermBasis(ABC):
     """
 
     def __init__(
-        self, topology: BeadTopology, sites: IntArray, intervals: int, width: int, kt: float
+        self, topology: Topology, sites: IntArray, intervals: int, width: int, kt: float
     ) -> None:
         self.topology = topology
         self.sites = np.asarray(sites, dtype=np.int64)

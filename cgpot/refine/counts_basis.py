@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cgpot.analysis.pairs import pair_distances
 from cgpot.core.units import EV_PER_A3_IN_BAR
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.splines import ZERO_AT_CUTOFF, basis, basis_derivative, locate, pair_index
 
 Array = NDArray[np.float64]
@@ -58,7 +58,7 @@ class Grid:
         return np.asarray((parts * shells).sum(axis=-1) / shells.sum(axis=-1))
 
 
-def all_pairs(topology: BeadTopology) -> Array:
+def all_pairs(topology: Topology) -> Array:
     """Number of pairs of sites of every pair of bead types, (pairs,)."""
     n = np.bincount(topology.types, minlength=len(topology.type_names)).astype(np.float64)
     rows = combinations_with_replacement(range(len(n)), 2)

@@ -15,7 +15,7 @@ from cgpot.analysis.sources import replica_frames
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.progress import progress
 from cgpot.core.statistics import MIN_SAMPLES, estimate
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.molecules.rdf import half_box
 from cgpot.molecules.single_sites import require_single_sites
 from cgpot.refine.counts_basis import Grid, all_pairs, count_pairs
@@ -46,7 +46,7 @@ class Target:
         n_frames: number of frames.
     """
 
-    topology: BeadTopology
+    topology: Topology
     grid: Grid
     g: Array
     blocks: Array

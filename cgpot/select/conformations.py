@@ -26,7 +26,7 @@ from cgpot.mapping.kernel import minimum_image
 from cgpot.mapping.readers import DATA_SUFFIXES
 from cgpot.mapping.sites import SiteMap, resolve
 from cgpot.mapping.spec import load_mapping
-from cgpot.molecules.frame import Array, BeadTopology
+from cgpot.molecules.frame import Array, Topology
 
 IntArray = NDArray[np.int64]
 MOST = 256
@@ -80,7 +80,7 @@ class Structure:
     residue_names: tuple[str, ...]
     residues: IntArray
 
-    def check(self, beads: BeadTopology, file: str | Path | None, frame: int | None) -> None:
+    def check(self, beads: Topology, file: str | Path | None, frame: int | None) -> None:
         """Refuse a frame whose sites are not those of the mapped structure.
 
         Raises:

@@ -16,7 +16,7 @@ from cgpot.distill.distill_md import MdPlan
 from cgpot.distill.distillation import distill
 from cgpot.distill.teacher import Teacher, members
 from cgpot.molecules.extxyz import read_frames, write_frames
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.training.settings.train_settings import load_config
 from cgpot.training.training_stage import train
 
@@ -32,7 +32,7 @@ MODEL = {
 def fluid(seed: int, name: str = "A") -> CGFrame:
     rng = np.random.default_rng(seed)
     lattice = np.stack(np.meshgrid(*[np.arange(4)] * 3, indexing="ij"), -1).reshape(-1, 3)
-    topology = BeadTopology((name,), (78.0,), np.zeros(64, dtype=np.int64), np.arange(64))
+    topology = Topology((name,), (78.0,), np.zeros(64, dtype=np.int64), np.arange(64))
     positions = 4.5 * lattice + rng.uniform(-0.6, 0.6, size=(64, 3))
     return CGFrame(
         topology,

@@ -11,7 +11,7 @@ import typer
 
 from cgpot.cli import md as md_command
 from cgpot.md.engine import find_lammps
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 
 EPSILON, SIGMA, CUTOFF = 0.030, 5.0, 12.0
 """Lennard-Jones beads, eV and Å: a liquid like benzene's at 300 K (T* = 0.86)."""
@@ -34,7 +34,7 @@ def lattice(
     rng = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid(*[np.arange(n)] * 3, indexing="ij"), -1).reshape(-1, 3)
     positions = (grid + 0.5) * spacing + rng.normal(scale=jitter, size=(n**3, 3))
-    topology = BeadTopology(
+    topology = Topology(
         names,
         tuple(78.114 + 10.0 * i for i in range(len(names))),
         np.arange(n**3) % len(names),

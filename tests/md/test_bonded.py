@@ -23,7 +23,7 @@ from cgpot.md.md_settings import MdConfig
 from cgpot.md.md_stage import run_md
 from cgpot.md.start import pair_file_terms
 from cgpot.molecules.extxyz import read_frames, write_frames
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 
 RECORD: dict[str, Any] = {
     "types": {"bonds": ["A-B", "B-B"], "angles": ["A-B-B"], "dihedrals": ["A-B-B-A"]},
@@ -63,7 +63,7 @@ def chains(n: int = 27, seed: int = 1, names: tuple[str, ...] = ("A", "B")) -> C
         positions.append(corner + (shape + rng.normal(scale=0.05, size=(4, 3))) @ axes)
     positions.append(np.array([[5.0, 5.0, 5.0]]))
     types = np.array([names.index(b) for b in "ABBA"] * n + [names.index("A")])
-    topology = BeadTopology(
+    topology = Topology(
         names, (40.0,) * len(names), types, np.append(np.repeat(np.arange(n), 4), n)
     )
     cell = 10.0 * side * np.diag([1.0, 1.02, 0.99])
@@ -147,7 +147,7 @@ def test_images_make_molecules_whole() -> None:
 
 
 def test_a_chain_around_the_box_is_refused(tmp_path: Path) -> None:
-    topology = BeadTopology(("A",), (1.0,), np.zeros(4, int), np.zeros(4, int))
+    topology = Topology(("A",), (1.0,), np.zeros(4, int), np.zeros(4, int))
     positions = np.array([[2.5 * k, 1.0, 1.0] for k in range(4)])
     record = {
         "types": {"bonds": ["A-A"]},

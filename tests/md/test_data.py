@@ -11,7 +11,7 @@ from lammps_support import LJ, lattice, pair_energy, script
 from cgpot.core.errors import DataError, InputError
 from cgpot.formats.lammps.cg_data import lammps_cell, read_data, read_type_names, wrap, write_data
 from cgpot.formats.lammps.log import read_log
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 
 TEXT_DECIMALS = 2e-10
 """Coordinates are written with ten decimals."""
@@ -183,9 +183,7 @@ def test_bad_numbers(tmp_path: Path) -> None:
 
 def test_wrap_stays_below_the_edge() -> None:
     cell = np.diag([10.0, 11.0, 12.0])
-    topology = BeadTopology(
-        ("A",), (1.0,), np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
-    )
+    topology = Topology(("A",), (1.0,), np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
     assert topology.n_sites == 1
     wrapped = wrap(np.array([[-1e-18, 11.0, 25.0]]), cell)
     np.testing.assert_allclose(wrapped, [[0.0, 0.0, 1.0]], atol=1e-12)

@@ -22,7 +22,7 @@ from cgpot.md.start import (
     sidecar_path,
 )
 from cgpot.molecules.extxyz import write_frames
-from cgpot.molecules.frame import BeadTopology
+from cgpot.molecules.frame import Topology
 
 
 def sidecar(folder: Path, **changes: object) -> Path:
@@ -141,9 +141,9 @@ def tables(folder: Path, names: list[str]) -> Path:
     return pair_file
 
 
-def topology(names: tuple[str, ...]) -> BeadTopology:
+def topology(names: tuple[str, ...]) -> Topology:
     kinds = np.arange(4) % len(names)
-    return BeadTopology(names, (78.114,) * len(names), kinds, np.arange(4))
+    return Topology(names, (78.114,) * len(names), kinds, np.arange(4))
 
 
 def test_the_sidecar_of_tables_goes_with_them(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from cgpot.core.errors import DataError, InputError
 from cgpot.molecules.extxyz import ExtxyzWriter, read_frames, write_frames
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 
 POSITION_TOLERANCE = 0.5e-4 + 1e-9
 """Å: positions are written with four decimals."""
@@ -39,7 +39,7 @@ def make(
         "source_frame": 3,
     }
     return CGFrame(
-        topology=BeadTopology(names, masses, np.arange(n) % len(names), np.arange(n) // 2),
+        topology=Topology(names, masses, np.arange(n) % len(names), np.arange(n) // 2),
         positions=rng.uniform(-5, 40, size=(n, 3)),
         cell=CELL,
         **(values | change),  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import pytest
 from scipy import constants as sc
 
 from cgpot.core.errors import DataError
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 
 
 def topology(
@@ -16,8 +16,8 @@ def topology(
     masses: tuple[float, ...] = (78.0, 18.0),
     types: tuple[int, ...] = (0, 1, 0),
     molecules: tuple[int, ...] = (0, 0, 1),
-) -> BeadTopology:
-    return BeadTopology(names, masses, np.array(types), np.array(molecules))
+) -> Topology:
+    return Topology(names, masses, np.array(types), np.array(molecules))
 
 
 def test_topology() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cgpot.core.errors import DataError
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.molecules.rdf import RDFAccumulator, first_peak, freud_box, half_box, rdf_error
 
 CUBE = np.eye(3) * 30.0
@@ -20,7 +20,7 @@ def gas(
     kinds = np.arange(n) % types
     names = ("A", "B")[:types]
     return CGFrame(
-        topology=BeadTopology(names, (1.0,) * types, kinds, np.arange(n)),
+        topology=Topology(names, (1.0,) * types, kinds, np.arange(n)),
         positions=rng.uniform(size=(n, 3)) @ cell,
         cell=cell,
         source_frame=frame,
@@ -63,7 +63,7 @@ def test_crystal_coordination(rng: np.random.Generator) -> None:
     cell = np.eye(3) * a * n
     count = len(positions)
     frame = CGFrame(
-        BeadTopology(("A",), (1.0,), np.zeros(count, int), np.arange(count)), positions, cell
+        Topology(("A",), (1.0,), np.zeros(count, int), np.arange(count)), positions, cell
     )
     accumulator = RDFAccumulator(r_max=8.0, bins=160)
     accumulator.add(frame)

@@ -7,19 +7,17 @@ import numpy as np
 import pytest
 
 from cgpot.core.errors import InputError
-from cgpot.molecules.frame import BeadTopology
+from cgpot.molecules.frame import Topology
 from cgpot.molecules.single_sites import require_single_sites
 
 
 def test_single_sites_pass() -> None:
-    topology = BeadTopology(("A",), (10.0,), np.zeros(4, dtype=np.int64), np.array([3, 1, 2, 0]))
+    topology = Topology(("A",), (10.0,), np.zeros(4, dtype=np.int64), np.array([3, 1, 2, 0]))
     require_single_sites(topology, "network training")
 
 
 def test_the_molecule_is_named() -> None:
-    topology = BeadTopology(
-        ("A", "B"), (10.0, 20.0), np.array([0, 0, 1, 0]), np.array([0, 1, 1, 1])
-    )
+    topology = Topology(("A", "B"), (10.0, 20.0), np.array([0, 0, 1, 0]), np.array([0, 1, 1, 1]))
     with pytest.raises(
         InputError,
         match=r"data.extxyz: network training takes molecules of one site only, but molecule 1 "
@@ -29,8 +27,6 @@ def test_the_molecule_is_named() -> None:
 
 
 def test_a_long_molecule_is_cut() -> None:
-    topology = BeadTopology(
-        ("A",), (10.0,), np.zeros(12, dtype=np.int64), np.zeros(12, dtype=np.int64)
-    )
+    topology = Topology(("A",), (10.0,), np.zeros(12, dtype=np.int64), np.zeros(12, dtype=np.int64))
     with pytest.raises(InputError, match=r"has 12 \(A-A-A-A-A-A-A-A\.\.\.\)"):
         require_single_sites(topology, "cgpot refine")

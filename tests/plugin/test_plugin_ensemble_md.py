@@ -21,13 +21,13 @@ from cgpot.md.deck import deck_path, fill_deck
 from cgpot.md.md_settings import MdConfig, load_config
 from cgpot.md.md_stage import run_md
 from cgpot.molecules.extxyz import read_frames, write_frames
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Path:
     c = CONFIGURATIONS["cubic"]
-    topology = BeadTopology(
+    topology = Topology(
         tuple(NAMES), tuple(MASSES), c.types.astype(np.int64), np.arange(len(c.types))
     )
     path = tmp_path / "start.extxyz"

@@ -12,7 +12,7 @@ import yaml
 from cgpot.md.md_settings import MdConfig
 from cgpot.md.md_stage import run_md
 from cgpot.molecules.extxyz import read_frames, write_frames
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.splines import pair_index
 
 NAMES, MASSES = ("A", "B"), (40.0, 60.0)
@@ -43,7 +43,7 @@ def lattice() -> CGFrame:
     chosen = (grid + base).reshape(-1, 3) / 4.0
     chosen = chosen[rng.permutation(len(chosen))[:BEADS]]
     types = np.arange(BEADS) % 2
-    topology = BeadTopology(NAMES, MASSES, types, np.arange(BEADS))
+    topology = Topology(NAMES, MASSES, types, np.arange(BEADS))
     return CGFrame(topology, chosen * SIDE, np.eye(3) * SIDE)
 
 

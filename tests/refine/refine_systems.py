@@ -13,7 +13,7 @@ from cgpot.core.units import KB
 from cgpot.md.md_settings import MdConfig
 from cgpot.md.md_stage import run_md
 from cgpot.molecules.extxyz import read_frames, write_frames
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.splines import PairTable
 from cgpot.refine.sampling import write_potential
 from cgpot.training.evaluation.predictions import pair_labels
@@ -40,7 +40,7 @@ def lattice(seed: int = 5) -> CGFrame:
     rng = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid(*[np.arange(SIDE)] * 3, indexing="ij"), -1).reshape(-1, 3)
     n = SIDE**3
-    topology = BeadTopology((NAME,), (MASS,), np.zeros(n, np.int64), np.arange(n))
+    topology = Topology((NAME,), (MASS,), np.zeros(n, np.int64), np.arange(n))
     positions = (grid + 0.5) * SPACING + rng.normal(scale=0.2, size=(n, 3))
     return CGFrame(topology, positions, np.eye(3) * SIDE * SPACING)
 

@@ -16,7 +16,7 @@ from cgpot.core.errors import ConfigError, DataError, InputError
 from cgpot.core.files import sha256_file, write_json
 from cgpot.core.manifest import write_manifest
 from cgpot.molecules.extxyz import write_frames
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.splines import PairTable
 from cgpot.refine.refine_loop import refine
 from cgpot.refine.refine_settings import RefineConfig, load_config
@@ -31,9 +31,7 @@ def frames(virial: bool = True, name: str = "BEA", count: int = 20) -> list[CGFr
     for seed in range(count):
         frame = lattice(seed)
         topology = frame.topology
-        frame.topology = BeadTopology(
-            (name,), topology.type_masses, topology.types, topology.molecules
-        )
+        frame.topology = Topology((name,), topology.type_masses, topology.types, topology.molecules)
         forces, w = pair_labels(truth(), frame)
         frame.forces, frame.virial = forces, w if virial else None
         found.append(frame)

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from cgpot.formats.atomistic import AtomFrame
 from cgpot.mapping.kernel import map_frame
 from cgpot.md.aa_benzene import MASS_C, MASS_H, molecule
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 
 NAMES = ("C1", "C2", "C3", "C4", "C5", "C6", "H1", "H2", "H3", "H4", "H5", "H6")
 BENZENE = f"""\
@@ -102,7 +102,7 @@ def benzenes(seed: int = 5, n: int = 3, spacing: float = 5.4) -> tuple[CGFrame, 
     """A shaken lattice of n³ sites, and benzenes (n³ * 12, 3) in random turns on another one."""
     rng = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid(*[np.arange(n)] * 3, indexing="ij"), -1).reshape(-1, 3)
-    topology = BeadTopology(("BNZ",), (78.114,), np.zeros(n**3, np.int64), np.arange(n**3))
+    topology = Topology(("BNZ",), (78.114,), np.zeros(n**3, np.int64), np.arange(n**3))
     positions = (grid + 0.5) * spacing + rng.normal(0.0, 0.3, (n**3, 3))
     turns = Rotation.random(n**3, random_state=rng).as_matrix()
     atoms = ((grid + 0.4) * spacing)[:, None, :] + molecule() @ turns

@@ -22,7 +22,7 @@ from cgpot.md.aa_benzene import MASS_C, MASS_H, molecule
 from cgpot.md.benzene_backmap import benzene_box, place
 from cgpot.md.engine import find_lammps
 from cgpot.molecules.extxyz import read_frames, write_frames
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.select.active import candidates, select, spreads, thin
 from cgpot.select.atomistic_runs import AtomisticRuns
 from cgpot.select.averaging import average, mean_frame, settled
@@ -35,7 +35,7 @@ def fluid(seed: int, step: int = 0, mass: float = 78.114) -> CGFrame:
     """27 sites near a simple cubic lattice, liquid density of benzene."""
     rng = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid(*[np.arange(N)] * 3, indexing="ij"), -1).reshape(-1, 3)
-    topology = BeadTopology(("BNZ",), (mass,), np.zeros(N**3, np.int64), np.arange(N**3))
+    topology = Topology(("BNZ",), (mass,), np.zeros(N**3, np.int64), np.arange(N**3))
     positions = (grid + 0.5) * SPACING + rng.normal(0.0, 0.3, (N**3, 3))
     return CGFrame(
         topology, positions, np.eye(3) * N * SPACING, time=0.001 * step, source_frame=step
@@ -294,7 +294,7 @@ def test_errors_of_selecting(run: Path, tmp_path: Path) -> None:
 
 def test_errors_of_backmapping() -> None:
     frame = fluid(2)
-    two = BeadTopology(("BNZ",), (78.114,), np.zeros(27, np.int64), np.arange(27) // 2)
+    two = Topology(("BNZ",), (78.114,), np.zeros(27, np.int64), np.arange(27) // 2)
     with pytest.raises(InputError, match="27 sites in 14 molecules; benzene is built at one site"):
         benzene_box(replace(frame, topology=two))
     tilted = frame.cell + np.array([[0, 0, 0], [1.0, 0, 0], [0, 0, 0]])

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from cgpot.core.errors import ConfigError, InputError
 from cgpot.molecules.extxyz import read_frames
-from cgpot.molecules.frame import BeadTopology
+from cgpot.molecules.frame import Topology
 from cgpot.select.backmap import axial_rotation, backmap, kabsch
 from cgpot.select.conformations import read_structure, tree, whole
 
@@ -214,7 +214,7 @@ def test_other_formats(tmp_path: Path) -> None:
 
 def test_errors(benzene, tmp_path: Path) -> None:
     frame, structure = benzene
-    two = BeadTopology(("BNZ",), (78.114,), np.zeros(27, np.int64), np.arange(27) // 2)
+    two = Topology(("BNZ",), (78.114,), np.zeros(27, np.int64), np.arange(27) // 2)
     with pytest.raises(InputError, match=r"far.extxyz, frame 700: 27 sites in 14 molecules; conf"):
         backmap(structure, replace(frame, topology=two), file="far.extxyz")
     other = replace(frame.topology, type_names=("TOL",))

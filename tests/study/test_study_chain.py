@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from cgpot.molecules.extxyz import write_frames
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 
 K, RC, CELLS, SPACING = 4.0, 4.8, 4, 3.0
 N = CELLS**3
@@ -23,7 +23,7 @@ N = CELLS**3
 def fluid(count: int, seed: int) -> list[CGFrame]:
     """Frames of a jittered lattice with u(r) = K (1 - r/RC)^3, by the minimum image."""
     rng = np.random.default_rng(seed)
-    topology = BeadTopology(("BEA",), (40.0,), np.zeros(N, np.int64), np.arange(N))
+    topology = Topology(("BEA",), (40.0,), np.zeros(N, np.int64), np.arange(N))
     grid = np.stack(np.meshgrid(*[np.arange(CELLS)] * 3, indexing="ij"), -1).reshape(-1, 3)
     frames = []
     for index in range(count):

@@ -10,7 +10,7 @@ import pytest
 from linear_systems import check_derivatives, shaken
 
 from cgpot.core.errors import ConfigError, DataError
-from cgpot.molecules.frame import BeadTopology
+from cgpot.molecules.frame import Topology
 from cgpot.molecules.pairs import half_list
 from cgpot.potential.basis import Joint, Rows
 from cgpot.potential.bonds import BondBasis, bond_list
@@ -210,7 +210,7 @@ def test_bond_lists():
         bond_list(frame.topology, [("A", "C")])
     with pytest.raises(ConfigError, match="no molecule holds both 'A' and 'A'"):
         bond_list(shaken(8, 2, molecule=2).topology, [("A", "A")])
-    single = BeadTopology(("A",), (1.0,), np.zeros(3, int), np.arange(3))
+    single = Topology(("A",), (1.0,), np.zeros(3, int), np.arange(3))
     with pytest.raises(ConfigError, match="every molecule is a single site"):
         bond_list(single, None)
 

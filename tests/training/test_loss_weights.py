@@ -17,7 +17,7 @@ from training_systems import NAME, N, fluid, pair_forces, settings, write_case
 from cgpot.core.config import validate
 from cgpot.core.errors import ConfigError, DataError, InputError
 from cgpot.molecules.extxyz import write_frames
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.training.folder.facts import DataFacts
 from cgpot.training.folder.graph_frames import CGDataset, load_frames
 from cgpot.training.folder.subsets import load_subsets
@@ -111,7 +111,7 @@ def test_weighted_mean_square_error_by_hand() -> None:
     frames = states(2)
     types = np.arange(N) % 2
     for k, frame in enumerate(frames):
-        topology = BeadTopology(("A", "B"), (1.0, 1.0), types, np.arange(N))
+        topology = Topology(("A", "B"), (1.0, 1.0), types, np.arange(N))
         frames[k] = replace(frame, topology=topology)
     target = batch(frames, [0.5, 1.5])
     rng = np.random.default_rng(1)
@@ -168,7 +168,7 @@ def test_energy_loss_needs_energies(tmp_path: Path) -> None:
 def two_types(frames: list[CGFrame]) -> list[CGFrame]:
     """The same frames with a second type, whose forces are noisier."""
     types = np.arange(N) % 2
-    topology = BeadTopology((NAME, "NOI"), (40.0, 40.0), types, np.arange(N))
+    topology = Topology((NAME, "NOI"), (40.0, 40.0), types, np.arange(N))
     rng = np.random.default_rng(3)
     result = []
     for frame in frames:

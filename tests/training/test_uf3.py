@@ -14,7 +14,7 @@ import pytest
 from cgpot.core.errors import ConfigError, InputError
 from cgpot.deploy.deployment import deploy
 from cgpot.molecules.extxyz import write_frames
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.splines import PairTable
 from cgpot.potential.uf3_threebody import ThreeBody, ThreeBodyGrid
 from cgpot.training.evaluation.evaluation_stage import evaluate_model
@@ -33,7 +33,7 @@ def fluid(seed: int, types: int = 1, n: int = 64) -> CGFrame:
     lattice = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), -1).reshape(-1, 3)
     positions = 4.0 * lattice + rng.uniform(-0.6, 0.6, size=(n, 3))
     names = ("A", "B")[:types]
-    topology = BeadTopology(names, (78.0, 40.0)[:types], np.arange(n) % types, np.arange(n))
+    topology = Topology(names, (78.0, 40.0)[:types], np.arange(n) % types, np.arange(n))
     return CGFrame(topology, positions, 4.0 * side * np.eye(3))
 
 

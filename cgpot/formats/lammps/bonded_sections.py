@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import require_file
-from cgpot.molecules.frame import Array, BeadTopology
+from cgpot.molecules.frame import Array, Topology
 
 IntArray = NDArray[np.int64]
 WIDTHS = {"bonds": 2, "angles": 3, "dihedrals": 4}
@@ -48,7 +48,7 @@ class BondedTerms:
         return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
 
 
-def molecule_sites(topology: BeadTopology) -> Iterator[tuple[str, IntArray]]:
+def molecule_sites(topology: Topology) -> Iterator[tuple[str, IntArray]]:
     """Beads in order (``A-B-A``) and sites of each molecule."""
     order = np.argsort(topology.molecules, kind="stable")
     ends = np.flatnonzero(np.diff(topology.molecules[order])) + 1
@@ -57,7 +57,7 @@ def molecule_sites(topology: BeadTopology) -> Iterator[tuple[str, IntArray]]:
 
 
 def bonded_terms(
-    record: Mapping[str, Any], topology: BeadTopology, sidecar: str | Path, start: str | Path
+    record: Mapping[str, Any], topology: Topology, sidecar: str | Path, start: str | Path
 ) -> BondedTerms:
     """The terms of a system.
 

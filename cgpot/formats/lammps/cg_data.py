@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import require_file, write_text
 from cgpot.formats.lammps.bonded_sections import BondedTerms, images
-from cgpot.molecules.frame import Array, BeadTopology, CGFrame
+from cgpot.molecules.frame import Array, CGFrame, Topology
 
 DECIMALS = 10
 
@@ -132,7 +132,7 @@ def write_data(
     return write_text(path, _with_names(text, topology, {} if bonded is None else bonded.types))
 
 
-def _with_names(text: str, topology: BeadTopology, bonded: Mapping[str, Sequence[str]]) -> str:
+def _with_names(text: str, topology: Topology, bonded: Mapping[str, Sequence[str]]) -> str:
     """Add the names of the types, which pymatgen leaves out, and the numbers of bonded types."""
     head, rest = text.split("Masses\n\n", 1)
     masses, tail = rest.split("\n\n", 1)
@@ -227,7 +227,7 @@ def read_data(path: str | Path) -> CGFrame:
         raise DataError("positions hold NaN or infinity; expected finite numbers", file=p)
     _, numbered = np.unique(molecules, return_inverse=True)
     try:
-        topology = BeadTopology(
+        topology = Topology(
             type_names=names,
             type_masses=masses,
             types=types,

@@ -14,7 +14,7 @@ from cgpot.core.errors import InputError
 from cgpot.core.files import open_text, require_file
 from cgpot.core.units import lammps_factors
 from cgpot.formats.lammps.cg_data import wrap
-from cgpot.molecules.frame import Array, BeadTopology, CGFrame, IntArray
+from cgpot.molecules.frame import Array, CGFrame, IntArray, Topology
 
 REQUIRED = ("id", "mol", "type", "x", "y", "z")
 
@@ -177,7 +177,7 @@ def to_frame(
     snapshot: DumpFrame,
     type_names: Sequence[str],
     type_masses: Sequence[float],
-    topology: BeadTopology | None = None,
+    topology: Topology | None = None,
 ) -> CGFrame:
     """A snapshot as a CG frame, wrapped.
 
@@ -194,7 +194,7 @@ def to_frame(
         or not np.array_equal(topology.types, types)
         or not np.array_equal(topology.molecules, molecules)
     ):
-        topology = BeadTopology(
+        topology = Topology(
             tuple(type_names), tuple(type_masses), types, molecules.astype(np.int64)
         )
     return CGFrame(

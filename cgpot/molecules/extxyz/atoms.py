@@ -10,7 +10,7 @@ import numpy as np
 
 from cgpot.core.errors import InputError
 from cgpot.molecules import fields
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 
 TYPE_NAMES = "bead_type_names"
 TYPE_MASSES = "bead_type_masses"
@@ -96,7 +96,7 @@ def from_parts(
                 key=key,
                 frame=frame,
             )
-    topology = BeadTopology(
+    topology = Topology(
         type_names=tuple(str(atoms.info[TYPE_NAMES]).split()),
         type_masses=tuple(
             float(x) for x in np.atleast_1d(_floats(atoms.info[TYPE_MASSES], file, frame))

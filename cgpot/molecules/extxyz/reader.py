@@ -19,7 +19,7 @@ from cgpot.core.errors import InputError
 from cgpot.core.files import open_text, require_file
 from cgpot.molecules import fields
 from cgpot.molecules.extxyz.atoms import TYPE_NAMES, from_atoms, from_parts
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 
 _NAMES = re.compile(rf'\b{TYPE_NAMES}=(?:"([^"]*)"|(\S+))')
 _COLUMNS = re.compile(
@@ -38,7 +38,7 @@ def read_frames(path: str | Path) -> Iterator[CGFrame]:
     from ase.io.extxyz import read_xyz
 
     p = require_file(path, "data set")
-    first: BeadTopology | None = None
+    first: Topology | None = None
     index = 0
     with open_text(p) as stream:
         for lines in _chunks(stream, p):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.angles import AngleBasis
 from cgpot.potential.bonds import BondBasis, bond_vectors
 from cgpot.potential.connectivity import (
@@ -126,7 +126,7 @@ class BondedTerms:
     @classmethod
     def read(
         cls, record: Mapping[str, Any], names: tuple[str, ...], masses: tuple[float, ...]
-    ) -> tuple[BeadTopology, BondedTerms]:
+    ) -> tuple[Topology, BondedTerms]:
         """What `record` gave, and the sites; also from files written before there were angles.
 
         Raises:
@@ -140,7 +140,7 @@ class BondedTerms:
             np.asarray([] if sites is None else sites[key], dtype=np.int64)
             for key in ("types", "molecules")
         )
-        topology = BeadTopology(names, masses, types, molecules)
+        topology = Topology(names, masses, types, molecules)
         bonds = angles = dihedrals = None
         excluded: tuple[int, ...] = tuple(record.get("excluded", ()))
         if bonded is not None:

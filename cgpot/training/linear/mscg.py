@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import read_record, write_json
 from cgpot.core.units import KB
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.angles import AngleBasis
 from cgpot.potential.basis import Basis, Joint
 from cgpot.potential.bonds import BondBasis
@@ -54,7 +54,7 @@ class MSCGPotential:
         excluded: distances along bonds at which the pair part does not act (`BondedTerms`).
     """
 
-    topology: BeadTopology
+    topology: Topology
     pair: PairBasis
     bonds: BondBasis | None
     three: ThreeBodySW | None
