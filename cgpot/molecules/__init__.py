@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The sites of a coarse-grained system: topology, cell, frames, pairs and g(r), and their files."""
+"""Molecules of coarse-grained sites: species, topology, whole molecules in a periodic box."""

@@ -12,71 +12,10 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
 from cgpot.core.units import density_kg_m3, ideal_pressure_bar, pressure_bar
+from cgpot.molecules.topology import Topology
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Topology:
-    """Sites of a coarse-grained system; the same for all frames of a trajectory.
-
-    Attributes:
-        type_names: name of each bead type (alphanumeric, unique); index = type.
-        type_masses: mass of each bead type, amu, (n_types,).
-        types: (n_sites,) bead type of each site, zero-based.
-        molecules: (n_sites,) molecule of each site, zero-based.
-    """
-
-    type_names: tuple[str, ...]
-    type_masses: tuple[float, ...]
-    types: IntArray
-    molecules: IntArray
-
-    def __post_init__(self) -> None:
-        if len(set(self.type_names)) != len(self.type_names):
-            raise DataError(f"bead type names are not unique: {list(self.type_names)}")
-        for name in self.type_names:
-            if not name.isalnum() or not name.isascii():
-                raise DataError(f"bead type name {name!r}: expected letters and digits only")
-        if len(self.type_masses) != len(self.type_names):
-            raise DataError(f"{len(self.type_names)} bead types but {len(self.type_masses)} masses")
-        for name, mass in zip(self.type_names, self.type_masses, strict=True):
-            if not np.isfinite(mass) or mass <= 0.0:
-                raise DataError(f"bead type {name!r} has mass {mass}; expected a positive number")
-        if self.types.shape != self.molecules.shape or self.types.ndim != 1:
-            raise DataError(
-                f"types {self.types.shape} and molecules {self.molecules.shape} differ in shape"
-            )
-        if len(self.types) and not 0 <= self.types.min() <= self.types.max() < len(self.type_names):
-            raise DataError(
-                f"bead types span {self.types.min()}..{self.types.max()}, "
-                f"but {len(self.type_names)} are named"
-            )
-
-    @property
-    def n_sites(self) -> int:
-        """Number of sites."""
-        return len(self.types)
-
-    @property
-    def masses(self) -> Array:
-        """Mass of each site, amu, (n_sites,)."""
-        return np.asarray(self.type_masses, dtype=np.float64)[self.types]
-
-    @property
-    def names(self) -> list[str]:
-        """Bead name of each site."""
-        return [self.type_names[t] for t in self.types]
-
-    def same_as(self, other: Topology) -> bool:
-        """Whether two topologies have the same names, types and molecules (masses to 1e-3)."""
-        return (
-            self.type_names == other.type_names
-            and np.allclose(self.type_masses, other.type_masses, rtol=1e-3)
-            and np.array_equal(self.types, other.types)
-            and np.array_equal(self.molecules, other.molecules)
-        )
 
 
 @dataclass
