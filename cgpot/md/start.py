@@ -10,16 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cgpot.core.errors import DataError, InputError, ManifestError
 from cgpot.core.files import read_json, require_file, sha256_file
 from cgpot.core.manifest import check_manifest
 from cgpot.formats.lammps.bonded_sections import BondedTerms, bonded_terms, check_own_terms
-from cgpot.formats.lammps.cg_data import read_data, wrap
+from cgpot.formats.lammps.cg_data import read_data
 from cgpot.molecules.extxyz import read_frames
-from cgpot.molecules.frame import Array, CGFrame, Topology
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.molecules.single_sites import require_single_sites
+from cgpot.molecules.whole import molecule_centres, wrap
 
 SIDECAR_FORMAT = "cgpot-model-1"
 MODEL_SUFFIX = ".nequip.pt2"
@@ -52,31 +51,18 @@ def read_start(path: str | Path, frame: int = 0) -> CGFrame:
     return found
 
 
-def molecule_centres(frame: CGFrame) -> tuple[Array, Array]:
-    """Mass centres of the molecules (n_molecules, 3) and sites made whole (n_sites, 3), Å.
-
-    The sites of a molecule are taken at minimum image to its first site.
-    """
-    molecules = frame.topology.molecules
-    _, first = np.unique(molecules, return_index=True)
-    reference = frame.positions[first][molecules]
-    fractional = (frame.positions - reference) @ np.linalg.inv(frame.cell)
-    whole = reference + (fractional - np.round(fractional)) @ frame.cell
-    masses = frame.topology.masses
-    total = np.bincount(molecules, weights=masses)
-    sums = [np.bincount(molecules, weights=masses * whole[:, k]) for k in range(3)]
-    return np.stack(sums, axis=1) / total[:, None], whole
-
-
 def scale_to_density(frame: CGFrame, density_kg_m3: float) -> CGFrame:
     """The frame with its box, and the centres of its molecules, scaled to a density.
 
     Molecules keep their shape.  Labels (forces, virial, energy) are dropped: they belong to the
     configuration before.
+
+    Raises:
+        DataError: a molecule that cannot be made whole (`cgpot.molecules.whole.image_flags`).
     """
     factor = (frame.density / density_kg_m3) ** (1.0 / 3.0)
-    centres, whole = molecule_centres(frame)
-    moved = whole + ((factor - 1.0) * centres)[frame.topology.molecules]
+    centres, whole = molecule_centres(frame.topology, frame.positions, frame.cell)
+    moved = whole + ((factor - 1.0) * centres)[frame.topology.molecule_index]
     cell = frame.cell * factor
     return replace(
         frame, positions=wrap(moved, cell), cell=cell, forces=None, virial=None, energy=None

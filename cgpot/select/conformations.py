@@ -22,11 +22,11 @@ from cgpot.core.files import require_file
 from cgpot.core.units import NM
 from cgpot.formats import gromacs, lammps
 from cgpot.formats.atomistic import AtomTopology
-from cgpot.mapping.kernel import minimum_image
 from cgpot.mapping.readers import DATA_SUFFIXES
 from cgpot.mapping.sites import SiteMap, resolve
 from cgpot.mapping.spec import load_mapping
 from cgpot.molecules.frame import Array, Topology
+from cgpot.molecules.whole import reduce_in_place
 
 IntArray = NDArray[np.int64]
 MOST = 256
@@ -296,7 +296,7 @@ def tree(points: Array, cell: Array | None) -> list[tuple[int, int]]:
         return []
     delta = points[None, :, :] - points[:, None, :]
     if cell is not None:
-        minimum_image(delta, cell)
+        reduce_in_place(delta, cell)
     distance = np.linalg.norm(delta, axis=-1) + 1e-9
     graph = minimum_spanning_tree(distance)
     order, parent = breadth_first_order(graph, 0, directed=False)
@@ -316,5 +316,5 @@ def whole(points: Array, cell: Array | None, steps: list[tuple[int, int]] | None
         return result
     for parent, child in tree(result, cell) if steps is None else steps:
         step = (points[child] - points[parent])[None, :].copy()
-        result[child] = result[parent] + minimum_image(step, cell)[0]
+        result[child] = result[parent] + reduce_in_place(step, cell)[0]
     return result

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from cgpot.core.errors import ConfigError, DataError, InputError, ManifestError, ToolError
 from cgpot.core.manifest import check_manifest, write_manifest
 from cgpot.core.units import KB
-from cgpot.formats.lammps.bonded_sections import bonded_terms, check_own_terms, images
+from cgpot.formats.lammps.bonded_sections import bonded_terms, check_own_terms
 from cgpot.formats.lammps.cg_data import read_data, write_data
 from cgpot.formats.lammps.log import read_log
 from cgpot.md.md_settings import MdConfig
@@ -24,6 +24,7 @@ from cgpot.md.md_stage import run_md
 from cgpot.md.start import pair_file_terms
 from cgpot.molecules.extxyz import read_frames, write_frames
 from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.molecules.whole import flags_along_bonds
 
 RECORD: dict[str, Any] = {
     "types": {"bonds": ["A-B", "B-B"], "angles": ["A-B-B"], "dihedrals": ["A-B-B-A"]},
@@ -137,7 +138,7 @@ def test_images_make_molecules_whole() -> None:
     cell = np.diag(np.diagonal(frame.cell))
     wrapped = np.mod(frame.positions, np.diagonal(cell))
     found = terms(frame)
-    flags = images(wrapped, cell, found.edges)
+    flags = flags_along_bonds(wrapped, cell, found.edges)
     whole = wrapped + flags @ cell
     for table in found.terms.values():
         length = np.linalg.norm(whole[table[:, 1]] - whole[table[:, 2]], axis=1)

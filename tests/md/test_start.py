@@ -16,13 +16,14 @@ from cgpot.formats.lammps.cg_data import write_data
 from cgpot.md.start import (
     check_model,
     check_pair_file,
-    molecule_centres,
     read_start,
     scale_to_density,
     sidecar_path,
 )
 from cgpot.molecules.extxyz import write_frames
-from cgpot.molecules.frame import Topology
+from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.molecules.species import Species
+from cgpot.molecules.whole import minimum_image, molecule_centres
 
 
 def sidecar(folder: Path, **changes: object) -> Path:
@@ -76,17 +77,38 @@ def test_scaling_reaches_the_density_and_keeps_molecules_rigid(rng: np.random.Ge
     scaled = scale_to_density(frame, 700.0)
     assert scaled.density == pytest.approx(700.0, rel=1e-12)
     assert scaled.forces is None
-    _, before = molecule_centres(frame)
-    _, after = molecule_centres(scaled)
+    _, before = molecule_centres(frame.topology, frame.positions, frame.cell)
+    _, after = molecule_centres(scaled.topology, scaled.positions, scaled.cell)
     for molecule in range(9):
         own = molecules == molecule
         a, b = before[own] - before[own][0], after[own] - after[own][0]
         np.testing.assert_allclose(b, a, atol=1e-9)
     # centres move with the box: fractional coordinates stay, up to whole boxes
-    old, _ = molecule_centres(frame)
-    new, _ = molecule_centres(scaled)
+    old, _ = molecule_centres(frame.topology, frame.positions, frame.cell)
+    new, _ = molecule_centres(scaled.topology, scaled.positions, scaled.cell)
     shift = new / scaled.cell[0, 0] - old / frame.cell[0, 0]
     np.testing.assert_allclose(shift - np.round(shift), 0.0, atol=1e-9)
+
+
+def test_scaling_keeps_the_bonds_of_a_chain_longer_than_half_the_box() -> None:
+    """24 Å in a box of 40 Å: by minimum image to its first site the last bond became 5.43 Å."""
+    n, box = 7, 40.0
+    chain = Species("CHAIN", ("AA",) * n, tuple((k, k + 1) for k in range(n - 1)))
+    positions = np.zeros((n, 3))
+    positions[:, 0] = (25.0 + 4.0 * np.arange(n)) % box
+    topology = Topology(("AA",), (72.0,), np.zeros(n, int), np.zeros(n, int), species=(chain,))
+    frame = CGFrame(topology, positions, np.eye(3) * box)
+    scaled = scale_to_density(frame, frame.density * (40.0 / 50.0) ** 3)
+    assert scaled.cell[0, 0] == pytest.approx(50.0)
+    a, b = topology.bonds.T
+    bonds = minimum_image(scaled.positions[b] - scaled.positions[a], scaled.cell)
+    np.testing.assert_allclose(np.linalg.norm(bonds, axis=1), 4.0, atol=1e-9)
+    centre, whole = molecule_centres(scaled.topology, scaled.positions, scaled.cell)
+    assert np.ptp(whole[:, 0]) == pytest.approx(24.0)
+    assert np.mod(centre[0, 0], 50.0) == pytest.approx((25.0 + 12.0) * 50.0 / 40.0)
+    # without its bonds nobody can tell, and that is said
+    with pytest.raises(DataError, match=r"site 5 lies about half the box .* species AA-AA-AA-AA-A"):
+        scale_to_density(replace(frame, topology=replace(topology, species=())), 5.0)
 
 
 def test_model_that_fits(tmp_path: Path) -> None:

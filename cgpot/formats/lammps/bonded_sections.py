@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.core.errors import DataError, InputError
+from cgpot.core.errors import InputError
 from cgpot.core.files import require_file
-from cgpot.molecules.frame import Array, Topology
+from cgpot.molecules.frame import Topology
 
 IntArray = NDArray[np.int64]
 WIDTHS = {"bonds": 2, "angles": 3, "dihedrals": 4}
@@ -99,47 +99,6 @@ def bonded_terms(
         for word, tables in found.items()
     }
     return BondedTerms(types, terms)
-
-
-def images(positions: Array, cell: Array, edges: IntArray) -> IntArray:
-    """Image flags (n, 3) with which each molecule is whole.
-
-    Args:
-        positions: (n, 3) wrapped, Å.
-        cell: (3, 3), rows.
-        edges: (m, 2) sites that belong together, nearer than half the box.
-
-    Raises:
-        DataError: a molecule that is bonded to its own image.
-    """
-    delta = positions[edges[:, 1]] - positions[edges[:, 0]]
-    shift = -np.rint(delta @ np.linalg.inv(cell)).astype(np.int64)
-    near: dict[int, list[tuple[int, IntArray]]] = {}
-    for (a, b), s in zip(edges.tolist(), shift, strict=True):
-        near.setdefault(a, []).append((b, s))
-        near.setdefault(b, []).append((a, -s))
-    flags = np.zeros((len(positions), 3), dtype=np.int64)
-    reached: set[int] = set()
-    for start in near:
-        if start in reached:
-            continue
-        reached.add(start)
-        waiting = [start]
-        while waiting:
-            site = waiting.pop()
-            for other, s in near[site]:
-                if other not in reached:
-                    flags[other] = flags[site] + s
-                    reached.add(other)
-                    waiting.append(other)
-    wrong = np.any(flags[edges[:, 1]] - flags[edges[:, 0]] != shift, axis=1)
-    if wrong.any():
-        a, b = edges[int(np.argmax(wrong))].tolist()
-        raise DataError(
-            f"the molecule of sites {a} and {b} is bonded to its own image; the box is too small "
-            "for it"
-        )
-    return flags
 
 
 def check_own_terms(path: str | Path, terms: BondedTerms) -> None:

@@ -24,19 +24,11 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import require_file, write_text
-from cgpot.formats.lammps.bonded_sections import BondedTerms, images
+from cgpot.formats.lammps.bonded_sections import BondedTerms
 from cgpot.molecules.frame import Array, CGFrame, Topology
+from cgpot.molecules.whole import flags_along_bonds, wrap
 
 DECIMALS = 10
-
-
-def wrap(positions: Array, cell: Array) -> Array:
-    """Positions (n, 3) wrapped into the cell whose rows are the box vectors."""
-    fractional = positions @ np.linalg.inv(cell)
-    fractional -= np.floor(fractional)
-    # A tiny negative coordinate rounds to exactly 1.
-    fractional[fractional >= 1.0] = 0.0
-    return fractional @ cell
 
 
 def lammps_cell(cell: Array) -> tuple[Array, Array]:
@@ -102,7 +94,7 @@ def write_data(
     )
     sections = None
     if bonded is not None:
-        atoms[["nx", "ny", "nz"]] = images(positions, cell, bonded.edges)
+        atoms[["nx", "ny", "nz"]] = flags_along_bonds(positions, cell, bonded.edges)
         sections = {
             word.capitalize(): pd.DataFrame(
                 table + 1,

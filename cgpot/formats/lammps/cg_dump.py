@@ -13,8 +13,8 @@ import numpy as np
 from cgpot.core.errors import InputError
 from cgpot.core.files import open_text, require_file
 from cgpot.core.units import lammps_factors
-from cgpot.formats.lammps.cg_data import wrap
 from cgpot.molecules.frame import Array, CGFrame, IntArray, Topology
+from cgpot.molecules.whole import wrap
 
 REQUIRED = ("id", "mol", "type", "x", "y", "z")
 
