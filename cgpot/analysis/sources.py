@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cgpot.core.errors import InputError
 from cgpot.core.files import open_text, require_file
 from cgpot.core.manifest import check_manifest, manifest_path
-from cgpot.molecules.extxyz import read_frames
+from cgpot.molecules.extxyz import composition, read_frames
 from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.molecules.rdf import half_box
 
@@ -139,7 +139,8 @@ def replica_frames(paths: Sequence[str | Path]) -> Iterator[tuple[int, CGFrame]]
                 require_same_beads(first, frame.topology, str(paths[0]), path)
                 if not first.same_as(frame.topology):
                     raise InputError(
-                        f"{frame.topology.n_sites} sites, but {first.n_sites} in {paths[0]}; "
+                        f"{frame.topology.n_sites} sites ({composition(frame.topology)}), but "
+                        f"{first.n_sites} ({composition(first)}) in {paths[0]}; "
                         "replicas hold the same sites in the same order",
                         file=path,
                     )

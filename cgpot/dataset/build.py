@@ -22,7 +22,7 @@ from cgpot.dataset.report import (
     state_report,
 )
 from cgpot.dataset.split import SUBSETS, UNUSED, FrameIndex, SplitPlan, assign, scan
-from cgpot.molecules.extxyz import ExtxyzWriter, read_frames
+from cgpot.molecules.extxyz import ExtxyzWriter, composition, read_frames
 from cgpot.molecules.frame import Topology, state_name
 from cgpot.molecules.rdf import half_box
 
@@ -206,9 +206,10 @@ def build_dataset(
                     topology = frame.topology
                 elif number == 0 and not topology.same_as(frame.topology):
                     raise InputError(
-                        f"{frame.topology.n_sites} sites of {list(frame.topology.type_names)}, "
-                        f"but {files[0].name} has {topology.n_sites} of "
-                        f"{list(topology.type_names)}; expected runs of one system",
+                        f"{frame.topology.n_sites} sites of {list(frame.topology.type_names)} "
+                        f"({composition(frame.topology)}), but {files[0].name} has "
+                        f"{topology.n_sites} of {list(topology.type_names)} "
+                        f"({composition(topology)}); expected runs of one system and composition",
                         file=path,
                         frame=0,
                     )

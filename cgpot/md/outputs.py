@@ -141,7 +141,7 @@ def write_trajectory(
     Args:
         path: extxyz file, compressed if it ends in .xz.
         dumps: dumps of the segments, in order.
-        topology: names and masses of the bead types.
+        topology: of the start; its species go over to the frames.
         interval: steps between frames.
         last_step: leave out frames beyond it.
 
@@ -155,7 +155,7 @@ def write_trajectory(
     for p in paths[-1:]:
         require_file(p, "LAMMPS dump")
     previous: int | None = None
-    current: Topology | None = None
+    current = topology
     with ExtxyzWriter(path) as writer:
         for snapshot in merged_dumps(paths):
             if last_step is not None and snapshot.step > last_step:

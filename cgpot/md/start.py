@@ -41,11 +41,11 @@ def read_start(path: str | Path, frame: int = 0) -> CGFrame:
             "expected a data set (.extxyz, .extxyz.xz) or a LAMMPS data file (.data)", file=p
         )
     if frame < 0:
-        last = deque(read_frames(p), maxlen=-frame)
+        last = deque(read_frames(p, several=True), maxlen=-frame)
         if len(last) < -frame:
             raise InputError(f"the data set has {len(last)} frames only", file=p, frame=frame)
         return last[0]
-    found = next(itertools.islice(read_frames(p), frame, None), None)
+    found = next(itertools.islice(read_frames(p, several=True), frame, None), None)
     if found is None:
         raise InputError("the data set ends before this frame", file=p, frame=frame)
     return found

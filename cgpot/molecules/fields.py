@@ -9,6 +9,7 @@ name               shape          unit     meaning
 ``atom_types``     (n,)           --       bead type, zero-based, order of the mapping's names
 ``molecule_ids``   (n,)           --       molecule of each site, zero-based
 ``bead_names``     (n,) str       --       the mapping's name of each site's type
+``species_bonds``  string         --       species with beads and bonds, and the molecules of each
 ``cell``           (3, 3)         Å        box vectors as rows (ASE)
 ``pbc``            (3,)           --       periodic in x, y, z
 ``stress``         (3, 3)         eV/Å^3   sigma = -W / V (ASE and NequIP sign)

@@ -67,17 +67,28 @@ class BondPaths:
         _, first = np.unique(code, return_index=True)
         return every[first], distance[first]
 
-    def tree(self) -> IntArray:
-        """Parent (n,) of each site in a breadth-first forest; roots, the lowest, are their own."""
+    def roots(self) -> IntArray:
+        """(n,) lowest site of the connected piece of each site."""
         from scipy.sparse import csr_matrix
-        from scipy.sparse.csgraph import breadth_first_order, connected_components
+        from scipy.sparse.csgraph import connected_components
 
         if self.n == 0:
             return np.zeros(0, dtype=np.int64)
         a, b = self.bonds.T
-        plain = csr_matrix((np.ones(len(a), dtype=np.int8), (a, b)), shape=(self.n, self.n))
-        _, piece = connected_components(plain, directed=False)
-        _, roots = np.unique(piece, return_index=True)
+        graph = csr_matrix((np.ones(len(a), dtype=np.int8), (a, b)), shape=(self.n, self.n))
+        _, piece = connected_components(graph, directed=False)
+        _, first = np.unique(piece, return_index=True)
+        return first[piece].astype(np.int64)
+
+    def tree(self) -> IntArray:
+        """Parent (n,) of each site in a breadth-first forest; roots, the lowest, are their own."""
+        from scipy.sparse import csr_matrix
+        from scipy.sparse.csgraph import breadth_first_order
+
+        if self.n == 0:
+            return np.zeros(0, dtype=np.int64)
+        a, b = self.bonds.T
+        roots = np.unique(self.roots())
         # one more node, bonded to every root, makes one tree of all
         rows = np.concatenate([a, np.full(len(roots), self.n)])
         columns = np.concatenate([b, roots])

@@ -223,7 +223,7 @@ def test_binary_rubbish(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [{"n": 6}, {"names": ("TOL",)}, {"masses": (92.14,)}],
+    [{"names": ("TOL",)}, {"masses": (92.14,)}],
 )
 def test_two_systems_in_one_file(
     tmp_path: Path, rng: np.random.Generator, other: dict[str, object]

@@ -26,6 +26,7 @@ from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import require_file, write_text
 from cgpot.formats.lammps.bonded_sections import BondedTerms
 from cgpot.molecules.frame import Array, CGFrame, Topology
+from cgpot.molecules.paths import BondPaths
 from cgpot.molecules.whole import flags_along_bonds, wrap
 
 DECIMALS = 10
@@ -196,6 +197,8 @@ def read_type_names(path: str | Path) -> tuple[str, ...]:
 def read_data(path: str | Path) -> CGFrame:
     """Read a LAMMPS data file (atom_style molecular) as a CG frame, wrapped, origin at zero.
 
+    Bonds of the file that join the sites of every molecule become those of its species.
+
     Raises:
         InputError: missing, not a data file, truncated, of another atom style, without names.
         DataError: NaN or a mass that is not positive.
@@ -225,9 +228,24 @@ def read_data(path: str | Path) -> CGFrame:
             types=types,
             molecules=numbered.astype(np.int64),
         )
+        topology = _with_bonds(topology, system, atoms.index.to_numpy(dtype=np.int64))
     except DataError as err:
         raise DataError(err.message, file=p) from err
     return CGFrame(topology=topology, positions=wrap(raw - lower, cell), cell=cell)
+
+
+def _with_bonds(topology: Topology, system: Any, ids: NDArray[np.int64]) -> Topology:
+    """The topology with the bonds of the file, where they hold all molecules together."""
+    table = (system.topology or {}).get("Bonds")
+    if table is None:
+        return topology
+    bonds = np.searchsorted(ids, table[["atom1", "atom2"]].to_numpy(dtype=np.int64))
+    n = topology.n_sites
+    if len(np.unique(BondPaths(n, bonds).roots())) != topology.n_molecules:
+        return topology
+    return Topology.from_bonds(
+        topology.type_names, topology.type_masses, topology.types, topology.molecules, bonds
+    )
 
 
 def _masses(table: Any, names: tuple[str, ...]) -> tuple[float, ...]:

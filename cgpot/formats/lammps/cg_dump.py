@@ -185,14 +185,15 @@ def to_frame(
         snapshot: from `read_dump`.
         type_names: name of each bead type.
         type_masses: mass of each bead type, amu.
-        topology: topology of an earlier snapshot of the same dump, taken over if it fits.
+        topology: topology of the start or of an earlier snapshot, taken over, with its species,
+            if it fits.
     """
     types = snapshot.types - 1
     _, molecules = np.unique(snapshot.molecules, return_inverse=True)
     if (
         topology is None
         or not np.array_equal(topology.types, types)
-        or not np.array_equal(topology.molecules, molecules)
+        or not np.array_equal(topology.molecule_index, molecules)
     ):
         topology = Topology(
             tuple(type_names), tuple(type_masses), types, molecules.astype(np.int64)

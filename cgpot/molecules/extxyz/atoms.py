@@ -10,7 +10,13 @@ import numpy as np
 
 from cgpot.core.errors import InputError
 from cgpot.molecules import fields
-from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.molecules.extxyz.species import (
+    CHARGES_KEY,
+    SPECIES_KEY,
+    KnownTopologies,
+    species_text,
+)
+from cgpot.molecules.frame import CGFrame
 
 TYPE_NAMES = "bead_type_names"
 TYPE_MASSES = "bead_type_masses"
@@ -36,6 +42,10 @@ def to_atoms(frame: CGFrame) -> Any:
     atoms.arrays[fields.BEAD_NAMES] = np.asarray(topology.names)
     atoms.info[TYPE_NAMES] = " ".join(topology.type_names)
     atoms.info[TYPE_MASSES] = " ".join(f"{m:.6g}" for m in topology.type_masses)
+    if any(topology.type_charges):
+        atoms.info[CHARGES_KEY] = " ".join(f"{q:.10g}" for q in topology.type_charges)
+    if not topology.is_plain:
+        atoms.info[SPECIES_KEY] = species_text(topology)
     if frame.time is not None:
         atoms.info[fields.TIME] = float(frame.time)
     if frame.source_frame is not None:
@@ -67,17 +77,21 @@ def from_atoms(atoms: Any, file: str | Path | None = None, frame: int | None = N
     """
     results = atoms.calc.results if atoms.calc is not None else {}
     arrays = {**atoms.arrays, "forces": results.get("forces")}
-    return from_parts(atoms, arrays, results, file, frame)
+    return from_parts(atoms, arrays, results, KnownTopologies(), file, frame)
 
 
 def from_parts(
     atoms: Any,
     arrays: dict[str, Any],
     results: dict[str, Any],
+    known: KnownTopologies,
     file: str | Path | None,
     frame: int | None,
 ) -> CGFrame:
-    """A frame from what stands in the comment line (in ``atoms``) and from the columns."""
+    """A frame from what stands in the comment line (in ``atoms``) and from the columns.
+
+    ``known`` holds the topologies of the frames before: equal sites share one object.
+    """
     from ase.stress import voigt_6_to_full_3x3_stress
 
     for key in (fields.ATOM_TYPES, fields.MOLECULE_IDS):
@@ -96,13 +110,17 @@ def from_parts(
                 key=key,
                 frame=frame,
             )
-    topology = Topology(
-        type_names=tuple(str(atoms.info[TYPE_NAMES]).split()),
-        type_masses=tuple(
-            float(x) for x in np.atleast_1d(_floats(atoms.info[TYPE_MASSES], file, frame))
-        ),
-        types=np.asarray(arrays[fields.ATOM_TYPES], dtype=np.int64),
-        molecules=np.asarray(arrays[fields.MOLECULE_IDS], dtype=np.int64),
+    charges = atoms.info.get(CHARGES_KEY)
+    species = atoms.info.get(SPECIES_KEY)
+    topology = known.get(
+        tuple(str(atoms.info[TYPE_NAMES]).split()),
+        _floats(atoms.info[TYPE_MASSES], TYPE_MASSES, "masses in amu", file, frame),
+        () if charges is None else _floats(charges, CHARGES_KEY, "charges in e", file, frame),
+        None if species is None else str(species),
+        np.asarray(arrays[fields.ATOM_TYPES], dtype=np.int64),
+        np.asarray(arrays[fields.MOLECULE_IDS], dtype=np.int64),
+        file=file,
+        frame=frame,
     )
     cell = np.asarray(atoms.cell.array, dtype=np.float64)
     if np.linalg.det(cell) == 0.0:
@@ -136,14 +154,16 @@ def from_parts(
     return result
 
 
-def _floats(value: Any, file: str | Path | None, frame: int | None) -> Any:
+def _floats(
+    value: Any, key: str, what: str, file: str | Path | None, frame: int | None
+) -> tuple[float, ...]:
+    """Numbers of the comment line, which ase leaves as text, makes an array or one number."""
     try:
-        if isinstance(value, str):
-            return [float(x) for x in value.split()]
-        return np.asarray(value, dtype=np.float64)
+        words = value.split() if isinstance(value, str) else np.atleast_1d(value)
+        return tuple(float(x) for x in words)
     except (TypeError, ValueError) as err:
         raise InputError(
-            f"expected masses in amu, found {value!r}", file=file, key=TYPE_MASSES, frame=frame
+            f"expected {what}, found {value!r}", file=file, key=key, frame=frame
         ) from err
 
 

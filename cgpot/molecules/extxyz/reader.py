@@ -10,6 +10,7 @@ import re
 import warnings
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,27 +19,37 @@ import numpy as np
 from cgpot.core.errors import InputError
 from cgpot.core.files import open_text, require_file
 from cgpot.molecules import fields
-from cgpot.molecules.extxyz.atoms import TYPE_NAMES, from_atoms, from_parts
-from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.molecules.extxyz.atoms import TYPE_NAMES, from_parts
+from cgpot.molecules.extxyz.species import KnownTopologies
+from cgpot.molecules.frame import CGFrame
 
 _NAMES = re.compile(rf'\b{TYPE_NAMES}=(?:"([^"]*)"|(\S+))')
-_COLUMNS = re.compile(
-    r"\bProperties=species:S:1:pos:R:3:"
-    rf"{fields.ATOM_TYPES}:I:1:{fields.MOLECULE_IDS}:I:1:{fields.BEAD_NAMES}:S:1"
-    r"(:forces:R:3)?(?=\s)"
-)
+_PROPERTIES = re.compile(r'(?:^|\s)Properties=(?:"([^"]*)"|(\S+))')
+_WANTED = {
+    "pos": ("R", 3),
+    fields.ATOM_TYPES: ("I", 1),
+    fields.MOLECULE_IDS: ("I", 1),
+    "forces": ("R", 3),
+}
+"""Columns that are read here, with their kind and number."""
 
 
-def read_frames(path: str | Path) -> Iterator[CGFrame]:
-    """Frames of a data set, one at a time.
+def read_frames(path: str | Path, *, several: bool = False) -> Iterator[CGFrame]:
+    """Frames of a data set, one at a time; frames of the same sites share their topology.
+
+    Args:
+        path: the data set.
+        several: take frames of several compositions of the same bead types and species, each
+            with a topology of its own.
 
     Raises:
-        InputError: missing file, damaged frame (its index is named), or two systems in one file.
+        InputError: missing file, damaged frame (its index is named), two systems in one file,
+            or several compositions that were not asked for.
     """
     from ase.io.extxyz import read_xyz
 
     p = require_file(path, "data set")
-    first: Topology | None = None
+    known = KnownTopologies(several)
     index = 0
     with open_text(p) as stream:
         for lines in _chunks(stream, p):
@@ -54,51 +65,67 @@ def read_frames(path: str | Path) -> Iterator[CGFrame]:
             # ase turns names like T, F or 12 into logicals and numbers
             if names := _NAMES.search(lines[1]):
                 atoms.info[TYPE_NAMES] = names[1] or names[2]
+            results = atoms.calc.results if atoms.calc is not None else {}
             if table is None:
-                frame = from_atoms(atoms, file=p, frame=index)
-            else:
-                results = atoms.calc.results if atoms.calc is not None else {}
-                frame = from_parts(atoms, table, results, p, index)
-            if first is None:
-                first = frame.topology
-            elif not first.same_as(frame.topology):
-                raise InputError(
-                    f"{frame.topology.n_sites} sites of types {list(frame.topology.type_names)} "
-                    f"differ from frame 0 ({first.n_sites} sites of {list(first.type_names)}); "
-                    "one data set holds one system",
-                    file=p,
-                    frame=index,
-                )
+                table = {**atoms.arrays, "forces": results.get("forces")}
+            frame = from_parts(atoms, table, results, known, p, index)
             yield frame
             index += 1
     if index == 0:
         raise InputError("no frames in the data set", file=p)
 
 
-def _table(lines: list[str]) -> dict[str, Any] | None:
-    """The columns of a frame that `format_frame` wrote, 20 times faster than through ase.
+@lru_cache(maxsize=16)
+def _columns(properties: str) -> tuple[dict[str, int], int] | None:
+    """First column of each property that is read here, and the number of columns.
 
-    None for other columns, and for damaged lines (ase says what is wrong with them).
+    None where one is missing, of another kind or given twice, or the text is not that of
+    properties (ase says what is wrong).
     """
-    match = _COLUMNS.search(lines[1])
-    if match is None:
+    words = properties.split(":")
+    if len(words) % 3:
         return None
+    found: dict[str, int] = {}
+    width = 0
+    for name, kind, number in zip(words[::3], words[1::3], words[2::3], strict=True):
+        if not number.isdigit() or kind not in ("S", "R", "I", "L"):
+            return None
+        if name in _WANTED:
+            if name in found or _WANTED[name] != (kind, int(number)):
+                return None
+            found[name] = width
+        width += int(number)
+    return None if set(_WANTED) - set(found) - {"forces"} else (found, width)
+
+
+def _table(lines: list[str]) -> dict[str, Any] | None:
+    """The columns of a frame, 20 times faster than through ase.
+
+    None for columns that ase must read, and for damaged lines (ase says what is wrong with them).
+    """
+    match = _PROPERTIES.search(lines[1])
+    layout = None if match is None else _columns(match[1] or match[2])
+    if layout is None:
+        return None
+    place, width = layout
     rows = [line.split() for line in lines[2:]]
-    width = 10 if match[1] else 7
     if any(len(row) != width for row in rows):
         return None
     columns = list(zip(*rows, strict=True))
+
+    def vectors(name: str) -> Any:
+        at = place[name]
+        return np.stack([np.array([*map(float, columns[at + k])]) for k in range(3)], axis=1)
+
     try:
-        numbers = [np.array([*map(float, columns[k])]) for k in (1, 2, 3, *range(7, width))]
-        integers = [np.array([*map(int, columns[k])]) for k in (4, 5)]
+        return {
+            "positions": vectors("pos"),
+            fields.ATOM_TYPES: np.array([*map(int, columns[place[fields.ATOM_TYPES]])]),
+            fields.MOLECULE_IDS: np.array([*map(int, columns[place[fields.MOLECULE_IDS]])]),
+            "forces": vectors("forces") if "forces" in place else None,
+        }
     except ValueError:
         return None
-    return {
-        "positions": np.stack(numbers[:3], axis=1),
-        fields.ATOM_TYPES: integers[0],
-        fields.MOLECULE_IDS: integers[1],
-        "forces": np.stack(numbers[3:], axis=1) if match[1] else None,
-    }
 
 
 def _chunks(stream: IO[str], path: Path) -> Iterator[list[str]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cgpot.core.files import atomic_path, open_text
 from cgpot.molecules import fields
 from cgpot.molecules.extxyz.atoms import FORCE_DECIMALS, POSITION_DECIMALS, TYPE_MASSES, TYPE_NAMES
+from cgpot.molecules.extxyz.species import CHARGES_KEY, SPECIES_KEY, species_text
 from cgpot.molecules.frame import CGFrame
 
 
@@ -117,6 +118,11 @@ def format_frame(frame: CGFrame, position_decimals: int, force_decimals: int) ->
     head = [f'Lattice="{numbers(frame.cell)}"', f"Properties={columns}"]
     head.append(f'{TYPE_NAMES}="{names}"' if " " in names else f"{TYPE_NAMES}={names}")
     head.append(f'{TYPE_MASSES}="{masses}"' if " " in masses else f"{TYPE_MASSES}={masses}")
+    if any(topology.type_charges):
+        charges = " ".join(f"{q:.10g}" for q in topology.type_charges)
+        head.append(f'{CHARGES_KEY}="{charges}"' if " " in charges else f"{CHARGES_KEY}={charges}")
+    if not topology.is_plain:
+        head.append(f'{SPECIES_KEY}="{species_text(topology)}"')
     if frame.time is not None:
         head.append(f"{fields.TIME}={float(frame.time)!r}")
     if frame.source_frame is not None:
