@@ -29,6 +29,8 @@ class AtomTopology:
         molecules: (n_atoms,) molecule of each atom, zero-based, or None.
         constraints: (n, 2) constrained pairs, or None where the file cannot tell.
         universe: MDAnalysis universe for selections, or None.
+        molecule_types: (n_atoms,) name of each atom's molecule type, or None where the file
+            names none.
         forces_hold_constraints: whether trajectories of this engine hold constraint forces.
     """
 
@@ -39,6 +41,7 @@ class AtomTopology:
     molecules: IntArray | None
     constraints: IntArray | None
     universe: Any = None
+    molecule_types: NDArray[Any] | None = None
     forces_hold_constraints: bool = False
 
 

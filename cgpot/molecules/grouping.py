@@ -85,6 +85,7 @@ def species_from_bonds(
     molecules: IntArray,
     bonds: IntArray,
     names: Sequence[str | None] | None = None,
+    unknown: NDArray[np.bool_] | None = None,
 ) -> tuple[tuple[Species, ...], IntArray]:
     """Species of molecules whose bonds are known; isomers become species of their own.
 
@@ -95,6 +96,7 @@ def species_from_bonds(
         bonds: (n_bonds, 2) pairs of sites.
         names: (n_molecules,) name of each molecule's species; None: its beads, of the second
             and later isomers followed by ``_2``, ...
+        unknown: (n_molecules,) whether nobody tells the bonds of a molecule; None: of none.
 
     Returns:
         Species by first appearance, and (n_molecules,) the species of each molecule.
@@ -123,19 +125,21 @@ def species_from_bonds(
     ends = np.searchsorted(owner[bonds[:, 0]][rank], np.arange(n_molecules + 1))
     group, kinds = alike(types, order, start)
     label = np.empty(n_molecules, dtype=np.int64)
-    known: dict[tuple[int, bytes, str | None], int] = {}
+    known: dict[tuple[int, bytes | None, str | None], int] = {}
     found: list[Species] = []
     used: dict[str, tuple[Species, int]] = {}
     for m in range(n_molecules):
         mine = terms[ends[m] : ends[m + 1]]
         stated = None if names is None else names[m]
-        key = (int(group[m]), mine.tobytes(), stated)
+        told = unknown is None or not unknown[m]
+        key = (int(group[m]), mine.tobytes() if told else None, stated)
         number = known.get(key)
         if number is None:
             beads = tuple(type_names[t] for t in kinds[group[m]])
             name = _free(beads_name(beads), used) if stated is None else stated
             try:
-                species = Species(name, beads, tuple(map(tuple, mine.tolist())))
+                terms_of = tuple(map(tuple, mine.tolist())) if told else None
+                species = Species(name, beads, terms_of)
             except DataError as err:
                 sites = order[start[m] : start[m + 1]]
                 raise DataError(

@@ -89,6 +89,7 @@ class Topology:
         bonds: IntArray,
         *,
         species_names: Sequence[str | None] | None = None,
+        unknown: NDArray[np.bool_] | None = None,
         type_charges: tuple[float, ...] = (),
     ) -> Topology:
         """A topology whose species follow from bonds between sites.
@@ -98,13 +99,16 @@ class Topology:
             bonds: (n_bonds, 2) pairs of sites.
             species_names: (n_molecules,) name of each molecule's species; None: its beads,
                 of further isomers with a number behind.
+            unknown: (n_molecules,) molecules of several sites whose bonds nobody tells.
 
         Raises:
             DataError: bonds between molecules, a molecule in several pieces, or two species of
                 one name.
         """
         bare = cls(type_names, type_masses, types, molecules, type_charges)
-        species, label = species_from_bonds(type_names, types, molecules, bonds, species_names)
+        species, label = species_from_bonds(
+            type_names, types, molecules, bonds, species_names, unknown
+        )
         return cls(type_names, type_masses, types, molecules, bare.type_charges, species, label)
 
     @property

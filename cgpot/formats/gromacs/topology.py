@@ -113,6 +113,7 @@ def _read_tpr(path: Path) -> AtomTopology:
         molecules=np.asarray(universe.atoms.molnums, dtype=np.int64),
         constraints=np.concatenate(pairs) if pairs else np.zeros((0, 2), dtype=np.int64),
         universe=universe,
+        molecule_types=np.asarray(universe.atoms.moltypes),
     )
 
 
