@@ -54,7 +54,11 @@ class Basis(Protocol):
         ...
 
     def rows(self, frame: CGFrame, *, energy: bool = False) -> Rows:
-        """Rows of one frame; with ``energy`` also that of the energy."""
+        """Rows of one frame; with ``energy`` also that of the energy.  Changes nothing."""
+        ...
+
+    def observe(self, frame: CGFrame) -> None:
+        """Note what a frame samples, for `free` and `anchors`."""
         ...
 
     def free(self) -> Mask:
@@ -68,7 +72,7 @@ class Basis(Protocol):
     def anchors(self) -> tuple[Array, Array]:
         """Prior knowledge as further normal equations (size, size) and (size,), e.g. a wall.
 
-        Called after all frames were seen.
+        Called after all frames were observed.
         """
         ...
 
@@ -127,6 +131,11 @@ class Joint:
             if energies is not None and rows.energy is not None:
                 energies[self.columns[name]] = rows.energy
         return Rows(forces, virial, energies)
+
+    def observe(self, frame: CGFrame) -> None:
+        """Show a frame to all parts."""
+        for part in self.parts.values():
+            part.observe(frame)
 
     def labels(self, coefficients: Array, frame: CGFrame) -> tuple[Array, Array, float]:
         """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV of coefficients (size,)."""

@@ -133,13 +133,8 @@ class PairBasis:
         return f"{self.type_names[a]}-{self.type_names[b]}"
 
     def rows(self, frame: CGFrame, *, energy: bool = False) -> Rows:
-        """Rows of one frame; its distances enter the histograms behind the wall."""
-        pairs = half_list(frame, self.r_max)
-        if self._exclude is not None:
-            pairs = pairs.select(~self._exclude(frame, pairs))
-        types = frame.topology.types
-        pair = self._index[types[pairs.i], types[pairs.j]]
-        self._count(frame, pair, pairs.distance)
+        """Rows of one frame."""
+        pairs, pair = self._list(frame)
         n, size = frame.topology.n_sites, self.size
         first, t = locate(pairs.distance, self.r_max, self.intervals)
         slopes = (basis_derivative(t) * (self.intervals / self.r_max)).ravel()
@@ -165,9 +160,19 @@ class PairBasis:
             row = np.bincount(flat, basis(t).ravel(), minlength=size).astype(np.float64)
         return Rows(forces.reshape(3 * n, size), virial, row)
 
-    def _count(self, frame: CGFrame, pair: NDArray[np.int64], distance: Array) -> None:
+    def _list(self, frame: CGFrame) -> tuple[Pairs, NDArray[np.int64]]:
+        """Pairs that interact, and the row of each."""
+        pairs = half_list(frame, self.r_max)
+        if self._exclude is not None:
+            pairs = pairs.select(~self._exclude(frame, pairs))
+        types = frame.topology.types
+        return pairs, self._index[types[pairs.i], types[pairs.j]]
+
+    def observe(self, frame: CGFrame) -> None:
+        """Add the distances of a frame to the histograms behind the wall."""
+        pairs, pair = self._list(frame)
         bins = len(self._shells)
-        place = np.minimum((distance * (bins / self.r_max)).astype(np.int64), bins - 1)
+        place = np.minimum((pairs.distance * (bins / self.r_max)).astype(np.int64), bins - 1)
         counted = np.bincount(pair * bins + place, minlength=self.pairs * bins)
         self._counts += 2.0 * counted.reshape(self.pairs, bins)
         numbers = np.bincount(frame.topology.types, minlength=len(self.type_names)).astype(float)

@@ -134,13 +134,13 @@ class TermBasis(ABC):
         """Coordinate in the middle of intervals."""
 
     def seen(self, measured: Measured) -> None:  # noqa: B027
-        """Note the coordinates of a frame, beyond the histogram; for the anchors."""
+        """Part of `observe`: note the coordinates of a frame, beyond the histogram."""
 
     def freeze(self) -> None:  # noqa: B027
         """Keep what the anchors know of the frames of the fit, whatever is seen later."""
 
     def rows(self, frame: CGFrame, *, energy: bool = False) -> Rows:
-        """Rows of one frame; its coordinates enter the histogram behind the anchors.
+        """Rows of one frame.
 
         Raises:
             DataError: see `measure`, or a frame of other sites.
@@ -149,11 +149,6 @@ class TermBasis(ABC):
         measured = self.measure(frame)
         n, size = frame.topology.n_sites, self.size
         first, t, scale = self.locate(measured.value)
-        np.add.at(self._counts, (self.kind, first), 1.0)
-        self._square += np.bincount(
-            self.kind, np.einsum("tsa,tsa->t", measured.gradient, measured.gradient), self.n_kinds
-        )
-        self.seen(measured)
         column = self.kind * self.width + self.columns(first)
         slopes = basis_derivative(t) * scale
         flat = column.ravel()
@@ -175,6 +170,20 @@ class TermBasis(ABC):
         if energy:
             row = np.bincount(flat, basis(t).ravel(), minlength=size).astype(np.float64)
         return Rows(forces.reshape(3 * n, size), virial, row)
+
+    def observe(self, frame: CGFrame) -> None:
+        """Add the coordinates of a frame to the histogram behind the anchors.
+
+        Raises:
+            DataError: see `measure`, or a frame of other sites.
+        """
+        self._check(frame)
+        measured = self.measure(frame)
+        np.add.at(self._counts, (self.kind, self.locate(measured.value)[0]), 1.0)
+        self._square += np.bincount(
+            self.kind, np.einsum("tsa,tsa->t", measured.gradient, measured.gradient), self.n_kinds
+        )
+        self.seen(measured)
 
     def _check(self, frame: CGFrame) -> None:
         mine, found = self.topology, frame.topology

@@ -129,6 +129,9 @@ class ThreeBodySW:
             row = np.bincount(flat, (value * both).ravel(), minlength=size).astype(np.float64)
         return Rows(forces.reshape(3 * n, size), virial, row)
 
+    def observe(self, frame: CGFrame) -> None:
+        """Nothing: there are no anchors, and all coefficients are fitted."""
+
     def function(self, coefficients: Array, row: int, theta: Array) -> tuple[Array, Array]:
         """f(theta) and df/dtheta (per radian) of one block, eV; theta in radians."""
         c = np.reshape(coefficients, (-1, self.width))[row]

@@ -92,6 +92,26 @@ class ThreeBodyGrid:
         return i, x - i
 
 
+@dataclass(frozen=True)
+class _Triples:
+    """Triples of a frame: centre i and two neighbours j, k.
+
+    Attributes:
+        sites: i, j and k, (triples,) each.
+        distances: r_ij, r_ik and r_jk, (triples,) each, Å.
+        vectors: the same as vectors, (triples, 3) each, Å.
+    """
+
+    sites: tuple[IntArray, IntArray, IntArray]
+    distances: tuple[Array, Array, Array]
+    vectors: tuple[Array, Array, Array]
+
+
+def _product(x: Array, y: Array, z: Array) -> Array:
+    """(4, 4, 4, triples) products of three functions (4, triples)."""
+    return np.asarray(x[:, None, None] * y[None, :, None] * z[None, None, :])
+
+
 class ThreeBody:
     """Rows of the three-body splines; see `cgpot.potential.basis.Basis`.
 
@@ -156,53 +176,21 @@ class ThreeBody:
 
     def rows(self, frame: CGFrame, *, energy: bool = False) -> Rows:
         """Rows of one frame; with ``energy`` also that of the energy."""
-        from matscipy.neighbours import neighbour_list
-
         grid = self.grid
         n, size = frame.topology.n_sites, self.size
         width = size + 1
-        i, j, vector, distance = neighbour_list(
-            "ijDd",
-            positions=frame.positions,
-            cell=frame.cell,
-            pbc=np.asarray(frame.pbc),
-            cutoff=grid.cutoff,
-        )
-        keep = distance > grid.inner
-        order = np.argsort(i[keep], kind="stable")
-        i, j = i[keep][order].astype(np.int64), j[keep][order].astype(np.int64)
-        vector, distance = vector[keep][order], distance[keep][order]
-        first, second = triplets(i)
-        types = frame.topology.types
-        swap = types[j[first]] > types[j[second]]
-        first, second = np.where(swap, second, first), np.where(swap, first, second)
-        across = vector[second] - vector[first]
-        r_jk = np.linalg.norm(across, axis=1)
-        near = r_jk > grid.inner
-        first, second, across, r_jk = first[near], second[near], across[near], r_jk[near]
-        centre, left, right = i[first], j[first], j[second]
-
-        located = [grid.locate(r) for r in (distance[first], distance[second], r_jk)]
+        found = self._triples(frame)
+        centre, left, right = found.sites
+        located = [grid.locate(r) for r in found.distances]
         values = [basis(t) for _, t in located]
         slopes = [basis_derivative(t) / grid.spacing for _, t in located]
-        k = np.arange(4)[:, None]
-        a, b, c = (k + start for start, _ in located)
-        block = self._block[types[centre], types[left], types[right]]
-        column = self._padded[block, a[:, None, None], b[None, :, None], c[None, None, :]]
-
-        def product(x: Array, y: Array, z: Array) -> Array:
-            return np.asarray(x[:, None, None] * y[None, :, None] * z[None, None, :])
-
-        unit = [
-            vector[first] / distance[first][:, None],
-            vector[second] / distance[second][:, None],
-            across / r_jk[:, None],
-        ]
-        along = [vector[first], vector[second], across]
+        column = self._columns(frame, found, [start for start, _ in located])
+        along = found.vectors
+        unit = [v / r[:, None] for v, r in zip(along, found.distances, strict=True)]
         slope = [
-            product(slopes[0], values[1], values[2]),
-            product(values[0], slopes[1], values[2]),
-            product(values[0], values[1], slopes[2]),
+            _product(slopes[0], values[1], values[2]),
+            _product(values[0], slopes[1], values[2]),
+            _product(values[0], values[1], slopes[2]),
         ]
         forces = np.zeros((n, 3, width))
         virial = np.zeros((3, 3, width))
@@ -228,13 +216,59 @@ class ThreeBody:
                     -s * u[:, x] * d[:, y] for s, u, d in zip(slope, unit, along, strict=True)
                 )
                 virial[x, y] = virial[y, x] = gather(flat, np.asarray(tensor), width)
-        value = product(*values)
-        sums = gather(flat, value, width)
-        self._seen += sums[:size]
         return Rows(
             forces.reshape(3 * n, width)[:, :size],
             virial[:, :, :size],
-            sums[:size] if energy else None,
+            gather(flat, _product(*values), width)[:size] if energy else None,
+        )
+
+    def observe(self, frame: CGFrame) -> None:
+        """Note which functions a frame meets."""
+        found = self._triples(frame)
+        located = [self.grid.locate(r) for r in found.distances]
+        column = self._columns(frame, found, [start for start, _ in located])
+        value = _product(*(basis(t) for _, t in located))
+        width = self.size + 1
+        self._seen += np.bincount(column.ravel(), value.ravel(), minlength=width)[: self.size]
+
+    def _columns(self, frame: CGFrame, found: _Triples, starts: list[IntArray]) -> IntArray:
+        """(4, 4, 4, triples) coefficients; the one after the last is that of no function."""
+        types = frame.topology.types
+        centre, left, right = found.sites
+        a, b, c = (np.arange(4)[:, None] + start for start in starts)
+        block = self._block[types[centre], types[left], types[right]]
+        column = self._padded[block, a[:, None, None], b[None, :, None], c[None, None, :]]
+        return np.asarray(column)
+
+    def _triples(self, frame: CGFrame) -> _Triples:
+        """Centres with two neighbours each; of those the one of the lower type first."""
+        from matscipy.neighbours import neighbour_list
+
+        grid = self.grid
+        i, j, vector, distance = neighbour_list(
+            "ijDd",
+            positions=frame.positions,
+            cell=frame.cell,
+            pbc=np.asarray(frame.pbc),
+            cutoff=grid.cutoff,
+        )
+        keep = distance > grid.inner
+        order = np.argsort(i[keep], kind="stable")
+        i, j = i[keep][order].astype(np.int64), j[keep][order].astype(np.int64)
+        vector, distance = vector[keep][order], distance[keep][order]
+        first, second = triplets(i)
+        types = frame.topology.types
+        swap = types[j[first]] > types[j[second]]
+        first, second = np.where(swap, second, first), np.where(swap, first, second)
+        across = vector[second] - vector[first]
+        r_jk = np.linalg.norm(across, axis=1)
+        near = r_jk > grid.inner
+        first, second, across, r_jk = first[near], second[near], across[near], r_jk[near]
+        centre, left, right = i[first], j[first], j[second]
+        return _Triples(
+            (centre, left, right),
+            (distance[first], distance[second], r_jk),
+            (vector[first], vector[second], across),
         )
 
     def free(self) -> Mask:

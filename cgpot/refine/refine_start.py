@@ -161,7 +161,7 @@ def from_zero(config: RefineConfig, target: Target, basis: PairBasis) -> PairTab
     names = target.topology.type_names
     fit = PairFit(names, basis.r_max, basis.r_max / basis.intervals, config.temperature)
     for frame in target.frames:
-        fit.design(frame)
+        fit.basis.observe(frame)
     wall = wall_table(fit)
     if config.zero.begin == "wall":
         return wall

@@ -16,6 +16,7 @@ from cgpot.potential.basis import Joint, Rows
 from cgpot.potential.bonds import BondBasis, bond_list
 from cgpot.potential.pair_basis import PairBasis
 from cgpot.potential.threebody import ThreeBodySW
+from cgpot.potential.uf3_threebody import ThreeBody, ThreeBodyGrid
 from cgpot.training.linear.equations import NormalEquations, jackknife_error
 from cgpot.training.linear.solver import Options, Penalties, constrained_solve
 
@@ -223,3 +224,33 @@ def test_sizes_that_make_no_spline():
         BondBasis(frame.topology, None, (2.0, 1.0), 0.1, KT)
     with pytest.raises(DataError, match=r"bond of sites \[.*\] is 1\.\d+ Å long, outside"):
         BondBasis(frame.topology, None, (0.5, 1.0), 0.1, KT).rows(frame)
+
+
+@pytest.mark.parametrize("kind", ["pair", "bond", "uf3"])
+def test_rows_change_nothing_and_observe_does(kind):
+    """Rows taken before or after leave what the anchors and masks know as it is."""
+    frame = shaken(3, molecule=2)
+
+    def made():
+        if kind == "pair":
+            return PairBasis(("A",), 6.0, 0.5, 300.0)
+        if kind == "bond":
+            return BondBasis(frame.topology, None, (1.0, 2.5), 0.1, KT)
+        return ThreeBody(("A",), ThreeBodyGrid(1.5, 6.0, 6))
+
+    basis, once = made(), made()
+    once.observe(frame)
+    basis.rows(frame)
+    if kind == "uf3":
+        assert not basis.free().any()
+    elif kind == "pair":
+        with pytest.raises(DataError, match=r"no pair A-A within 6\.0 Å was seen"):
+            basis.closest(0)
+    basis.observe(frame)
+    basis.rows(frame, energy=True)
+    np.testing.assert_array_equal(basis.free(), once.free())
+    if kind != "pair":  # one frame has too few pairs for a wall
+        for mine, expected in zip(basis.anchors(), once.anchors(), strict=True):
+            np.testing.assert_array_equal(mine, expected)
+    else:
+        assert basis.closest(0) == once.closest(0)

@@ -520,7 +520,7 @@ def test_dihedrals_cross_a_gap_without_slope():
     """Where nothing was seen the slope is drawn to zero, with the weight of sampled terms."""
     frame = chain.chains()
     basis = chain.terms(frame).dihedrals
-    basis.rows(frame)
+    basis.observe(frame)
     matrix, vector = basis.anchors()
     assert not vector.any()
     assert np.abs(matrix @ np.ones(basis.size)).max() < 1e-12 * np.abs(matrix).max()

@@ -53,7 +53,7 @@ def truth(frames, bonds=None):
     names = frames[0].topology.type_names
     pair = PairBasis(names, 6.5, 0.25, 300.0, exclude=bonds.is_bonded if bonds else None)
     for frame in frames:
-        pair.rows(frame)
+        pair.observe(frame)
     parts = {"pair": pair}
     x = (np.arange(pair.width) - 1) * 0.25
     matrix, vector = pair.anchors()

@@ -122,7 +122,7 @@ def test_functions_that_no_frame_meets_are_not_fitted() -> None:
     basis = ThreeBody(("A",), ThreeBodyGrid(2.0, 6.0, 6))
     assert not basis.free().any()
     positions = np.array([[0.0, 0.0, 0.0], [4.0, 0.0, 0.0], [0.0, 4.0, 0.0]]) + 3.0
-    basis.rows(replace(frame, positions=positions, cell=40.0 * np.eye(3)))
+    basis.observe(replace(frame, positions=positions, cell=40.0 * np.eye(3)))
     assert 0 < basis.free().sum() < basis.size / 2
 
 

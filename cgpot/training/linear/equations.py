@@ -110,7 +110,7 @@ class NormalEquations:
         title: str,
         quiet: bool = False,
     ) -> None:
-        """Add frames in contiguous blocks.
+        """Show frames to the basis, and add them in contiguous blocks.
 
         Args:
             basis: gives the rows.
@@ -124,6 +124,7 @@ class NormalEquations:
         """
         with progress(title, len(frames), quiet=quiet) as advance:
             for number, frame in enumerate(frames):
+                basis.observe(frame)
                 self.add(
                     basis.rows(frame, energy=energies),
                     frame.forces,

@@ -67,11 +67,12 @@ class PairFit:
         frames: Iterable[tuple[CGFrame, Array, Array | None]],
         block: int,
     ) -> None:
-        """Add frames with force labels (n, 3) and virial labels (3, 3) or None to a block.
+        """Observe frames; add them with force labels (n, 3) and virials (3, 3) or None to a block.
 
         Labels are given beside the frame, so that residuals of a model can be fitted too.
         """
         for frame, forces, virial in frames:
+            self.basis.observe(frame)
             self.equations.add(
                 self.basis.rows(frame), forces, volume=frame.volume, virial=virial, block=block
             )
