@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
 from cgpot.core.progress import progress
+from cgpot.core.units import EV_PER_A3_IN_BAR, KB
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.basis import Basis, Rows
 from cgpot.training.linear.solver import Options, Penalties, solve
@@ -45,6 +46,7 @@ class NormalEquations:
         volume: float,
         virial: Array | None = None,
         energy: float | None = None,
+        density: float | None = None,
         weight: float = 1.0,
         block: int = 0,
     ) -> None:
@@ -56,6 +58,7 @@ class NormalEquations:
             volume: of the cell, Å^3.
             virial: label (3, 3), eV (its symmetric part counts); None leaves its rows out.
             energy: label, eV; needs the energy row.
+            density: mass density, kg/m^3, for the slope of the pressure.
             weight: of this frame.
             block: frames of one block stay together in error bars.
 
@@ -86,6 +89,16 @@ class NormalEquations:
             sums.trace_row += weight * np.einsum("iik->k", rows.virial) / volume
             sums.trace_label += weight * float(np.trace(virial)) / volume
             sums.virial_weight += weight
+            if density is not None:
+                number = rows.forces.shape[0] / 3.0 / volume
+                trace = float(np.trace(virial)) / volume
+                sums.density_weight += weight
+                sums.density_sum += weight * density
+                sums.density_square += weight * density**2
+                sums.density_row += weight * density * np.einsum("iik->k", rows.virial) / volume
+                sums.density_label += weight * density * trace
+                sums.number_sum += weight * number
+                sums.density_number += weight * density * number
         if energy is not None:
             if rows.energy is None:
                 raise DataError("an energy label needs the energy row of the basis")
@@ -131,6 +144,7 @@ class NormalEquations:
                     volume=frame.volume,
                     virial=frame.virial if virials else None,
                     energy=frame.energy if energies else None,
+                    density=frame.density,
                     weight=float(weights[number]),
                     block=number * blocks // len(frames),
                 )
@@ -150,6 +164,13 @@ class NormalEquations:
             raise DataError("no frames to fit")
         return total
 
+    def part(self, columns: slice) -> NormalEquations:
+        """The equations of some of the coefficients, the others zero."""
+        blocks = [block.part(columns) for block in self.blocks]
+        found = NormalEquations(len(range(*columns.indices(self.size))))
+        found.blocks = blocks
+        return found
+
     def solve(
         self, penalties: Penalties, options: Options, *, leave_out: int | None = None
     ) -> Array:
@@ -164,6 +185,39 @@ class NormalEquations:
     def quality(self, coefficients: Array, total: Sums | None = None) -> dict[str, Any]:
         """Errors on the fitted frames (`quality`)."""
         return quality(self.total() if total is None else total, coefficients)
+
+    def pressure_slope(self, coefficients: Array, temperature: float) -> dict[str, Any]:
+        """Slope of the pressure with density over the frames, bar/(kg/m^3).
+
+        Args:
+            coefficients: (size,).
+            temperature: K, for the kinetic part.
+
+        Returns:
+            ``labels`` and ``model``, each with ``value`` and ``error`` (jackknife over the blocks;
+            None for a single one), and ``uncertain``: whether the error of the labels' slope is
+            larger than half of its value.
+
+        Raises:
+            DataError: see `Sums.pressure_slope`.
+        """
+
+        def of(sums: Sums) -> Array:
+            slope = sums.pressure_slope()
+            kinetic = KB * temperature * slope.number
+            both = np.array([slope.label, float(slope.row @ coefficients)])
+            return np.asarray((both + kinetic) * EV_PER_A3_IN_BAR)
+
+        value = of(self.total())
+        error: list[float | None] = [None, None]
+        if len(self.filled()) > 1:
+            samples = self.jackknife(lambda block: of(self.total(block)))
+            error = [float(e) for e in jackknife_error(samples)]
+        return {
+            "labels": {"value": float(value[0]), "error": error[0]},
+            "model": {"value": float(value[1]), "error": error[1]},
+            "uncertain": error[0] is None or error[0] > 0.5 * abs(float(value[0])),
+        }
 
     def filled(self) -> list[int]:
         """Blocks that hold frames."""

@@ -27,6 +27,8 @@ class Options:
             (eV^2/Å^2); auto: ratio of the variances of the labels.
         energy_weight: the same for the energy per site (eV^2); a constant per site is free.
         match_mean_virial: impose the mean trace of W/V as an exact constraint.
+        match_slope: impose the slope of the virial pressure with density over the frames
+            (`cgpot.training.linear.sums.PressureSlope`) as a second exact constraint.
         smooth: strength of the roughness penalty, relative to the mean diagonal of the force
             equations of the part.
         ridge: strength of the penalty on the coefficients themselves, relative likewise.
@@ -35,6 +37,7 @@ class Options:
     virial_weight: Weight = 0.0
     energy_weight: Weight = 0.0
     match_mean_virial: bool = False
+    match_slope: bool = False
     smooth: float = 0.0
     ridge: float = 0.0
 
@@ -95,18 +98,23 @@ def solve(sums: Sums, penalties: Penalties, options: Options) -> Array:
     matrix[np.diag_indices(sums.size)] += options.ridge * scale
     matrix = matrix + penalties.anchors[0]
     vector = vector + penalties.anchors[1]
-    rows = values = None
+    rows: list[Array] = []
+    values: list[float] = []
     if options.match_mean_virial:
         if not sums.virial_weight:
             raise DataError("the mean virial is to be matched, but no frame has a virial")
-        rows = sums.trace_row[None, :] / sums.virial_weight
-        values = np.array([sums.trace_label / sums.virial_weight])
+        rows.append(sums.trace_row / sums.virial_weight)
+        values.append(sums.trace_label / sums.virial_weight)
+    if options.match_slope:
+        slope = sums.pressure_slope()  # in the size of the other row: per standard deviation
+        rows.append(3.0 * slope.spread * slope.row)
+        values.append(3.0 * slope.spread * slope.label)
     free = np.flatnonzero(penalties.free)
     solved = constrained_solve(
         matrix[np.ix_(free, free)],
         vector[free],
-        None if rows is None else rows[:, free],
-        values,
+        np.stack(rows)[:, free] if rows else None,
+        np.array(values) if rows else None,
         [penalties.names[k] for k in free.tolist()],
     )
     coefficients = np.zeros(sums.size)

@@ -10,9 +10,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cgpot.core.errors import DataError
 from cgpot.core.units import EV_PER_A3_IN_BAR
 
 Array = NDArray[np.float64]
+LEAST_SPREAD = 1e-4
+"""Relative standard deviation of the density over the frames below which it does not vary."""
+
+
+@dataclass(frozen=True)
+class PressureSlope:
+    """Regression of the pressure on the mass density over the frames, in eV/Å^3 per kg/m^3.
+
+    Attributes:
+        row: (size,) slope of each basis function's virial pressure tr W/3V.
+        label: that of the labels.
+        number: slope of the number density of sites, Å^-3 per kg/m^3; times k_B T that of the
+            kinetic pressure, which model and labels share.
+        spread: standard deviation of the density, kg/m^3.
+    """
+
+    row: Array
+    label: float
+    number: float
+    spread: float
 
 
 @dataclass
@@ -22,6 +43,7 @@ class Sums:
     Attributes:
         size: number of coefficients.
         frames: number of frames; weight: sum of their weights.
+        density_weight: sum of the weights of frames with a virial and a density.
     """
 
     size: int
@@ -35,6 +57,7 @@ class Sums:
     energy_row: Array = field(init=False)
     stress_sum: Array = field(init=False)
     stress_square: Array = field(init=False)
+    density_row: Array = field(init=False)
     trace_label: float = 0.0
     energy_label: float = 0.0
     energy_square: float = 0.0
@@ -44,6 +67,12 @@ class Sums:
     weight: float = 0.0
     virial_weight: float = 0.0
     energy_weight: float = 0.0
+    density_weight: float = 0.0
+    density_sum: float = 0.0
+    density_square: float = 0.0
+    density_label: float = 0.0
+    number_sum: float = 0.0
+    density_number: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("force", "virial", "energy"):
@@ -51,6 +80,7 @@ class Sums:
             setattr(self, f"{name}_vector", np.zeros(self.size))
         self.trace_row = np.zeros(self.size)
         self.energy_row = np.zeros(self.size)
+        self.density_row = np.zeros(self.size)
         self.stress_sum = np.zeros(6)
         self.stress_square = np.zeros(6)
 
@@ -59,6 +89,18 @@ class Sums:
         for name, value in vars(other).items():
             if name != "size":
                 setattr(self, name, getattr(self, name) + value)
+
+    def part(self, columns: slice) -> Sums:
+        """The equations of some of the coefficients, the others zero."""
+        found = Sums(len(range(*columns.indices(self.size))))
+        for name, value in vars(self).items():
+            if name.endswith("_matrix"):
+                value = value[columns, columns]
+            elif name.endswith(("_vector", "_row")):
+                value = value[columns]
+            if name != "size":
+                setattr(found, name, value)
+        return found
 
     def centred_energy(self) -> tuple[Array, Array, float]:
         """Energy equations with a free constant per site eliminated: matrix, vector, square."""
@@ -70,6 +112,34 @@ class Sums:
             self.energy_matrix - self.energy_weight * np.outer(mean, mean),
             self.energy_vector - self.energy_weight * label * mean,
             self.energy_square - self.energy_weight * label**2,
+        )
+
+    def pressure_slope(self) -> PressureSlope:
+        """Regression of the virial pressure on the density: ``cov(P, rho) / var(rho)``.
+
+        Raises:
+            DataError: frames without a virial or density, or a density that does not vary.
+        """
+        weight = self.density_weight
+        if not weight or abs(weight - self.virial_weight) > 1e-9 * weight:
+            raise DataError(
+                "the slope of the pressure with density needs the virial and the density of every "
+                f"frame; {self.frames} frames are there, not all have both"
+            )
+        mean = self.density_sum / weight
+        variance = self.density_square / weight - mean**2
+        spread = math.sqrt(max(variance, 0.0))
+        if not spread > LEAST_SPREAD * mean:
+            raise DataError(
+                f"the density of the frames does not vary ({mean:.2f} kg/m^3, standard deviation "
+                f"{spread:.2g}), so they do not say how the pressure changes with it; expected "
+                "frames of an NPT run or of several densities, or no match_slope"
+            )
+        return PressureSlope(
+            (self.density_row - mean * self.trace_row) / (3.0 * weight * variance),
+            (self.density_label - mean * self.trace_label) / (3.0 * weight * variance),
+            (self.density_number - mean * self.number_sum) / (weight * variance),
+            spread,
         )
 
     def force_variance(self) -> float:
