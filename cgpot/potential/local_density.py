@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A local-density term as a linear basis: mean and slope of the pressure go there.
 
-``U = sum_i F(rho_i)``, see `cgpot.potential.density_table`.  With the gradients of rho_i the force on
+``U = sum_i F(rho_i)``, see `density_table`.  With the gradients of rho_i the force on
 site a is ``-sum_i F'(rho_i) d rho_i / d r_a`` and the virial
 ``W = -sum_i F'(rho_i) sum_j m_j w'(r_ij) r_ij (x) r_ij / |r_ij|``: linear in the coefficients of F.
 """
