@@ -13,7 +13,8 @@ from linear_systems import energy_of, shaken
 
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import read_json, write_json
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.topology import Topology
 from cgpot.potential.basis import Joint, no_anchors
 from cgpot.potential.density_table import INDICATORS, DensityTable, indicator
 from cgpot.potential.local_density import LocalDensityBasis, sampled_spans
@@ -28,7 +29,7 @@ def triclinic(seed: int, types: int = 1, n: int = 30) -> CGFrame:
     """Sites at random in a skewed cell, narrower than twice the cutoff."""
     rng = np.random.default_rng(seed)
     cell = np.array([[9.0, 0.0, 0.0], [1.5, 10.0, 0.0], [-0.7, 2.0, 8.5]])
-    topology = BeadTopology(
+    topology = Topology(
         ("A", "B")[:types], (78.0, 40.0)[:types], np.arange(n) % types, np.arange(n)
     )
     return CGFrame(topology, rng.random((n, 3)) @ cell, cell)
