@@ -21,7 +21,7 @@ def test_wheel(tmp_path: Path) -> None:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     expected = {
-        str(Path("cgpot", "lammps", "decks", p.name) if folder == "lammps_inputs" else p)
+        str(Path("cgpot", "md", "decks", p.name) if folder == "lammps_inputs" else p)
         for folder in ("cgpot", "lammps_inputs")
         for full in (source / folder).rglob("*")
         if (p := full.relative_to(source)).suffix in PACKAGED or p.name == "CMakeLists.txt"
