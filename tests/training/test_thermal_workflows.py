@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "training"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "study"))
 
 from study_support import calls, opened, run, write_study
 from thermal_systems import COLD, HOT, THERMAL, exact, write_two
