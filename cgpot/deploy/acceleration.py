@@ -304,6 +304,8 @@ def accelerate(
         for name, child in list(network.named_children()):
             if type(child).__name__ == "PairSpline":
                 setattr(network, name, FastPair(child))
+            elif type(child).__name__ == "PairAndDensity":
+                child.pair = FastPair(child.pair)
     record = {
         "way": way,
         "layers": len(tables),

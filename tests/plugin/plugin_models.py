@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Small configurations, the models that the plugin's tests run, and their references.
 
-`python plugin_models.py NAME FOLDER` (lj, lj-strong, lj-weak, float64, float32, or fast64, fast32
-and other64 with tabulated radial functions and fused kernels) writes `NAME.nequip.pt2`,
+`python plugin_models.py NAME FOLDER` (lj, lj-strong, lj-weak, float64, float32, or fast64, fast32,
+density64 and other64 with tabulated radial functions and fused kernels) writes `NAME.nequip.pt2`,
 `NAME.cgpot.json` and, for the networks, `NAME.npz`: energies, forces and virials from the eager
 NequIP model, which goes the way of positions and cell instead of edge vectors.  batch64 holds the
 models of fast64 and other64 in one file.
@@ -212,6 +212,71 @@ def network(seed: int, dtype: str) -> Any:
     ).eval()
 
 
+def base_tables() -> tuple[Any, Any]:
+    """A pair spline and a local-density part, both as strong as the network."""
+    from cgpot.potential.density_table import DensityTable
+    from cgpot.potential.splines import PairTable
+
+    rng = np.random.default_rng(9)
+    pair = 0.05 * rng.normal(size=(3, 19))
+    pair[:, -3:] = 0.0
+    density = 0.2 * rng.normal(size=(2, 9))
+    spans = np.array([[1.0, 4.5], [0.8, 4.0]])
+    return (
+        PairTable(tuple(NAMES), NET_CUTOFF, pair, {}),
+        DensityTable(tuple(NAMES), 4.8, "smooth", (1.0, 0.7), spans, density, {}),
+    )
+
+
+def density_network(folder: Path, *, base: bool) -> Any:
+    """A small NequIP of one layer, with and without `base_tables`."""
+    from nequip.model import NequIPGNNModel
+
+    pair, density = base_tables()
+    option = {
+        "_target_": "cgpot.training.network.local_density_module.PairAndDensity",
+        "pair": {"pair_file": str(pair.write(folder / "pair.json"))},
+        "density": {"density_file": str(density.write(folder / "density.json"))},
+    }
+    return NequIPGNNModel(
+        seed=3,
+        model_dtype="float64",
+        type_names=NAMES,
+        r_max=NET_CUTOFF,
+        num_layers=2,
+        l_max=1,
+        parity=False,
+        num_features=2,
+        radial_mlp_depth=1,
+        radial_mlp_width=4,
+        avg_num_neighbors=14.0,
+        per_type_energy_scales={"AAA": 0.3, "BBB": 0.5},
+        per_type_energy_shifts={"AAA": -0.2, "BBB": 0.1},
+        pair_potential=option if base else None,
+    ).eval()
+
+
+def make_density(folder: Path, name: str) -> None:
+    """A network above a base of pairs and local density; references of the network alone."""
+    from nequip.utils.global_state import set_global_state
+
+    from cgpot.deploy.target import compile_model
+
+    set_global_state()
+    alone = density_network(folder, base=False)
+    references = {}
+    for title, configuration in CONFIGURATIONS.items():
+        out = alone(frame(configuration))
+        for key in ("total_energy", "forces", "virial"):
+            references[f"{title}/{key}"] = out[key].detach().double().numpy()
+    np.savez(folder / f"{name}.npz", **references)
+    model = density_network(folder, base=True)
+    compile_model(
+        model, frame(CONFIGURATIONS["triclinic"]), folder / f"{name}.nequip.pt2", fast=True
+    )
+    write_sidecar(folder / f"{name}.cgpot.json", cutoff=NET_CUTOFF)
+
+
 def frame(configuration: Configuration) -> dict[str, Any]:
     """The configuration with its neighbour list."""
     import torch
@@ -273,6 +338,8 @@ if __name__ == "__main__":
         make_lj(target, what)
     elif what == "batch64":
         make_batch(target)
+    elif what.startswith("density"):
+        make_density(target, what)
     elif what == "shifted":
         make_shifted(target)
     else:

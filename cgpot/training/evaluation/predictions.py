@@ -26,7 +26,9 @@ from cgpot.training.network.temperature_readout import (
 )
 
 Array = NDArray[np.float64]
-PAIR_COEFFICIENTS = "pair_potential.coefficients"
+PAIR_COEFFICIENTS = ("pair_potential.coefficients", "pair_potential.pair.coefficients")
+"""Ends of the names of the pair part's coefficients, without and with a local-density part."""
+DENSITY_COEFFICIENTS = ("pair_potential.density.coefficients",)
 
 
 def load_model(checkpoint: str | Path) -> Any:
@@ -178,32 +180,39 @@ def pair_coefficients(checkpoint: str | Path) -> Array:
         InputError: the model has no pair part.
     """
     state = _read(checkpoint)["state_dict"]
-    return np.asarray(state[_pair_key(state, checkpoint)].double().numpy())
+    return np.asarray(state[_base_key(state, PAIR_COEFFICIENTS, checkpoint)].double().numpy())
 
 
-def save_checkpoint_with_pair(source: str | Path, target: str | Path, coefficients: Array) -> Path:
-    """Write a copy of a checkpoint whose pair part has other coefficients.
+def save_checkpoint_with_pair(
+    source: str | Path, target: str | Path, coefficients: Array, density: Array | None = None
+) -> Path:
+    """Write a copy of a checkpoint whose base has other coefficients.
 
     Args:
         source: checkpoint of `cgpot train`.
         target: file to write.
-        coefficients: (pairs, intervals + 3), eV.
+        coefficients: (pairs, intervals + 3), eV, of the pair part.
+        density: (types, intervals + 3), eV, of the local-density part; None leaves it as it is.
 
     Raises:
-        InputError: the model has no pair part, or one of another shape.
+        InputError: the model has no such part, or one of another shape.
     """
     record = _read(source)
     state = record["state_dict"]
-    key = _pair_key(state, source)
-    old = state[key]
-    if tuple(old.shape) != tuple(np.shape(coefficients)):
-        raise InputError(
-            f"expected coefficients of shape {tuple(old.shape)}, found {np.shape(coefficients)}",
-            file=source,
-        )
-    if not np.isfinite(coefficients).all():
-        raise InputError("the new coefficients hold NaN or infinity", file=source)
-    state[key] = torch.as_tensor(np.asarray(coefficients), dtype=old.dtype)
+    new: list[tuple[tuple[str, ...], Array]] = [(PAIR_COEFFICIENTS, coefficients)]
+    if density is not None:
+        new.append((DENSITY_COEFFICIENTS, density))
+    for ends, values in new:
+        key = _base_key(state, ends, source)
+        old = state[key]
+        if tuple(old.shape) != tuple(np.shape(values)):
+            raise InputError(
+                f"expected coefficients of shape {tuple(old.shape)}, found {np.shape(values)}",
+                file=source,
+            )
+        if not np.isfinite(values).all():
+            raise InputError("the new coefficients hold NaN or infinity", file=source)
+        state[key] = torch.as_tensor(np.asarray(values), dtype=old.dtype)
     with atomic_path(target) as temporary:
         torch.save(record, temporary)
     return Path(target)
@@ -215,12 +224,15 @@ def _read(checkpoint: str | Path) -> dict[str, Any]:
     return record
 
 
-def _pair_key(state: dict[str, Any], checkpoint: str | Path) -> str:
-    keys = [key for key in state if key.endswith(PAIR_COEFFICIENTS)]
+def _base_key(state: dict[str, Any], ends: tuple[str, ...], checkpoint: str | Path) -> str:
+    keys = [key for key in state if key.endswith(ends)]
     if len(keys) != 1:
+        if ends == PAIR_COEFFICIENTS:
+            part, reason = "pair part", "prior.type none"
+        else:
+            part, reason = "local-density part", "prior.local_density null"
         raise InputError(
-            f"expected one pair part in the model, found {len(keys)}; was it trained with "
-            "prior.type none?",
+            f"expected one {part} in the model, found {len(keys)}; was it trained with {reason}?",
             file=checkpoint,
         )
     return keys[0]

@@ -210,13 +210,15 @@ def _plain(value: Any) -> Any:
 def _pack_own_code() -> None:
     """Let `nequip-package` put `cgpot.training` modules into the archive, beside nequip's code.
 
-    What they import to read pair.json is mocked: an archived model holds its coefficients, and
-    never reads the file.
+    What they import to read pair.json and density.json is mocked: an archived model holds its
+    coefficients, and never reads the files.
     """
     from nequip.scripts import _package_utils
 
     _package_utils._INTERNAL_MODULES.add("cgpot")
-    _package_utils._MOCK_MODULES.add("cgpot.potential.splines")
+    _package_utils._MOCK_MODULES.update(
+        ("cgpot.potential.splines", "cgpot.potential.density_table")
+    )
 
 
 _pack_own_code()

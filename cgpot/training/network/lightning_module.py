@@ -16,7 +16,7 @@ from nequip.train import EMALightningModule
 
 from cgpot.core.files import atomic_path, write_json
 
-PAIR_FILE = "pair_file"
+BASE_FILES = ("pair_file", "density_file")
 COLUMNS = (
     "epoch",
     "learning_rate",
@@ -48,23 +48,23 @@ _SOURCES = {
 class CGTrainingModule(EMALightningModule):
     """nequip's module with moving averages; its checkpoints need no file beside them.
 
-    The coefficients of the pair part are in the state dict, so the path of the file that they
-    were read from is taken out of the saved hyperparameters.
+    The coefficients of the base are in the state dict, so the paths of the files that they were
+    read from are taken out of the saved hyperparameters.
     """
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make the checkpoint independent of pair.json."""
+        """Make the checkpoint independent of pair.json and density.json."""
         super().on_save_checkpoint(checkpoint)
         key = "hyper_parameters"
-        checkpoint[key] = without_pair_file(deepcopy(dict(checkpoint[key])))
+        checkpoint[key] = without_base_files(deepcopy(dict(checkpoint[key])))
 
 
-def without_pair_file(value: Any) -> Any:
-    """Plain data without the entries ``pair_file`` (r_max and intervals stay)."""
+def without_base_files(value: Any) -> Any:
+    """Plain data without the files of the base (cutoffs and intervals stay)."""
     if isinstance(value, dict):
-        return {k: without_pair_file(v) for k, v in value.items() if k != PAIR_FILE}
+        return {k: without_base_files(v) for k, v in value.items() if k not in BASE_FILES}
     if isinstance(value, list):
-        return [without_pair_file(v) for v in value]
+        return [without_base_files(v) for v in value]
     return value
 
 
