@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def deploy_tables(
     lines.append(f"variable {FOLDER} index {folder}")
     for command in result["lammps"]["commands"]:
         for f, copy in zip(origin, copies, strict=True):
-            command = command.replace(f"/{f.name} ", f"/{copy.name} ")
+            command = re.sub(rf"/{re.escape(f.name)}(?=\s|$)", f"/{copy.name}", command)
         lines.append(command)
     text = "\n".join(lines) + "\n"
     content = {

@@ -77,6 +77,13 @@ def mean_mscg(folders: Sequence[Path]) -> Any:
 
     members = [MSCGPotential.read(folder / "mscg.json") for folder in folders]
     mean_pair([m.table() for m in members], folders)
+    for member, folder in zip(members, folders, strict=True):
+        if member.density is not None:
+            raise InputError(
+                "a local-density part, whose knots follow the frames of each member, has no mean; "
+                "expected members without local_density, or one member alone",
+                file=folder,
+            )
     _agree(
         [None if m.three is None else (m.three.cutoff, m.three.gamma, m.three.intervals)
          for m in members], "the three-body form (Å, Å, intervals)", folders,

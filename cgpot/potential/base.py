@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.density_table import DensityTable
-from cgpot.potential.local_density import LocalDensityBasis
+from cgpot.potential.local_density import Exclude, LocalDensityBasis
 from cgpot.potential.splines import PairTable
 
 Array = NDArray[np.float64]
@@ -29,9 +29,17 @@ class Base:
     density: DensityTable | None = None
 
 
-def density_labels(table: DensityTable, frame: CGFrame) -> tuple[Array, Array, float]:
-    """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV of a local-density part."""
-    rows = LocalDensityBasis.of(table).rows(frame, energy=True)
+def density_labels(
+    table: DensityTable, frame: CGFrame, exclude: Exclude | None = None
+) -> tuple[Array, Array, float]:
+    """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV of a local-density part.
+
+    Args:
+        table: of the part.
+        frame: the sites.
+        exclude: pairs of sites that do not count: frame and pairs -> mask.
+    """
+    rows = LocalDensityBasis.of(table, exclude).spline_rows(frame)
     c = table.coefficients.ravel()
     energy = 0.0 if rows.energy is None else float(rows.energy @ c)
     return (rows.forces @ c).reshape(-1, 3), rows.virial @ c, energy

@@ -67,6 +67,18 @@ def values(t: Array, beyond: Array) -> tuple[Array, Array]:
     return basis(t) + beyond * slope, slope
 
 
+def natural(intervals: int) -> Array:
+    """(intervals + 3, intervals + 1): all coefficients from those at the knots.
+
+    The second derivative vanishes at the first and last knot, so that the straight lines beyond
+    go on with two continuous derivatives.
+    """
+    matrix = np.zeros((intervals + 3, intervals + 1))
+    matrix[1:-1] = np.eye(intervals + 1)
+    matrix[0, :2] = matrix[-1, -2:][::-1] = 2.0, -1.0
+    return matrix
+
+
 @dataclass(frozen=True)
 class DensityTable:
     """Embedding functions F(rho) as uniform cubic B-splines, linear beyond their knots.

@@ -19,13 +19,15 @@ from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.pairs import Pairs, half_list
 from cgpot.potential.basis import Mask, Rows, second_differences
-from cgpot.potential.density_table import DensityTable, indicator, locate, values
+from cgpot.potential.density_table import DensityTable, indicator, locate, natural, values
 
 Array = NDArray[np.float64]
 Exclude = Callable[[CGFrame, Pairs], Mask]
 
 LEAST_SAMPLES = 100
 """Samples below which an interval of F is drawn to a straight line, with the weight of as many."""
+SPAN_FRAMES = 200
+"""Frames from which the range of the local density is taken; F is straight beyond."""
 MARGIN = 0.05
 """Of the sampled range, left free at both ends between the outermost knots and the samples."""
 
@@ -90,6 +92,11 @@ def around(
     )
 
 
+def spread(frames: Sequence[CGFrame]) -> Sequence[CGFrame]:
+    """Some of the frames, spread over all: enough for `sampled_spans`."""
+    return frames[:: max(1, len(frames) // SPAN_FRAMES)]
+
+
 def sampled_spans(
     frames: Iterable[CGFrame],
     cutoff: float,
@@ -126,7 +133,7 @@ def sampled_spans(
 
 
 class LocalDensityBasis:
-    """Cubic B-splines F(rho) for each type of the central site.
+    """Natural cubic splines F(rho) for each type of the central site, straight beyond the knots.
 
     A constant in F changes no force, and a linear part of F is a pair potential (twice the
     indicator): where pair splines reach as far, two coefficients in the middle are fixed at zero,
@@ -174,7 +181,8 @@ class LocalDensityBasis:
         self.kind = kind
         self.spans = spans
         self.intervals = intervals
-        self.width = intervals + 3
+        self.width = intervals + 1
+        self._natural = natural(intervals)
         self.weights = tuple(1.0 for _ in type_names) if weights is None else tuple(weights)
         self.steps = (spans[:, 1] - spans[:, 0]) / intervals
         self.linear = linear
@@ -183,7 +191,9 @@ class LocalDensityBasis:
         self._square = np.zeros(len(type_names))
 
     @classmethod
-    def of(cls, table: DensityTable, exclude: Exclude | None = None) -> LocalDensityBasis:
+    def of(
+        cls, table: DensityTable, exclude: Exclude | None = None, *, linear: bool = False
+    ) -> LocalDensityBasis:
         """The basis of a table."""
         return cls(
             table.type_names,
@@ -193,11 +203,12 @@ class LocalDensityBasis:
             exclude=exclude,
             kind=table.indicator,
             weights=table.weights,
+            linear=linear,
         )
 
     def table(self, coefficients: Array, info: dict[str, Any]) -> DensityTable:
         """The functions of coefficients (size,)."""
-        c = np.reshape(coefficients, (len(self.type_names), self.width))
+        c = np.reshape(coefficients, (len(self.type_names), self.width)) @ self._natural.T
         return DensityTable(
             self.type_names, self.cutoff, self.kind, self.weights, self.spans, c, info
         )
@@ -211,7 +222,7 @@ class LocalDensityBasis:
     def names(self) -> list[str]:
         """Type and place of each coefficient."""
         return [
-            f"{name} rho={low + (k - 1) * step:.4g}"
+            f"{name} rho={low + k * step:.4g}"
             for name, low, step in zip(self.type_names, self.spans[:, 0], self.steps, strict=True)
             for k in range(self.width)
         ]
@@ -222,20 +233,34 @@ class LocalDensityBasis:
 
     def rows(self, frame: CGFrame, *, energy: bool = False) -> Rows:
         """Rows of one frame; with ``energy`` also that of the energy."""
+        full = self.spline_rows(frame)
+        kinds = len(self.type_names)
+
+        def reduced(row: Array) -> Array:
+            split = row.reshape(*row.shape[:-1], kinds, self.intervals + 3)
+            return (split @ self._natural).reshape(*row.shape[:-1], self.size)
+
+        assert full.energy is not None
+        return Rows(
+            reduced(full.forces), reduced(full.virial), reduced(full.energy) if energy else None
+        )
+
+    def spline_rows(self, frame: CGFrame) -> Rows:
+        """Rows of one frame for all B-splines, (types, intervals + 3) of them, as in a table."""
         from scipy.sparse import csr_matrix
 
+        wide = self.intervals + 3
+        size = len(self.type_names) * wide
         near = self.around(frame)
         types, n = frame.topology.types, frame.topology.n_sites
         step = self.steps[types]
         first, t, beyond = locate(near.rho, self.spans[types, 0], step, self.intervals)
         value, slope = values(t, beyond)
-        column = (types * self.width + first)[None, :] + np.arange(4)[:, None]
+        column = (types * wide + first)[None, :] + np.arange(4)[:, None]
         site = np.tile(np.arange(n), 4)
-        embedded = csr_matrix(
-            ((slope / step).ravel(), (site, column.ravel())), shape=(n, self.size)
-        )
-        forces = np.empty((n, 3, self.size))
-        virial = np.empty((3, 3, self.size))
+        embedded = csr_matrix(((slope / step).ravel(), (site, column.ravel())), shape=(n, size))
+        forces = np.empty((n, 3, size))
+        virial = np.empty((3, 3, size))
         for a in range(3):
             along = near.slope * near.unit[:, a]
             own = np.bincount(near.centre, along, n)
@@ -254,11 +279,8 @@ class LocalDensityBasis:
             for b in range(a, 3):
                 moment = np.bincount(near.centre, along * near.vector[:, b], n)
                 virial[a, b] = virial[b, a] = -(embedded.T @ moment)
-        row = None
-        if energy:
-            found = np.bincount(column.ravel(), value.ravel(), minlength=self.size)
-            row = found.astype(np.float64)
-        return Rows(forces.reshape(3 * n, self.size), virial, row)
+        row = np.bincount(column.ravel(), value.ravel(), minlength=size)
+        return Rows(forces.reshape(3 * n, size), virial, row.astype(np.float64))
 
     def observe(self, frame: CGFrame) -> None:
         """Note which densities a frame samples, and their gradients."""
@@ -274,7 +296,7 @@ class LocalDensityBasis:
     def free(self) -> Mask:
         """All but those in the middle that take a constant, and a linear part, out of F."""
         free = np.ones((len(self.type_names), self.width), dtype=bool)
-        middle = self.intervals // 2 + 1
+        middle = self.intervals // 2
         free[:, middle : middle + (1 if self.linear else 2)] = False
         return free.ravel()
 
@@ -285,7 +307,7 @@ class LocalDensityBasis:
     def anchors(self) -> tuple[Array, Array]:
         """A straight F where few samples lie: neither noise nor a far knot bends it."""
         matrix = np.zeros((self.size, self.size))
-        second = np.diff(np.eye(self.width), 2, axis=0)
+        second = np.diff(self._natural, 2, axis=0)
         for kind, step in enumerate(self.steps):
             few = np.flatnonzero(self._counts[kind] < LEAST_SAMPLES)
             bends = second[np.unique(np.concatenate([few, few + 1]))] / step

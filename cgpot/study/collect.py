@@ -21,7 +21,7 @@ from cgpot.study.study_speed import BESIDE, read_speed, speed_columns
 Row = dict[str, Any]
 LIQUID = 0.2
 """Relative deviation from the atomistic density up to which an NPT run counts as a liquid."""
-LINEAR_LOSS = ("virial", "match_mean_virial")
+LINEAR_LOSS = ("virial", "match_mean_virial", "match_slope")
 """Keys of the section model that tell whether a linear model is fitted to stress."""
 
 
@@ -216,7 +216,7 @@ def loss_text(train: Mapping[str, Any]) -> str:
     model = train.get("model") or {}
     kind = model_type(model)
     if kind in LINEAR:
-        defaults = ("auto", True) if kind == "uf3" else (None, False)
+        defaults = ("auto", True, False) if kind == "uf3" else (None, False, False)
         keys = [model.get(k, d) for k, d in zip(LINEAR_LOSS, defaults, strict=True)]
         return "forces + stress" if any(keys) else "forces"
     loss = train.get("loss") or {}

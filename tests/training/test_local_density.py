@@ -15,6 +15,7 @@ from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import read_json, write_json
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.topology import Topology
+from cgpot.potential.base import density_labels
 from cgpot.potential.basis import Joint, no_anchors
 from cgpot.potential.density_table import INDICATORS, DensityTable, indicator
 from cgpot.potential.local_density import LocalDensityBasis, sampled_spans
@@ -119,6 +120,13 @@ def test_energy_is_that_of_a_sum_over_all_images(kind):
     np.testing.assert_allclose(basis.around(frame).rho, rho, rtol=1e-12)
     c = np.random.default_rng(2).normal(size=basis.size)
     table = basis.table(c, {})
+    # no bend at the ends
+    np.testing.assert_allclose(np.diff(table.coefficients, 2)[:, [0, -1]], 0.0, atol=1e-12)
+    forces, virial, energy = density_labels(table, frame)
+    rows = basis.rows(frame, energy=True)
+    np.testing.assert_allclose(forces.ravel(), rows.forces @ c, atol=1e-12)
+    np.testing.assert_allclose(virial, rows.virial @ c, atol=1e-11)
+    assert energy == pytest.approx(rows.energy @ c, rel=1e-12)
     total = sum(
         float(table.embedding(r, k)[0]) for r, k in zip(rho, frame.topology.types, strict=True)
     )
@@ -127,7 +135,7 @@ def test_energy_is_that_of_a_sum_over_all_images(kind):
 
 def test_beyond_the_knots_the_functions_are_straight():
     frame = triclinic(1)
-    table = made(frame).table(np.random.default_rng(1).normal(size=10), {})
+    table = made(frame).table(np.random.default_rng(1).normal(size=8), {})
     low, high = table.spans[0]
     for end, sign in ((low, -1), (high, 1)):
         u, slope = table.embedding(np.array([end]))
@@ -154,7 +162,7 @@ def test_a_straight_function_is_a_pair_potential_and_is_taken_out():
     """F = a rho is sum over pairs of 2 a w(r): the two coefficients that are fixed hold it."""
     frame = triclinic(4)
     basis = made(frame)
-    straight = 0.3 * (basis.spans[0, 0] + (np.arange(basis.width) - 1) * basis.steps[0])
+    straight = 0.3 * (basis.spans[0, 0] + np.arange(basis.width) * basis.steps[0])
     constant = np.ones(basis.width)
     rows = basis.rows(frame, energy=True)
     near = basis.around(frame)
@@ -252,6 +260,7 @@ def test_tables_are_read_back_and_bad_ones_refused(tmp_path):
     assert (back.weights, back.indicator, back.info) == ((78.0, 40.0), "smooth", {"note": "x"})
     rows = LocalDensityBasis.of(back).rows(frame)
     np.testing.assert_array_equal(rows.forces, basis.rows(frame).forces)
+    assert back.with_coefficients(np.arange(20.0), {}).coefficients.shape == (2, 10)
     record = read_json(path)
     for change, match in (
         ({"indicator": "step"}, "expected one of .*'smooth'.*found 'step'"),

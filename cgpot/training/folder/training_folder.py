@@ -39,6 +39,16 @@ class Folder:
         return self.path / "pair_refit.json"
 
     @property
+    def density(self) -> Path:
+        """Local-density part inside the model, where there is one."""
+        return self.path / "density.json"
+
+    @property
+    def density_refit(self) -> Path:
+        """Local-density part of the final model, refitted beside the trained network."""
+        return self.path / "density_refit.json"
+
+    @property
     def yardstick(self) -> Path:
         """Pair spline by force matching alone."""
         return self.path / "pair_fit.json"

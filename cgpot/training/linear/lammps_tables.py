@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An MS-CG potential as LAMMPS's own tables: pair, bond, angle, dihedral, and three-body.
+"""An MS-CG potential as LAMMPS's own tables: pair, bond, angle, dihedral, three-body, density.
 
 The commands name their files in ``${pair_folder}``.  The parameter file of
 ``pair_style sw/angle/table`` holds the path of its table, so the commands print that file into
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from cgpot.core.files import write_text
+from cgpot.potential.lammps_density import write_density
 from cgpot.potential.pair_tables import POINTS, pair_keys, write_lammps_table
 from cgpot.training.linear.mscg import MSCGPotential
 
@@ -22,6 +23,7 @@ PAIR, BOND, ANGLE = "model.table", "model.bond", "model.angle"
 BEND, TORSION = "model.bend", "model.torsion"
 """Angles and dihedrals along bonds; `ANGLE` is the three-body part."""
 PARAMETERS = "model.sw"
+DENSITY = "model.density"
 ANGLES = 1801
 BOND_POINTS = 4000
 DIHEDRALS = 1440
@@ -35,10 +37,14 @@ def write_tables(folder: Path, potential: MSCGPotential) -> tuple[list[Path], li
     files = [write_lammps_table(folder / PAIR, table)]
     style = f"table spline {2 * POINTS}"
     three = potential.three is not None
-    commands = [f"pair_style {'hybrid/overlay ' if three else ''}{style}"]
+    density = potential.density_table()
+    several = three or density is not None
+    commands = [f"pair_style {'hybrid/overlay ' if several else ''}{style}"]
     if three:
         commands[0] += " sw/angle/table"
-    word = "table " if three else ""
+    if density is not None:
+        commands[0] += " local/density"
+    word = "table " if several else ""
     for a, b, key in pair_keys(table):
         commands.append(f"pair_coeff {a} {b} {word}${{pair_folder}}/{PAIR} {key}")
     if three:
@@ -46,6 +52,9 @@ def write_tables(folder: Path, potential: MSCGPotential) -> tuple[list[Path], li
         names = " ".join(table.type_names)
         commands += _parameters(potential)
         commands.append(f"pair_coeff * * sw/angle/table {PARAMETERS} {names}")
+    if density is not None:
+        files.append(write_density(folder / DENSITY, density))
+        commands.append(f"pair_coeff * * local/density ${{pair_folder}}/{DENSITY}")
     if potential.bonded.parts:
         commands.append(f"special_bonds lj/coul {potential.bonded.special()}")
     for word, name, points, file, write in (

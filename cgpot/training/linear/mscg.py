@@ -15,14 +15,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.core.errors import DataError, InputError
+from cgpot.core.errors import ConfigError, DataError, InputError
 from cgpot.core.files import read_record, write_json
 from cgpot.core.units import KB
 from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.angles import AngleBasis
 from cgpot.potential.basis import Basis, Joint
 from cgpot.potential.bonds import BondBasis
+from cgpot.potential.density_table import DensityTable
 from cgpot.potential.dihedrals import DihedralBasis
+from cgpot.potential.local_density import (
+    Exclude,
+    LocalDensityBasis,
+    sampled_spans,
+    spread,
+)
 from cgpot.potential.pair_basis import PairBasis
 from cgpot.potential.splines import PairTable
 from cgpot.potential.threebody import ThreeBodySW
@@ -46,7 +53,8 @@ class MSCGPotential:
 
     Attributes:
         topology: the sites that it was fitted to.
-        pair: basis of the pair part; bonds, three, angles, dihedrals: of the others, or None.
+        pair: basis of the pair part; bonds, three, angles, dihedrals, density: of the others, or
+            None.
         coefficients: (size,) eV, in the order of `joint`.
         samples: (blocks, size) without one block of frames each, for error bars; no rows where
             there was a single block.
@@ -64,6 +72,7 @@ class MSCGPotential:
     angles: AngleBasis | None = None
     dihedrals: DihedralBasis | None = None
     excluded: tuple[int, ...] = ()
+    density: LocalDensityBasis | None = None
 
     @property
     def bonded(self) -> BondedTerms:
@@ -79,10 +88,12 @@ class MSCGPotential:
         if self.three is not None:
             parts["three"] = self.three
         parts |= {name: part for name, part in self.bonded.parts.items() if name not in parts}
+        if self.density is not None:
+            parts["density"] = self.density
         return Joint(parts)
 
     def part(self, name: str, coefficients: Array | None = None) -> Array:
-        """Coefficients of one part: pair, bond, three, angle or dihedral."""
+        """Coefficients of one part: pair, bond, three, angle, dihedral or density."""
         c = self.coefficients if coefficients is None else coefficients
         return self.joint.split(c)[name]
 
@@ -90,6 +101,12 @@ class MSCGPotential:
         """The pair part."""
         c = self.part("pair", coefficients).reshape(self.pair.pairs, self.pair.width)
         return PairTable(self.topology.type_names, self.pair.r_max, c, self.info)
+
+    def density_table(self) -> DensityTable | None:
+        """The local-density part."""
+        if self.density is None:
+            return None
+        return self.density.table(self.part("density"), {})
 
     def labels(self, frame: CGFrame) -> tuple[Array, Array, float]:
         """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV on a frame."""
@@ -113,6 +130,7 @@ class MSCGPotential:
                 "intervals": three.intervals,
                 "blocks": [three.block_name(k) for k in range(len(three.blocks))],
             },
+            **self._density_record(),
             "coefficients_eV": {
                 k: v.tolist() for k, v in self.joint.split(self.coefficients).items()
             },
@@ -120,6 +138,13 @@ class MSCGPotential:
             "info": self.info,
         }
         return write_json(path, record)
+
+    def _density_record(self) -> dict[str, Any]:
+        table = self.density_table()
+        if table is None:
+            return {}
+        record = {k: v for k, v in table.record().items() if k != "type_names"}
+        return {"local_density": {**record, "linear": self.density and self.density.linear}}
 
     @classmethod
     def read(cls, path: str | Path) -> MSCGPotential:
@@ -142,6 +167,12 @@ class MSCGPotential:
                 three = ThreeBodySW(
                     names, triple["cutoff_A"], triple["gamma_A"], triple["intervals"]
                 )
+            density, term = None, record.get("local_density")
+            if term is not None:
+                table = DensityTable.from_record({"type_names": list(names), **term}, path)
+                density = LocalDensityBasis.of(
+                    table, bonded.exclusions(), linear=bool(term["linear"])
+                )
             parts = record["coefficients_eV"]
             c = np.concatenate([np.asarray(v, dtype=np.float64) for v in parts.values()])
             samples = np.asarray(record["jackknife_eV"], dtype=np.float64).reshape(-1, len(c))
@@ -156,6 +187,7 @@ class MSCGPotential:
                 bonded.angles,
                 bonded.dihedrals,
                 bonded.excluded,
+                density,
             )
         except KeyError as err:
             raise InputError("the key is missing", file=path, key=str(err.args[0])) from err
@@ -217,6 +249,7 @@ def fit_mscg(
         bonded.angles,
         bonded.dihedrals,
         bonded.excluded,
+        _density(model, frames, bonded.exclusions()),
     )
     weights = frame_weights(frames) if weights is None else weights
     joint = found.joint
@@ -239,6 +272,7 @@ def fit_mscg(
         virial_weight=0.0 if model.virial is None else model.virial,
         energy_weight=model.energy if energies else 0.0,
         match_mean_virial=model.match_mean_virial,
+        match_slope=model.match_slope,
         smooth=0.0 if model.smooth == "auto" else model.smooth,
         ridge=model.ridge,
     )
@@ -262,8 +296,37 @@ def fit_mscg(
         "blocks": len(equations.filled()),
         **equations.quality(c),
     }
+    if model.match_slope:
+        info["pressure_slope"] = equations.pressure_slope(c, temperature)
     found = replace(found, coefficients=c, samples=samples, info=info)
     return found, _pair_alone(pair, equations, joint.columns["pair"])
+
+
+def _density(
+    model: MSCGConfig, frames: Sequence[CGFrame], exclude: Exclude | None
+) -> LocalDensityBasis | None:
+    """The basis of the section ``local_density``, with LAMMPS's own indicator."""
+    section = model.local_density
+    if section is None:
+        return None
+    topology = frames[0].topology
+    weights = section.weights(topology)
+    if len(set(weights)) > 1:
+        raise ConfigError(
+            "LAMMPS's local/density counts every neighbour alike; expected 'count' where bead "
+            f"types differ in mass, found {section.weight!r}",
+            key="model.local_density.weight",
+        )
+    spans = sampled_spans(spread(frames), section.cutoff, "lammps", weights, exclude)
+    return LocalDensityBasis(
+        topology.type_names,
+        section.cutoff,
+        spans,
+        section.knots,
+        exclude=exclude,
+        kind="lammps",
+        weights=weights,
+    )
 
 
 def _smoothest(

@@ -22,7 +22,15 @@ from cgpot.training.evaluation import predictions as ev
 from cgpot.training.evaluation.held_out import HeldOut, network_labels
 from cgpot.training.folder.training_folder import STAGE, Folder
 
-COPIED = ("example.extxyz", "pair_fit.json", "nequip.yaml", "metrics.csv", "inputs.json")
+COPIED = (
+    "example.extxyz",
+    "pair_fit.json",
+    "density.json",
+    "density_refit.json",
+    "nequip.yaml",
+    "metrics.csv",
+    "inputs.json",
+)
 
 
 def amend(

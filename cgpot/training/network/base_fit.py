@@ -10,10 +10,15 @@ import numpy as np
 from cgpot.core.errors import DataError
 from cgpot.core.progress import progress
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.density_table import DensityTable
+from cgpot.potential.local_density import LocalDensityBasis, sampled_spans, spread
 from cgpot.potential.splines import ZERO_AT_CUTOFF, PairTable, basis, basis_derivative, locate
 from cgpot.training.folder.facts import DataFacts
 from cgpot.training.linear.pair_fit import N_BLOCKS, PairFit, Wall, labelled
 from cgpot.training.settings.train_settings import TrainConfig
+
+INDICATOR = "smooth"
+"""Of the local density below a network (`cgpot.potential.density_table.INDICATORS`)."""
 
 
 @dataclass(frozen=True)
@@ -23,21 +28,30 @@ class Prior:
     Attributes:
         table: the pair part of the model; None without a prior.
         yardstick: the pair spline by force matching alone, with which the network is compared.
+        density: the local-density part of the model; None without one.
     """
 
     table: PairTable | None
     yardstick: PairTable
+    density: DensityTable | None = None
 
 
 def fit_prior(
     config: TrainConfig, frames: list[CGFrame], facts: DataFacts, *, quiet: bool = False
 ) -> Prior:
-    """Fit the pair splines to the training frames (one pass).
+    """Fit the pair splines, and the local-density part if asked for, to the training frames.
 
     Raises:
-        DataError: too few pairs, or no stress where the virial is to be matched.
+        DataError: too few pairs, no stress where the virial is to be matched, or one density where
+            the slope of the pressure is.
     """
-    fit = PairFit(facts.type_names, config.prior_range, config.prior.spacing, config.temperature)
+    fit = PairFit(
+        facts.type_names,
+        config.prior_range,
+        config.prior.spacing,
+        config.temperature,
+        density=density_basis(config, frames),
+    )
     blocks = np.array_split(np.arange(len(frames)), min(N_BLOCKS, len(frames)))
     with progress("pair fit", len(frames), quiet=quiet) as advance:
         for number, indices in enumerate(blocks):
@@ -57,14 +71,39 @@ def fit_prior(
                 "prior.virial is 'auto', but the frames have no stress", file=config.data.train
             )
         weight = facts.force_rms**2 / facts.stress_std**2
-    if not weight and not prior.match_mean_virial:
+    constrained = prior.match_mean_virial or prior.match_slope
+    if not weight and not constrained and prior.local_density is None:
         return Prior(yardstick, yardstick)
-    table = fit.solve(
+    base = fit.solve_base(
         virial_weight=float(weight or 0.0),
         match_mean_virial=prior.match_mean_virial,
+        match_slope=prior.match_slope,
         smooth=prior.smooth,
     )
-    return Prior(table, yardstick)
+    return Prior(base.pair, yardstick, base.density)
+
+
+def density_basis(config: TrainConfig, frames: list[CGFrame]) -> LocalDensityBasis | None:
+    """The basis of the section ``prior.local_density``; None without one.
+
+    Raises:
+        DataError: local densities that do not vary.
+    """
+    section = config.prior.local_density
+    if section is None:
+        return None
+    topology = frames[0].topology
+    weights = section.weights(topology)
+    spans = sampled_spans(spread(frames), section.cutoff, INDICATOR, weights)
+    return LocalDensityBasis(
+        topology.type_names,
+        section.cutoff,
+        spans,
+        section.knots,
+        kind=INDICATOR,
+        weights=weights,
+        linear=section.cutoff > config.prior_range,
+    )
 
 
 def wall_table(fit: PairFit) -> PairTable:

@@ -73,6 +73,8 @@ def build(
     folder: Path,
     pair_file: Path | None,
     pair_range: tuple[float, int] | None,
+    density_file: Path | None = None,
+    density_range: tuple[float, int] | None = None,
 ) -> dict[str, Any]:
     """The configuration as plain data.
 
@@ -82,6 +84,8 @@ def build(
         folder: output folder (absolute).
         pair_file: pair.json of the prior, if any.
         pair_range: its cutoff (Å) and number of intervals.
+        density_file: density.json of the prior, if any.
+        density_range: its cutoff (Å) and number of intervals.
     """
     model = config.model
     optimiser = config.optimiser
@@ -147,12 +151,25 @@ def build(
     if config.system.temperature_input and facts.temperature is not None:
         network["temperature_reference"], network["temperature_scale"] = facts.temperature
     if pair_file is not None and pair_range is not None:
-        network["pair_potential"] = {
-            "_target_": "cgpot.training.network.pair_module.PairSpline",
+        pair = {
             "pair_file": str(pair_file),
             "r_max": pair_range[0],
             "intervals": pair_range[1],
         }
+        network["pair_potential"] = {
+            "_target_": "cgpot.training.network.pair_module.PairSpline",
+            **pair,
+        }
+        if density_file is not None and density_range is not None:
+            network["pair_potential"] = {
+                "_target_": "cgpot.training.network.local_density_module.PairAndDensity",
+                "pair": pair,
+                "density": {
+                    "density_file": str(density_file),
+                    "cutoff": density_range[0],
+                    "intervals": density_range[1],
+                },
+            }
 
     callbacks: list[dict[str, Any]] = [
         {

@@ -50,6 +50,8 @@ def prepare(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet
     prior.yardstick.write(folder.yardstick)
     if prior.table is not None:
         prior.table.write(folder.pair)
+    if prior.density is not None:
+        prior.density.write(folder.density)
     write_frames(folder.example, examples(frames))
     record = build(
         config,
@@ -57,5 +59,7 @@ def prepare(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet
         folder=folder.path,
         pair_file=folder.pair if prior.table is not None else None,
         pair_range=(prior.table.r_max, prior.table.intervals) if prior.table else None,
+        density_file=folder.density if prior.density is not None else None,
+        density_range=(prior.density.cutoff, prior.density.intervals) if prior.density else None,
     )
     write(folder.nequip, record)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Refit the pair part to what a trained network leaves.
+"""Refit the base to what a trained network leaves.
 
 Stochastic descent finds the mean virial slowly: it is one weak direction among noisy frames.
-The pair part is linear, so its best values beside the trained network follow from one
-least-squares problem over all training frames, with the mean virial as an exact constraint
-(pressure matching, Das & Andersen, J. Chem. Phys. 132, 164106 (2010)).
+The base is linear, so its best values beside the trained network follow from one least-squares
+problem over all training frames, with the mean virial (and its slope with density) as exact
+constraints (pressure matching, Das & Andersen, J. Chem. Phys. 132, 164106 (2010)).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.base import Base
+from cgpot.potential.local_density import LocalDensityBasis
 from cgpot.potential.splines import PairTable
 from cgpot.training.linear.pair_fit import N_BLOCKS, PairFit
 
@@ -32,35 +34,73 @@ def refit_pair(
     smooth: float,
     match_mean_virial: bool,
 ) -> PairTable:
-    """The pair table that, beside the network, fits the labels best.
+    """The pair table that, beside the network, fits the labels best (`refit_base`)."""
+    return refit_base(
+        labels,
+        n_frames,
+        Base(base),
+        temperature=temperature,
+        smooth=smooth,
+        match_mean_virial=match_mean_virial,
+    ).pair
+
+
+def refit_base(
+    labels: Iterable[tuple[CGFrame, Array, Array]],
+    n_frames: int,
+    base: Base,
+    *,
+    temperature: float,
+    smooth: float,
+    match_mean_virial: bool,
+    match_slope: bool = False,
+) -> Base:
+    """The base that, beside the network, fits the labels best.
 
     Args:
         labels: training frames with the model's forces (n, 3) in eV/Å and virial (3, 3) in eV,
             as `cgpot.training.evaluation.predictions.model_labels` gives them, in order.
         n_frames: their number (for blocks).
-        base: the pair part inside that model.
+        base: what is inside that model.
         temperature: K.
         smooth: penalty on second differences of the change, relative (`PairFit.solve`).
         match_mean_virial: make the mean pressure residual on these frames vanish.
+        match_slope: make the slope of the residual with density vanish.
 
     Raises:
-        DataError: a frame without forces, or without a virial that is to be matched.
+        DataError: a frame without forces, or without a virial that is to be matched, or a density
+            that does not vary where the slope is to be matched.
     """
-    fit = PairFit(base.type_names, base.r_max, base.spacing, temperature)
+    pair, density = base.pair, base.density
+    fit = PairFit(
+        pair.type_names,
+        pair.r_max,
+        pair.spacing,
+        temperature,
+        density=None
+        if density is None
+        else LocalDensityBasis.of(density, linear=density.cutoff > pair.r_max),
+    )
     for number, (frame, forces, virial) in enumerate(labels):
         if frame.forces is None:
             raise DataError("the frame has no forces to match", frame=frame.source_frame)
         residual = None
         if frame.virial is not None:
             residual = 0.5 * (frame.virial + frame.virial.T) - virial
-        elif match_mean_virial:
+        elif match_mean_virial or match_slope:
             raise DataError("the frame has no virial to match", frame=frame.source_frame)
         block = number * N_BLOCKS // max(n_frames, 1)
         fit.add([(frame, frame.forces - forces, residual)], block)
-    before = fit.quality(np.zeros(fit.size))
-    change = fit.solve(match_mean_virial=match_mean_virial, smooth=smooth, correction=True)
+    before = fit.quality(np.zeros(fit.joint.size))
+    found = fit.solve_base(
+        match_mean_virial=match_mean_virial,
+        match_slope=match_slope,
+        smooth=smooth,
+        correction=True,
+    )
+    change = found.pair
     info: dict[str, Any] = {
-        **base.info,
+        **pair.info,
         "refit": {
             "frames": before["frames"],
             "force_rmse_before": before["force_rmse"],
@@ -69,4 +109,13 @@ def refit_pair(
             "mean_pressure_residual_bar_after": change.info["mean_pressure_residual_bar"],
         },
     }
-    return base.with_coefficients(base.coefficients + change.coefficients, info)
+    if match_slope:
+        zero = fit.equations.pressure_slope(np.zeros(fit.joint.size), temperature)
+        for when, record in (("before", zero), ("after", change.info["pressure_slope"])):
+            residual = record["model"]["value"] - record["labels"]["value"]
+            info["refit"][f"pressure_slope_residual_{when}"] = residual
+    refitted = pair.with_coefficients(pair.coefficients + change.coefficients, info)
+    if density is None or found.density is None:
+        return Base(refitted)
+    total = density.coefficients + found.density.coefficients
+    return Base(refitted, density.with_coefficients(total, density.info))

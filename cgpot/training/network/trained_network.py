@@ -15,6 +15,8 @@ from cgpot.core.files import atomic_path
 from cgpot.core.progress import progress
 from cgpot.core.versions import RESULT_FORMAT
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.base import Base
+from cgpot.potential.density_table import DensityTable
 from cgpot.potential.splines import PairTable
 from cgpot.training.evaluation import predictions as ev
 from cgpot.training.evaluation.held_out import HeldOut, network_labels
@@ -26,7 +28,7 @@ from cgpot.training.folder.weights import describe_states, type_weights
 from cgpot.training.network.lightning_module import read_table
 from cgpot.training.network.loss_curves import draw_curves
 from cgpot.training.network.nequip_settings import energy_weight, loss_weights
-from cgpot.training.network.refit import refit_pair
+from cgpot.training.network.refit import refit_base
 from cgpot.training.settings.train_settings import TrainConfig
 
 
@@ -46,7 +48,13 @@ def finish(config: TrainConfig, folder: Folder, frames: Subsets, *, quiet: bool)
     refitted = None
     if config.prior.type == "spline" and config.prior.refit:
         refitted = _refit(config, folder, frames["train"], quiet=quiet)
-        ev.save_checkpoint_with_pair(folder.best, folder.final, refitted.coefficients)
+        density = refitted.density
+        ev.save_checkpoint_with_pair(
+            folder.best,
+            folder.final,
+            refitted.pair.coefficients,
+            None if density is None else density.coefficients,
+        )
     else:
         with atomic_path(folder.final) as temporary:
             shutil.copyfile(folder.best, temporary)
@@ -85,7 +93,10 @@ def finish(config: TrainConfig, folder: Folder, frames: Subsets, *, quiet: bool)
         **system(frames["train"], config.model.cutoff, config.temperature),
         "dtype": getattr(config.model, "dtype", None),
         "prior": config.prior.type,
-        "refit": refitted.info["refit"] if refitted is not None else None,
+        "local_density": None
+        if config.prior.local_density is None
+        else config.prior.local_density.model_dump(),
+        "refit": refitted.pair.info["refit"] if refitted is not None else None,
     }
 
 
@@ -95,6 +106,8 @@ def outputs(folder: Folder) -> list[Path]:
         folder.final,
         folder.pair,
         folder.refit,
+        folder.density,
+        folder.density_refit,
         folder.yardstick,
         folder.nequip,
         folder.metrics,
@@ -118,8 +131,9 @@ def _epochs(folder: Folder, n_train: int) -> dict[str, Any]:
     }
 
 
-def _refit(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet: bool) -> PairTable:
-    """Refit the pair part beside the network of the best epoch; writes pair_refit.json."""
+def _refit(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet: bool) -> Base:
+    """Refit the base beside the network of the best epoch; writes pair_refit.json."""
+    old = DensityTable.read(folder.density) if folder.density.is_file() else None
     model = ev.load_model(folder.best)
     with progress("pair refit", len(frames), quiet=quiet) as advance:
 
@@ -128,13 +142,16 @@ def _refit(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet:
                 advance(1)
                 yield item
 
-        table = refit_pair(
+        base = refit_base(
             labels(),
             len(frames),
-            PairTable.read(folder.pair),
+            Base(PairTable.read(folder.pair), old),
             temperature=config.temperature,
             smooth=config.prior.smooth,
             match_mean_virial=config.loss.stress not in (None, 0),
+            match_slope=config.prior.match_slope,
         )
-    table.write(folder.refit)
-    return table
+    base.pair.write(folder.refit)
+    if base.density is not None:
+        base.density.write(folder.density_refit)
+    return base

@@ -21,6 +21,7 @@ from cgpot.training.settings.bonded_settings import (
     Section,
     check_bonded,
 )
+from cgpot.training.settings.density_settings import LocalDensitySection
 
 Auto = Literal["auto"]
 Weight = Annotated[float, Field(ge=0)]
@@ -285,8 +286,18 @@ class MSCGConfig(LinearConfig):
     bonds: BondSection | None = Field(default=None, description="null: none")
     angles: AngleSection | None = Field(default=None, description="null: none")
     dihedrals: DihedralSection | None = Field(default=None, description="null: none")
+    local_density: LocalDensitySection | None = Field(
+        default=None,
+        description="a term of the local density, which can carry mean and slope of the pressure; "
+        "null: none",
+    )
     virial: VirialWeight = None
     match_mean_virial: MeanVirial = False
+    match_slope: bool = Field(
+        default=False,
+        description="impose the slope of the pressure with density over the training frames, "
+        "which must hold several densities (an NPT run does)",
+    )
     smooth: Weight | Auto = Field(
         default=1e-6,
         description="penalty on second differences, relative; auto: the strength that predicts "
@@ -308,13 +319,17 @@ class MSCGConfig(LinearConfig):
     @property
     def needs_virial(self) -> bool:
         """Whether the labels must hold a virial."""
-        return self.virial is not None or self.match_mean_virial
+        return self.virial is not None or self.match_mean_virial or self.match_slope
 
     @model_validator(mode="after")
     def _ranges(self) -> MSCGConfig:
         if self.three_body is not None and self.three_body.cutoff > self.cutoff:
             raise ValueError(
                 f"three_body.cutoff {self.three_body.cutoff} Å exceeds cutoff {self.cutoff} Å"
+            )
+        if self.local_density is not None and self.local_density.cutoff > self.cutoff:
+            raise ValueError(
+                f"local_density.cutoff {self.local_density.cutoff} Å exceeds cutoff {self.cutoff} Å"
             )
         check_bonded(self.bonded)
         if self.three_body is not None and self.excluded:

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from cgpot.core.config import StrictModel, load_yaml
 from cgpot.core.errors import ConfigError
 from cgpot.training.folder.weights import check_linear_loss
+from cgpot.training.settings.density_settings import LocalDensitySection
 from cgpot.training.settings.machine_settings import (
     LoggerName,
     PrecisionConfig,
@@ -105,11 +106,22 @@ class PriorConfig(StrictModel):
     match_mean_virial: bool = Field(
         default=False, description="impose the mean virial of the training frames on the spline"
     )
+    match_slope: bool = Field(
+        default=False,
+        description="impose the slope of the pressure with density over the training frames, "
+        "which must hold several densities (an NPT run does)",
+    )
+    local_density: LocalDensitySection | None = Field(
+        default=None,
+        description="a term of the local density beside the pair spline, which can carry mean and "
+        "slope of the pressure; null: none",
+    )
     smooth: float = Field(default=1e-6, ge=0, description="penalty on second differences, relative")
     refit: bool = Field(
         default=True,
-        description="after training, refit the spline to what the network leaves of the labels; "
-        "with stress labels the mean virial of the training frames is imposed",
+        description="after training, refit the spline (and the local density) to what the network "
+        "leaves of the labels; with stress labels the mean virial of the training frames is "
+        "imposed, with match_slope the slope too",
     )
 
 
@@ -265,6 +277,17 @@ class TrainConfig(StrictModel):
                 "prior.virial and prior.match_mean_virial need prior.type spline, "
                 f"found {self.prior.type!r}"
             )
+        density = self.prior.local_density
+        if self.prior.type != "spline" and (density is not None or self.prior.match_slope):
+            raise ValueError(
+                "prior.local_density and prior.match_slope need prior.type spline, "
+                f"found {self.prior.type!r}"
+            )
+        if density is not None and density.cutoff > self.model.cutoff:
+            raise ValueError(
+                f"prior.local_density.cutoff {density.cutoff} Å exceeds model.cutoff "
+                f"{self.model.cutoff} Å; the neighbour list ends at the cutoff"
+            )
         return self
 
     @property
@@ -295,7 +318,8 @@ class TrainConfig(StrictModel):
         """Whether the labels must hold a stress."""
         if isinstance(self.model, MSCGConfig):
             return self.model.needs_virial
-        return self.loss.stress not in (None, 0) or self.prior.virial is not None
+        prior = self.prior
+        return self.loss.stress not in (None, 0) or prior.virial is not None or prior.match_slope
 
 
 def load_config(path: str | Path, dataset: str | Path | None = None) -> TrainConfig:
