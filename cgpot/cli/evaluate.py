@@ -8,6 +8,8 @@ from typing import Any
 
 import typer
 
+from cgpot.cli.slope_table import point_cells, slope_cells
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -71,6 +73,11 @@ def _summary(folder: Path, result: dict[str, Any]) -> None:
         residual(pair.get("pressure_residual_bar")),
         "0",
     )
+    slope = result.get("pressure_slope")
+    if slope:
+        table.add_row("dP/dρ, bar/(kg/m^3)", *slope_cells(slope))
+        for row in point_cells(slope):
+            table.add_row(*row)
     floor, free = result.get("noise_floor"), result.get("noise_free")
     if floor:
         text = f"{floor['rmse']:.5f} ± {floor['rmse_error']:.5f}"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import typer
 
+from cgpot.cli.slope_table import point_cells, slope_cells
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -65,6 +67,11 @@ def print_summary(folder: Path, result: dict[str, object], skipped: bool, resume
         residual("pressure_residual_bar_pair_fit"),
         "0",
     )
+    slope = result.get("pressure_slope")
+    if isinstance(slope, dict):
+        table.add_row("dP/dρ, bar/(kg/m^3)", *slope_cells(slope))
+        for row in point_cells(slope):
+            table.add_row(*row)
     console.print(table)
     explained = result.get("explained")
     if isinstance(explained, float):

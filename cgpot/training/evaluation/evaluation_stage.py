@@ -167,7 +167,13 @@ def evaluate_model(
         raise InputError("the data hold no frame", file=data[0] if data else None)
     floor, noise_file = applicable_noise(noise, data[0], frames[0])
     floor = None if floor is None else of_means(floor, frames)
-    held_out = HeldOut.of(frames, trained.labels, trained.yardstick, quiet=quiet)
+    held_out = HeldOut.of(
+        frames,
+        trained.labels,
+        trained.yardstick,
+        temperature=trained.result.get("temperature"),
+        quiet=quiet,
+    )
     labels, arrays, parity = held_out.labels, held_out.arrays, held_out.parity
     record: dict[str, Any] = {
         "format": FORMAT,
@@ -177,6 +183,7 @@ def evaluate_model(
         "n_frames": len(frames),
         "n_sites": sum(frame.topology.n_sites for frame in frames),
         **figures(frames, labels, arrays, held_out.errors),
+        "pressure_slope": held_out.slope,
         **floor_record(labels["force"], arrays["force"], frames[0].topology.n_sites, floor),
         "noise_file": None if noise_file is None else str(noise_file),
         "versions": package_versions(("cgpot", "torch", "nequip")),

@@ -15,6 +15,7 @@ from cgpot.core.progress import progress
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.splines import PairTable
 from cgpot.training.evaluation import predictions as ev
+from cgpot.training.evaluation.pressure_density import pressure_slope
 
 Array = NDArray[np.float64]
 Labels = Callable[[CGFrame], tuple[Array, Array]]
@@ -42,6 +43,8 @@ class HeldOut:
         errors: of the same.
         pair_arrays: predictions of the pair fit; None without one.
         pair_errors: its errors; empty without one.
+        slope: of the pressure with density (`cgpot.training.evaluation.pressure_density.pressure_slope`);
+            None without stress labels, or where the density does not vary.
     """
 
     labels: dict[str, Array]
@@ -49,6 +52,7 @@ class HeldOut:
     errors: dict[str, Any]
     pair_arrays: dict[str, Array] | None
     pair_errors: dict[str, Any]
+    slope: dict[str, Any] | None = None
 
     @classmethod
     def of(
@@ -57,6 +61,7 @@ class HeldOut:
         labels: Labels,
         yardstick: PairTable | None,
         *,
+        temperature: float | None = None,
         quiet: bool = False,
     ) -> HeldOut:
         """Evaluate a potential and the pair fit.
@@ -65,6 +70,7 @@ class HeldOut:
             frames: with force labels.
             labels: of the potential.
             yardstick: the pair fit, if there is one.
+            temperature: K, of frames that carry none, for the kinetic part of pressures.
             quiet: no progress bar.
 
         Raises:
@@ -83,7 +89,14 @@ class HeldOut:
             pair_errors, pair_arrays = ev.evaluate(
                 frames, lambda frame: ev.pair_labels(yardstick, frame)
             )
-        return cls(ev.label_arrays(frames), arrays, errors, pair_arrays, pair_errors)
+        known = ev.label_arrays(frames)
+        slope = None
+        if "pressure_bar" in known:
+            pressures = {"labels": known["pressure_bar"], "model": arrays["pressure_bar"]}
+            if pair_arrays is not None:
+                pressures["pair_fit"] = pair_arrays["pressure_bar"]
+            slope = pressure_slope(frames, pressures, temperature)
+        return cls(known, arrays, errors, pair_arrays, pair_errors, slope)
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -95,6 +108,7 @@ class HeldOut:
                 found[f"{key}_pair_fit"] = self.pair_errors[key]
             if key == "force_rmse":
                 found["force_label_rms"] = float(np.sqrt(np.mean(self.labels["force"] ** 2)))
+        found["pressure_slope"] = self.slope
         return found
 
     @property

@@ -31,6 +31,8 @@ class DataFacts:
         energy_std: standard deviation of the energy per bead over the frames, eV; None without
             energies or with a single frame.
         weighted: whether the weights of the frames differ.
+        type_masses: mass of each bead type, amu.
+        density_std: standard deviation of the mass density over the frames, kg/m^3.
         temperature: reference and scale of the temperatures (K) that the frames carry; None where
             they are all alike.
     """
@@ -45,6 +47,8 @@ class DataFacts:
     energy_std: float | None = None
     weighted: bool = False
     temperature: tuple[float, float] | None = None
+    type_masses: tuple[float, ...] = ()
+    density_std: float = 0.0
 
     @classmethod
     def of(
@@ -82,6 +86,8 @@ class DataFacts:
             energy_std=energy_std,
             weighted=bool(np.ptp(weights) > 1e-9),
             temperature=temperature_scale(frames) if len(known) > 1 else None,
+            type_masses=tuple(frames[0].topology.type_masses),
+            density_std=float(np.std([frame.density for frame in frames])),
         )
 
 

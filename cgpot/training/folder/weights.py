@@ -36,6 +36,12 @@ def check_linear_loss(kind: str, given: Mapping[str, Any]) -> None:
             f"loss.mean_pressure is for networks; a model of type {kind!r} meets the mean pressure "
             "with model.match_mean_virial"
         )
+    if given.get("slope"):
+        raise ValueError(
+            f"loss.slope is for networks; a model of type {kind!r} meets the slope of the pressure "
+            "with density with model.match_slope"
+            + ("" if kind == "mscg" else ", which models of type mscg have")
+        )
     if given.get("per_type") is not None:
         raise ValueError(
             f"loss.per_type is for networks; a model of type {kind!r} weights the forces of all "

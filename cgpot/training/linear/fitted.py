@@ -35,6 +35,7 @@ def evaluate_potential(
     test: list[CGFrame],
     parity: Path,
     *,
+    temperature: float | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Errors of a linear potential and of the pair fit, as they stand in result.json.
@@ -44,6 +45,7 @@ def evaluate_potential(
         yardstick: pair fit of the same training frames, by the forces alone.
         test: frames with force labels.
         parity: file to write with the arrays (parity.npz).
+        temperature: K, of frames that carry none.
         quiet: no progress bar.
 
     Raises:
@@ -56,7 +58,7 @@ def evaluate_potential(
         energies.append(energy / frame.topology.n_sites)
         return forces, virial
 
-    held_out = HeldOut.of(test, labels, yardstick, quiet=quiet)
+    held_out = HeldOut.of(test, labels, yardstick, temperature=temperature, quiet=quiet)
     held_out.save(parity)
     energy_rmse = None
     if all(frame.energy is not None for frame in test):

@@ -93,7 +93,12 @@ def train_with(
     seconds = time.monotonic() - start
     write_frames(folder.example, examples(train))
     figures = evaluate_potential(
-        found.potential, found.yardstick, frames["test"], folder.parity, quiet=quiet
+        found.potential,
+        found.yardstick,
+        frames["test"],
+        folder.parity,
+        temperature=config.temperature,
+        quiet=quiet,
     )
     result = {
         "format": RESULT_FORMAT,

@@ -117,7 +117,9 @@ def _evaluate(folder: Path, result: dict[str, Any], frames: list[CGFrame], *, qu
     place = Folder(folder)
     yardstick = PairTable.read(place.yardstick) if place.yardstick.is_file() else None
     model = ev.load_model(place.final)
-    held_out = HeldOut.of(frames, network_labels(model), yardstick, quiet=quiet)
+    held_out = HeldOut.of(
+        frames, network_labels(model), yardstick, temperature=result["temperature"], quiet=quiet
+    )
     held_out.save(place.parity)
     result |= held_out.figures
     result["n_test"] = len(frames)

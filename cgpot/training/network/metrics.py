@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Metrics of the mean virial, for nequip's `MetricsManager` (entries without a field).
+"""Metrics of the mean virial and its slope, for nequip's `MetricsManager` (without a field).
 
 Single-frame stresses are noisy; what matters for the equation of state is their mean.
 Signs: P_model - P_label = -(tr sigma_model - tr sigma_label) / 3; the kinetic part cancels.
@@ -18,7 +18,7 @@ from nequip.train import MeanSquaredError
 from torchmetrics import Metric
 
 from cgpot.core.statistics import MIN_SAMPLES, estimate
-from cgpot.core.units import EV_PER_A3_IN_BAR
+from cgpot.core.units import AMU_PER_A3_IN_KG_M3, EV_PER_A3_IN_BAR
 from cgpot.training.network.keys import FRAME_WEIGHT_KEY
 
 
@@ -231,3 +231,60 @@ class MeanPressureLoss(Metric):
 
     def __str__(self) -> str:
         return "mean_pressure"
+
+
+class PressureSlopeLoss(Metric):
+    """Square of the covariance of P_model - P_label with the density over a batch.
+
+    In units of the standard deviations of both.  With Bessel's correction, so that the expected
+    covariance does not depend on the size of the batch; a batch of one frame does not count.
+
+    Args:
+        std: standard deviation of a stress component, eV/Å^3.
+        density_std: standard deviation of the mass density over the training frames, kg/m^3.
+        masses: of the bead types, amu.
+    """
+
+    full_state_update = True
+
+    def __init__(
+        self, std: float, density_std: float, masses: Sequence[float], **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        for value in (std, density_std):
+            if not value > 0:
+                raise ValueError(f"expected positive standard deviations, found {value}")
+        self.std = std
+        self.density_std = density_std
+        self.masses = [float(mass) for mass in masses]
+        self.add_state("sum", default=torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", default=torch.tensor(0), dist_reduce_fx="sum")
+        self.sum: torch.Tensor
+        self.count: torch.Tensor
+
+    def update(self, preds: AtomicDataDict.Type, target: AtomicDataDict.Type) -> None:
+        """Add a batch."""
+        residual = pressure_difference(preds, target).double() / self.std
+        if len(residual) < 2:
+            return
+        density = self.densities(target) / self.density_std
+        covariance = ((density - density.mean()) * residual).sum() / (len(residual) - 1)
+        self.sum = self.sum + covariance.square()
+        self.count = self.count + 1
+
+    def densities(self, data: AtomicDataDict.Type) -> torch.Tensor:
+        """Mass density of each frame, (frames,), kg/m^3."""
+        cell = data[AtomicDataDict.CELL_KEY].double().view(-1, 3, 3)
+        masses = torch.tensor(self.masses, dtype=torch.float64, device=cell.device)
+        of_sites = masses[data[AtomicDataDict.ATOM_TYPE_KEY].view(-1)]
+        batch = data[AtomicDataDict.BATCH_KEY].view(-1)
+        total = torch.zeros(len(cell), dtype=torch.float64, device=cell.device)
+        total = total.index_add(0, batch, of_sites)
+        return total / torch.linalg.det(cell).abs() * AMU_PER_A3_IN_KG_M3
+
+    def compute(self) -> torch.Tensor:
+        """Mean over batches."""
+        return self.sum / torch.clamp(self.count, min=1)
+
+    def __str__(self) -> str:
+        return "pressure_slope"

@@ -66,6 +66,24 @@ def energy_weight(config: TrainConfig, facts: DataFacts) -> float | None:
     return 1.0 / (3.0 * facts.n_sites) / facts.energy_std**2
 
 
+def slope_weight(config: TrainConfig, facts: DataFacts) -> float | None:
+    """Weight of the squared covariance of pressure residuals and density, as that of the stress.
+
+    Raises:
+        DataError: the training frames are of one density.
+    """
+    _, stress, _ = loss_weights(config, facts)
+    if not config.loss.slope or stress is None:
+        return None
+    if not facts.density_std > 0:
+        raise DataError(
+            "loss.slope is given, but the density of the training frames does not vary; expected "
+            "frames of an NPT run or of several densities",
+            file=config.data.train,
+        )
+    return config.loss.slope * stress
+
+
 def build(
     config: TrainConfig,
     facts: DataFacts,
@@ -120,6 +138,15 @@ def build(
     if w_pressure > 0:
         metric = {"_target_": "cgpot.training.network.metrics.MeanPressureLoss", "std": std}
         losses.append({"name": "mean_pressure", "coeff": w_pressure * std**2, "metric": metric})
+    w_slope = slope_weight(config, facts)
+    if w_slope is not None:
+        metric = {
+            "_target_": "cgpot.training.network.metrics.PressureSlopeLoss",
+            "std": std,
+            "density_std": facts.density_std,
+            "masses": list(facts.type_masses),
+        }
+        losses.append({"name": "slope", "coeff": w_slope * std**2, "metric": metric})
     rmse = {"_target_": "nequip.train.RootMeanSquaredError"}
     held_out.append({"name": "force_rmse", "field": "forces", "metric": dict(rmse)})
     if w_stress is not None:

@@ -27,7 +27,7 @@ from cgpot.training.folder.training_result import Subsets, counts, system
 from cgpot.training.folder.weights import describe_states, type_weights
 from cgpot.training.network.lightning_module import read_table
 from cgpot.training.network.loss_curves import draw_curves
-from cgpot.training.network.nequip_settings import energy_weight, loss_weights
+from cgpot.training.network.nequip_settings import energy_weight, loss_weights, slope_weight
 from cgpot.training.network.refit import refit_base
 from cgpot.training.settings.train_settings import TrainConfig
 
@@ -61,7 +61,9 @@ def finish(config: TrainConfig, folder: Folder, frames: Subsets, *, quiet: bool)
     model = ev.load_model(folder.final)
     test = frames["test"]
     table = PairTable.read(folder.yardstick)
-    held_out = HeldOut.of(test, network_labels(model), table, quiet=quiet)
+    held_out = HeldOut.of(
+        test, network_labels(model), table, temperature=config.temperature, quiet=quiet
+    )
     held_out.save(folder.parity)
     val, _ = ev.evaluate(frames["val"], lambda frame: ev.pair_labels(table, frame))
     draw_curves(folder.metrics, folder.curves, pair_force_rmse=val["force_rmse"])
@@ -83,6 +85,7 @@ def finish(config: TrainConfig, folder: Folder, frames: Subsets, *, quiet: bool)
             "forces": weights[0],
             "stress": weights[1],
             "mean_pressure": weights[2],
+            "slope": slope_weight(config, facts),
             "energy": energy_weight(config, facts),
             "per_type": type_weights(config.loss.per_type, facts.type_names, facts.type_force_rms),
         },

@@ -143,6 +143,12 @@ class LossConfig(StrictModel):
         description="weight of the squared mean pressure residual of a batch, in units of the "
         "stress weight; pulls the mean virial, which single frames hide in noise",
     )
+    slope: Weight | None = Field(
+        default=None,
+        description="weight of the squared covariance of a batch's pressure residuals with the "
+        "density (in standard deviations of the training frames), in units of the stress weight; "
+        "keeps dP/dρ; null: none",
+    )
     energy: Weight | Auto | None = Field(
         default=None,
         description="weight of the MSE of the energy per bead, eV^-2, for data with energies "
@@ -246,6 +252,15 @@ class TrainConfig(StrictModel):
             )
         if self.loss.mean_pressure > 0 and not self.loss.stress:
             raise ValueError("mean_pressure needs a stress weight")
+        if self.loss.slope:
+            if not self.loss.stress:
+                raise ValueError("loss.slope needs a stress weight")
+            if self.optimiser.batch_size < 2 * self.devices:
+                raise ValueError(
+                    "loss.slope compares the frames of a batch with each other; expected "
+                    f"optimiser.batch_size of at least 2 a device, found "
+                    f"{self.optimiser.batch_size} on {self.devices}"
+                )
         if self.optimiser.batch_size % self.devices:
             raise ValueError(
                 f"optimiser.batch_size {self.optimiser.batch_size} is shared by all devices; "
