@@ -30,21 +30,12 @@
 #include "pair.h"
 
 #include <memory>
-#include <string>
 #include <vector>
 
 namespace cgpot {
-class DeviceGraph;
-class DirectExchanger;
-class GraphBuilder;
-class RankExchanger;
-class Spread;
-enum class Ghosts;
-struct Graph;
-struct Member;
+class PairEnsemble;
+class PairGraphs;
 struct Options;
-struct Place;
-struct Tally;
 }    // namespace cgpot
 
 namespace LAMMPS_NS {
@@ -72,66 +63,14 @@ class PairCGPot : public Pair {
 
  private:
   std::unique_ptr<cgpot::Options> options_;
-  std::vector<cgpot::Member> members_;    // files
-  int models_ = 0;                       // models in them
-  std::unique_ptr<cgpot::GraphBuilder> builder_;
-  std::unique_ptr<cgpot::DeviceGraph> device_graph_;    // of this run; none: edges on the host
-  std::vector<cgpot::Tally> tallies_;    // sums over edges of each model
-  std::unique_ptr<cgpot::Tally> mean_tally_;
-  std::unique_ptr<cgpot::Spread> spread_;
-  std::unique_ptr<cgpot::DirectExchanger> exchanger_;
-  std::unique_ptr<cgpot::RankExchanger> collector_;    // of the members' forces
-  cgpot::Ghosts ghosts_;                 // of this run
-  int reach_ = 1;                        // steps over which the models pass messages
-  std::vector<double> mean_energies_;    // (owned nodes), model's units
-  std::vector<double> homes_;            // (atoms, 2) rank and node there, while they are shared
-  std::vector<double> summary_;          // pvector
-  std::vector<double> atom_spread_;      // (atoms) s_i of the last evaluation
-  std::vector<double> member_forces_;    // (atoms, members, 3) model's units
-  std::vector<int> same_;                // 0 1 2 ...: rows of the collector are atoms
-  std::vector<int> type_map_;            // model type of each atom type from 1, -1 for NULL
-  std::vector<int> owner_;               // owned atom of each owned or ghost atom
-  double cutoff_ = 0.0;                  // LAMMPS length unit
-  double energy_scale_ = 1.0;            // LAMMPS energy per model energy
-  double length_scale_ = 1.0;            // model length per LAMMPS length
-  double per_ev_ = 1.0;                  // LAMMPS energy per eV
-  struct ListStamp {    // tells one neighbour list from the next
-    bigint step = -1, builds = -1;
-    int nlocal = -1, nall = -1, centers = -1;
-    bool operator==(const ListStamp &) const = default;
-  };
-  ListStamp list_stamp_;
-  bigint spread_step_ = -1;              // step of the last evaluation
-  bigint acted_step_ = -1;               // step of the last action
-  double largest_spread_ = 0.0, rms_spread_ = 0.0;    // of all beads, on all ranks
-  tagint largest_atom_ = 0;              // ID of the bead with the largest, on all ranks
-  int largest_type_ = 0;                 // its type of the model
-  int spread_wanted_ = 0;                // set by fix pair
-  bool own_list_ = false;                // the builder finds neighbours, LAMMPS makes no list
+  std::unique_ptr<cgpot::PairEnsemble> ensemble_;
+  std::unique_ptr<cgpot::PairGraphs> graphs_;
+  std::vector<int> type_map_;    // model type of each atom type from 1, -1 for NULL
   bool warned_exclusion_ = false;
-  bool warned_stale_ = false;
 
-  void open_models(const std::vector<std::string> &paths);
   void map_types(int narg, char **arg);
-  void choose_ghosts();
-  void choose_graph();
-  void share_homes(const cgpot::Graph &graph);
-  double halo_work() const;
   void check_special_bonds() const;
   void check_masses() const;
-  struct Evaluation {
-    const double *energies;         // (owned nodes)
-    const cgpot::Tally *sums;       // over edges
-  };
-  const cgpot::Graph &build();
-  void run(std::size_t member, const cgpot::Graph &graph, std::vector<Evaluation> &results);
-  Evaluation evaluate(const cgpot::Graph &graph);
-  bool spread_due();
-  void tally_spread(const cgpot::Graph &graph, const std::vector<Evaluation> &results);
-  void find_largest(const cgpot::Graph &graph);
-  void act(const cgpot::Graph &graph);
-  cgpot::Place place() const;
-  void dump(const cgpot::Graph &graph) const;
   [[noreturn]] void fail_not_finite(const char *what) const;
 };
 
