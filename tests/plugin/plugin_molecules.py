@@ -170,7 +170,9 @@ def lennard_jones(system: Molecules, pairs: str) -> Reference:
 def eager_network(system: Molecules, pairs: str) -> Reference:
     """The eager NequIP of plugin_models.network() with the edges that it sees."""
     import torch
+    from nequip.utils.global_state import set_global_state
 
+    set_global_state()
     data = frame(system.sites)
     shift = data["edge_cell_shift"].numpy() @ system.sites.cell
     i, j = data["edge_index"].numpy()
@@ -190,7 +192,7 @@ def eager_network(system: Molecules, pairs: str) -> Reference:
     data["edge_cell_shift"] = data["edge_cell_shift"][keep]
     out = network(7, "float64")(data)
     return Reference(
-        float(out["total_energy"]),
+        float(out["total_energy"].detach()),
         by_id(system, out["forces"].detach().numpy()),
         out["virial"].detach().numpy()[0],
         int(seen.sum()),
