@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from cgpot.analysis.cg_run import RunFolder, read_run
 from cgpot.analysis.parity import analyse_parity
-from cgpot.analysis.run import RunFolder, read_run
 from cgpot.analysis.sections import Context, reference_section, run_section
 from cgpot.analysis.sources import Scan, scan
 from cgpot.core.errors import DataError, InputError

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from cgpot.analysis.pairs import pair_distances
 from cgpot.core.errors import DataError
-from cgpot.core.frame import CGFrame
+from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.whole import minimum_image
 
 Array = NDArray[np.float64]
 ANGLE_BINS = 45
@@ -92,21 +93,3 @@ def _frame_counts(frame: CGFrame, bead_type: int, radius: float, cos_edges: Arra
     mask = valid[:, :, None] & valid[:, None, :] & upper
     values = np.clip(cosines[mask], -1.0, 1.0)
     return np.histogram(values, bins=cos_edges)[0].astype(np.float64)
-
-
-def minimum_image(vectors: Array, cell: Array) -> Array:
-    """Shortest images of difference vectors, (n, 3) Å, for vectors below half the box.
-
-    The nearest lattice vector is searched among the 27 around the rounded one when the
-    cell is triclinic.
-    """
-    fractional = vectors @ np.linalg.inv(cell)
-    base = (fractional - np.rint(fractional)) @ cell
-    if np.allclose(cell, np.diag(np.diag(cell)), atol=1e-9):
-        return base
-    shifts = np.array(
-        [(a, b, c) for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1)], dtype=np.float64
-    )
-    images = base[:, None, :] + (shifts @ cell)[None, :, :]
-    best = np.argmin((images**2).sum(axis=2), axis=1)
-    return images[np.arange(len(base)), best]

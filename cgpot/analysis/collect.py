@@ -15,7 +15,7 @@ from cgpot.analysis.angles import angle_distribution
 from cgpot.analysis.diffusion import Unwrapper
 from cgpot.analysis.pairs import PairCollector, PairRDF
 from cgpot.core.errors import DataError
-from cgpot.core.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 
 Array = NDArray[np.float64]
 ANGLE_FRAMES = 200
@@ -36,7 +36,7 @@ class Collected:
         diffusion: MSD results by replica, or why there is none.
     """
 
-    topology: BeadTopology
+    topology: Topology
     rdf: dict[str, PairRDF]
     volume: list[Array]
     density: list[Array]
@@ -99,7 +99,7 @@ def collect(
         DataError: no frames, r_max beyond half the box, NaN, or labels in some frames only.
     """
     collector: PairCollector | None = None
-    topology: BeadTopology | None = None
+    topology: Topology | None = None
     volume: list[list[float]] = []
     density: list[list[float]] = []
     pressure: list[list[float]] = []

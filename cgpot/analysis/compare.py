@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cgpot.analysis.pairs import PairRDF
-from cgpot.core.structure import rdf_error
+from cgpot.molecules.rdf import rdf_error
 
 BOOTSTRAPS = 200
 BOOTSTRAP_SEED = 7

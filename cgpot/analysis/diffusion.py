@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.analysis.angles import minimum_image
 from cgpot.core.errors import DataError
-from cgpot.core.frame import CGFrame
-from cgpot.core.structure import half_box
+from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.rdf import half_box
+from cgpot.molecules.whole import minimum_image
 
 Array = NDArray[np.float64]
 STEP_LIMIT = 0.6

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
-from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.core.structure import first_peak, freud_box, half_box, rough_peak
+from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.molecules.rdf import first_peak, freud_box, half_box, rough_peak
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -71,7 +71,7 @@ def pair_distances(frame: CGFrame, r_max: float) -> tuple[Index, Index, Array]:
     return i[once], j[once], np.asarray(neighbours.distances, dtype=np.float64)[once]
 
 
-def pair_labels(topology: BeadTopology) -> list[str]:
+def pair_labels(topology: Topology) -> list[str]:
     """Names ``A-B`` of the pairs of bead types, in the order of the rows of g(r)."""
     names = topology.type_names
     return [f"{a}-{b}" for k, a in enumerate(names) for b in names[k:]]
@@ -154,7 +154,7 @@ class PairCollector:
         bins: number of bins.
     """
 
-    topology: BeadTopology
+    topology: Topology
     r_max: float
     bins: int
     _counts: list[list[NDArray[np.uint32]]] = field(default_factory=list)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cgpot.analysis.cg_run import RunFolder
 from cgpot.analysis.collect import Collected, angles_summary, collect, diffusion_summary
 from cgpot.analysis.compare import compare_rdf, halves_error
 from cgpot.analysis.pairs import PairRDF
-from cgpot.analysis.run import RunFolder
 from cgpot.analysis.series import (
     compressibility,
     energy_drift,
@@ -24,10 +24,10 @@ from cgpot.analysis.series import (
 )
 from cgpot.analysis.sources import Scan, replica_frames, require_same_beads
 from cgpot.core.errors import DataError
-from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.progress import progress
 from cgpot.core.statistics import MIN_SAMPLES
-from cgpot.core.structure import first_peak
+from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.molecules.rdf import first_peak
 
 Array = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ class Context:
     r_max: float
     bins: int
     quiet: bool
-    topology: BeadTopology | None = None
+    topology: Topology | None = None
     name: str = ""
     radii: dict[str, float] = field(default_factory=dict)
     rdf: dict[str, PairRDF] = field(default_factory=dict)

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
-from cgpot.core.extxyz import read_frames
 from cgpot.core.files import open_text, require_file
-from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.manifest import check_manifest, manifest_path
-from cgpot.core.structure import half_box
+from cgpot.molecules.extxyz import composition, read_frames
+from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.molecules.rdf import half_box
 
 _LATTICE = re.compile(r'Lattice="([^"]*)"')
 
@@ -88,9 +88,7 @@ def scan(path: str | Path) -> Scan:
     return result
 
 
-def require_same_beads(
-    first: BeadTopology, other: BeadTopology, first_name: str, file: str | Path
-) -> None:
+def require_same_beads(first: Topology, other: Topology, first_name: str, file: str | Path) -> None:
     """Refuse two systems of different beads (their numbers may differ).
 
     Raises:
@@ -120,7 +118,7 @@ def require_same_beads(
         )
 
 
-def _percent(topology: BeadTopology, shares: NDArray[np.float64]) -> str:
+def _percent(topology: Topology, shares: NDArray[np.float64]) -> str:
     return ", ".join(
         f"{name} {100 * x:.2f} %" for name, x in zip(topology.type_names, shares, strict=True)
     )
@@ -132,7 +130,7 @@ def replica_frames(paths: Sequence[str | Path]) -> Iterator[tuple[int, CGFrame]]
     Raises:
         InputError: a damaged file, or files of different systems.
     """
-    first: BeadTopology | None = None
+    first: Topology | None = None
     for replica, path in enumerate(paths):
         for index, frame in enumerate(read_frames(path)):
             if first is None:
@@ -141,7 +139,8 @@ def replica_frames(paths: Sequence[str | Path]) -> Iterator[tuple[int, CGFrame]]
                 require_same_beads(first, frame.topology, str(paths[0]), path)
                 if not first.same_as(frame.topology):
                     raise InputError(
-                        f"{frame.topology.n_sites} sites, but {first.n_sites} in {paths[0]}; "
+                        f"{frame.topology.n_sites} sites ({composition(frame.topology)}), but "
+                        f"{first.n_sites} ({composition(first)}) in {paths[0]}; "
                         "replicas hold the same sites in the same order",
                         file=path,
                     )

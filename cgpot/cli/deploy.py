@@ -60,8 +60,8 @@ def register(app: typer.Typer) -> None:
         from rich.console import Console
         from rich.table import Table
 
-        from cgpot.deploy.ensemble import deploy_ensemble, is_ensemble
-        from cgpot.deploy.run import deploy
+        from cgpot.deploy.deployed_ensemble import deploy_ensemble, is_ensemble
+        from cgpot.deploy.deployment import deploy
 
         several = is_ensemble(training)
         if several:

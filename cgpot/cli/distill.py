@@ -62,8 +62,8 @@ def register(app: typer.Typer) -> None:
         from cgpot.cli.train import print_summary
         from cgpot.core.config import load_yaml_dict
         from cgpot.core.errors import ConfigError
-        from cgpot.workflow.distill import distill
-        from cgpot.workflow.distill_md import MdPlan
+        from cgpot.distill.distill_md import MdPlan
+        from cgpot.distill.distillation import distill
 
         md = None
         if temperature is None:
@@ -94,7 +94,7 @@ def register(app: typer.Typer) -> None:
         )
         print_summary(outcome.folder, outcome.result, outcome.skipped, outcome.resumed)
         if deploy_to is not None:
-            from cgpot.workflow.distill_md import deploy_student
+            from cgpot.distill.distill_md import deploy_student
 
             sidecar = deploy_student(output, deploy_to, temperature, quiet=quiet)
             typer.echo(f"deployed: {sidecar}")

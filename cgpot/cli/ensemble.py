@@ -35,8 +35,8 @@ def register(app: typer.Typer) -> None:
         Deploy the folder with 'cgpot deploy' and run the ensemble with 'cgpot md --model FOLDER'.
         An interrupted call goes on with the same command.
         """
-        from cgpot.training.config import load_config
-        from cgpot.workflow.ensemble import train_ensemble
+        from cgpot.ensemble.members import train_ensemble
+        from cgpot.training.settings.train_settings import load_config
 
         done = train_ensemble(
             load_config(config, dataset),

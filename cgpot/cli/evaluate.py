@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
         Writes evaluation.json, parity.npz (for 'cgpot analyze --parity') and parity.png.
         """
-        from cgpot.training.evaluation import evaluate_model
+        from cgpot.training.evaluation.evaluation_stage import evaluate_model
 
         result = evaluate_model(model, data, output, noise=noise, threads=threads, quiet=quiet)
         _summary(output, result)

@@ -110,8 +110,8 @@ def _run(
     from rich.console import Console
     from rich.table import Table
 
-    from cgpot.lammps.config import load_config
-    from cgpot.lammps.md import run_md
+    from cgpot.md.md_settings import load_config
+    from cgpot.md.md_stage import run_md
 
     replicate = options.pop("replicate", None)
     if replicate is not None and all(n is not None for n in replicate):
@@ -175,7 +175,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Time LAMMPS on atomistic (OPLS-AA) benzene, to compare with the CG model."""
         from cgpot.core.files import write_json
-        from cgpot.lammps.speed import aa_speed
+        from cgpot.md.aa_speed import aa_speed
 
         result = aa_speed(molecules, steps, threads, program=lammps, quiet=quiet)
         if output is not None:

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
         """Measure Var(F|R), which no CG potential can fit; for the key data.noise of training."""
         from rich.console import Console
 
-        from cgpot.training.noise import measure_noise
+        from cgpot.training.evaluation.noise_floor import measure_noise
 
         report = measure_noise(mapped, output, frames=frames, tolerance=tolerance, skip=skip)
         Console().print(

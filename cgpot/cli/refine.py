@@ -38,8 +38,8 @@ def register(app: typer.Typer) -> None:
         from rich.console import Console
         from rich.table import Table
 
-        from cgpot.workflow.refine.config import load_config
-        from cgpot.workflow.refine.run import refine
+        from cgpot.refine.refine_loop import refine
+        from cgpot.refine.refine_settings import load_config
 
         settings = load_config(
             config, start=start, reference=reference, deployed=deployed, iterations=iterations

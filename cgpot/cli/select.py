@@ -97,9 +97,9 @@ def register(app: typer.Typer) -> None:
         'cgpot select --average frame.*/held.extxyz -o labelled.extxyz' turns the mapped runs into
         frames with mean forces, to be added to the training data.
         """
-        from cgpot.workflow.active import select
-        from cgpot.workflow.atomistic_runs import AtomisticRuns
-        from cgpot.workflow.averaging import average as average_runs
+        from cgpot.select.active import select
+        from cgpot.select.atomistic_runs import AtomisticRuns
+        from cgpot.select.averaging import average as average_runs
 
         if average:
             facts = average_runs(sources, output)

@@ -42,16 +42,16 @@ def register(app: typer.Typer) -> None:
         What is done is skipped; a study that was stopped goes on with the same command, and
         several processes may share its folder. A point that fails is recorded, the others go on.
         """
-        from cgpot.workflow.study.config import load_study
-        from cgpot.workflow.study.points import expand
-        from cgpot.workflow.study.results import write_results
-        from cgpot.workflow.study.run import (
+        from cgpot.study.points import expand
+        from cgpot.study.study_results import write_results
+        from cgpot.study.study_run import (
             Driver,
             interruptible,
             open_study,
             select,
             state_table,
         )
+        from cgpot.study.study_settings import load_study
 
         if speed and (task_id is not None or slurm is not None or list_points):
             raise typer.BadParameter("--speed times one model at a time; give it without --task-id")
@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
         where = folder if folder is not None else Path("runs") / "studies" / study.stem
         where = where.resolve()
         if config.search is not None:
-            from cgpot.workflow.study.search import run_search, trial_points
+            from cgpot.study.search import run_search, trial_points
 
             if slurm is not None or only or task_id is not None:
                 raise typer.BadParameter("a search chooses its own points; use --jobs")
@@ -75,7 +75,7 @@ def register(app: typer.Typer) -> None:
             points = expand(config, study)
             if slurm is not None:
                 from cgpot.core.files import write_text
-                from cgpot.workflow.study.slurm import slurm_script
+                from cgpot.study.slurm import slurm_script
 
                 write_text(slurm, slurm_script(study, where, points, config.threads, slurm))
                 (where / "logs").mkdir(parents=True, exist_ok=True)
@@ -91,8 +91,8 @@ def register(app: typer.Typer) -> None:
                 except KeyboardInterrupt:
                     _stopped()
         if speed:
-            from cgpot.workflow.study.run import say
-            from cgpot.workflow.study.speed import measure_speeds
+            from cgpot.study.study_run import say
+            from cgpot.study.study_speed import measure_speeds
 
             names = set(only) or {point.name for point in points}
             chosen = [point for point in points if point.name in names]
@@ -144,7 +144,7 @@ def _summary(title: str, rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from cgpot.workflow.study.collect import state_text
+    from cgpot.study.collect import state_text
 
     def pm(row: dict[str, Any], key: str, error: str, form: str) -> str:
         if row[key] is None:

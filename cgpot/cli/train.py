@@ -27,8 +27,8 @@ def register(app: typer.Typer) -> None:
 
         A run that was interrupted goes on with the same command, with the same result.
         """
-        from cgpot.training.config import load_config
-        from cgpot.training.run import train
+        from cgpot.training.settings.train_settings import load_config
+        from cgpot.training.training_stage import train
 
         settings = load_config(config, dataset)
         outcome = train(settings, output, restart=restart, quiet=quiet)
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
 
 def print_summary(folder: Path, result: dict[str, object], skipped: bool, resumed: bool) -> None:
-    """Print what a training gave (`cgpot.training.outcome.Outcome`)."""
+    """Print what a training gave (`cgpot.training.folder.outcome.Outcome`)."""
     from rich.console import Console
     from rich.table import Table
 

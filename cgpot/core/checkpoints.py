@@ -9,7 +9,7 @@ from cgpot.core.errors import InputError
 from cgpot.core.files import atomic_path, require_file
 
 TEMPERATURE = "baked_temperature"
-"""Buffer of `cgpot.training.temperature.TemperatureReadout`, K."""
+"""Buffer of `cgpot.training.network.temperature_readout.TemperatureReadout`, K."""
 
 
 def save_at_temperature(source: str | Path, target: str | Path, temperature: float) -> Path:

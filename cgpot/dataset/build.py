@@ -12,12 +12,9 @@ from typing import Any
 import numpy as np
 
 from cgpot.core.errors import ConfigError, DataError, InputError
-from cgpot.core.extxyz import ExtxyzWriter, read_frames
 from cgpot.core.files import atomic_path, thermo_path, write_json
-from cgpot.core.frame import BeadTopology, state_name
 from cgpot.core.manifest import check_manifest, write_manifest
 from cgpot.core.progress import progress
-from cgpot.core.structure import half_box
 from cgpot.dataset.labels import LabelStatistics
 from cgpot.dataset.report import (
     build_report,
@@ -25,6 +22,9 @@ from cgpot.dataset.report import (
     state_report,
 )
 from cgpot.dataset.split import SUBSETS, UNUSED, FrameIndex, SplitPlan, assign, scan
+from cgpot.molecules.extxyz import ExtxyzWriter, composition, read_frames
+from cgpot.molecules.frame import Topology, state_name
+from cgpot.molecules.rdf import half_box
 
 RDF_R_MAX = 15.0
 RDF_BINS = 300
@@ -97,7 +97,7 @@ def report_on(path: str | Path, *, quiet: bool = False) -> dict[str, Any]:
     statistics = LabelStatistics(r_max_for([index]), RDF_BINS, temperature)
     pressures = read_engine_pressure(p)
     engine: list[float] = []
-    topology: BeadTopology | None = None
+    topology: Topology | None = None
     with progress("checking labels", len(index), quiet=quiet) as advance:
         for frame in read_frames(p):
             topology = topology or frame.topology
@@ -144,7 +144,7 @@ def build_dataset(
     Every file is one run and is split on its own: training, gap, validation, gap, test in
     order of time.  The statistics are over all frames after ``begin``, the gaps included.
     Every written frame carries the temperature of its run and the name of its state point
-    (`cgpot.core.frame.state_name`, with the mean density of the run).
+    (`cgpot.molecules.frame.state_name`, with the mean density of the run).
 
     Args:
         inputs: files written by ``cgpot map``.
@@ -188,7 +188,7 @@ def build_dataset(
     engine: list[list[float]] = []
     pressures: dict[str, list[float]] = {name: [] for name in names}
     counts = dict.fromkeys((*names, "unused"), 0)
-    topology: BeadTopology | None = None
+    topology: Topology | None = None
     with ExitStack() as stack:
         writers = {name: stack.enter_context(ExtxyzWriter(p)) for name, p in paths.items()}
         final_report = stack.enter_context(atomic_path(report_file))
@@ -206,9 +206,10 @@ def build_dataset(
                     topology = frame.topology
                 elif number == 0 and not topology.same_as(frame.topology):
                     raise InputError(
-                        f"{frame.topology.n_sites} sites of {list(frame.topology.type_names)}, "
-                        f"but {files[0].name} has {topology.n_sites} of "
-                        f"{list(topology.type_names)}; expected runs of one system",
+                        f"{frame.topology.n_sites} sites of {list(frame.topology.type_names)} "
+                        f"({composition(frame.topology)}), but {files[0].name} has "
+                        f"{topology.n_sites} of {list(topology.type_names)} "
+                        f"({composition(topology)}); expected runs of one system and composition",
                         file=path,
                         frame=0,
                     )

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
-from cgpot.core.frame import CGFrame
-from cgpot.core.structure import RDFAccumulator, freud_box
+from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.rdf import RDFAccumulator, freud_box
 
 Array = NDArray[np.float64]
 MAX_LAG = 5

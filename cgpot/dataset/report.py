@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
 from cgpot.core.files import thermo_path
-from cgpot.core.frame import BeadTopology
 from cgpot.core.statistics import MIN_SAMPLES, Estimate, estimate
-from cgpot.core.structure import RDF, rdf_error
 from cgpot.core.units import EV_PER_A3_IN_BAR
 from cgpot.dataset.labels import LabelStatistics, combined
+from cgpot.molecules.frame import Topology
+from cgpot.molecules.rdf import RDF, rdf_error
 
 FORMAT = "cgpot-dataset-report-1"
 
@@ -79,7 +79,7 @@ def _rounded(values: NDArray[np.float64], decimals: int) -> list[float]:
 
 def build_report(
     runs: Sequence[LabelStatistics],
-    topology: BeadTopology,
+    topology: Topology,
     *,
     engine: Sequence[Sequence[float]],
     temperature: float | None,

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.core import fields
 from cgpot.core.errors import ConfigError, DataError, InputError
 from cgpot.core.files import open_text, require_file
+from cgpot.molecules import fields
 
 SUBSETS = ("train", "val", "test")
 UNUSED = -1

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from cgpot.core.errors import DataError, ToolError
-from cgpot.core.extxyz import read_frames
 from cgpot.deploy.package import compile_package
 from cgpot.deploy.verify import CompiledModel
+from cgpot.molecules.extxyz import read_frames
 
 BEADS: Final = 32_000
 """Of the timed system, at least: on a GPU a few hundred beads show little but launches."""

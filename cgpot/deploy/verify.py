@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError, InputError, ToolError
-from cgpot.core.extxyz import read_frames
 from cgpot.core.files import require_file
-from cgpot.core.frame import CGFrame
+from cgpot.molecules.extxyz import read_frames
+from cgpot.molecules.frame import CGFrame
 
 Array = NDArray[np.float64]
 

@@ -9,16 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import ConfigError, InputError
-from cgpot.mapping.atoms import AtomTopology
+from cgpot.formats.atomistic import AtomTopology
+from cgpot.mapping.connections import Assigned, atom_molecules
 from cgpot.mapping.spec import MappingSpec
 
 IntArray = NDArray[np.int64]
-Assigned = tuple[str, IntArray, int]
-"""A site: its type, its atoms, its molecule."""
 
 
-def assign(spec: MappingSpec, topology: AtomTopology, file: Path) -> list[Assigned]:
+def assign(
+    spec: MappingSpec, topology: AtomTopology, file: Path
+) -> tuple[list[Assigned], list[int]]:
     """The sites of a mapping on the atoms of one system, disjoint and covering all atoms.
+
+    Returns:
+        The sites, and the block of ``system`` of each molecule (empty for selections).
 
     Args:
         spec: the mapping.
@@ -29,17 +33,19 @@ def assign(spec: MappingSpec, topology: AtomTopology, file: Path) -> list[Assign
         ConfigError: wrong counts, an empty selection, overlapping sites or uncovered atoms.
         InputError: the topology lacks molecules that selections need.
     """
+    blocks: list[int] = []
     if any(kind.selection is not None for kind in spec.site_types.values()):
         sites = _by_selection(spec, topology, file)
     else:
-        sites = _by_index(spec, topology.n_atoms, file)
+        sites, blocks = _by_index(spec, topology.n_atoms, file)
     _check_cover(sites, topology.n_atoms, file)
-    return sites
+    return sites, blocks
 
 
-def _by_index(spec: MappingSpec, n_atoms: int, file: Path) -> list[Assigned]:
-    """Sites (type, atoms, molecule) of a mapping with ``index`` and ``system``."""
+def _by_index(spec: MappingSpec, n_atoms: int, file: Path) -> tuple[list[Assigned], list[int]]:
+    """Sites of a mapping with ``index`` and ``system``, and the block of each molecule."""
     sites: list[Assigned] = []
+    owners: list[int] = []
     molecule = 0
     end = 0
     blocks = spec.system or ()
@@ -70,7 +76,8 @@ def _by_index(spec: MappingSpec, n_atoms: int, file: Path) -> list[Assigned]:
                 file=file,
                 key=f"{key}.anchor",
             )
-        for name, offset in block.sites:
+        places = block.places()
+        for name, offset in places:
             top = offset + max(spec.site_types[name].index or (0,))
             if top >= block.offset:
                 raise ConfigError(
@@ -81,17 +88,19 @@ def _by_index(spec: MappingSpec, n_atoms: int, file: Path) -> list[Assigned]:
                 )
         for r in range(repeat):
             start = block.anchor + r * block.offset
-            for name, offset in block.sites:
+            for name, offset in places:
                 index = np.asarray(spec.site_types[name].index, dtype=np.int64)
                 sites.append((name, start + offset + index, molecule))
+            owners.append(number)
             molecule += 1
         end = block.anchor + repeat * block.offset
-    return sites
+    return sites, owners
 
 
 def _by_selection(spec: MappingSpec, topology: AtomTopology, file: Path) -> list[Assigned]:
-    """Sites of a mapping with MDAnalysis selections: one site per type and molecule."""
-    if topology.universe is None or topology.molecules is None:
+    """Sites of a mapping with MDAnalysis selections: one per type and molecule or residue."""
+    known = atom_molecules(topology)
+    if topology.universe is None or known is None:
         raise InputError(
             "selections need molecules (bonds or molecule numbers), which this topology lacks; "
             "use 'index' and 'system'",
@@ -99,7 +108,9 @@ def _by_selection(spec: MappingSpec, topology: AtomTopology, file: Path) -> list
         )
     from MDAnalysis.exceptions import SelectionError
 
-    found: list[tuple[int, int, str, IntArray]] = []
+    residues = np.asarray(topology.universe.atoms.resindices, dtype=np.int64)
+    by_residue = any(kind.group == "residues" for kind in spec.site_types.values())
+    found: list[tuple[tuple[int, ...], str, IntArray]] = []
     for order, (name, kind) in enumerate(spec.site_types.items()):
         key = f"site-types.{name}.selection"
         try:
@@ -113,12 +124,17 @@ def _by_selection(spec: MappingSpec, topology: AtomTopology, file: Path) -> list
             raise ConfigError(
                 f"{kind.selection!r} selects no atom of {topology.path.name}", file=file, key=key
             )
-        molecules = topology.molecules[atoms]
-        for molecule in np.unique(molecules):
-            found.append((int(molecule), order, name, atoms[molecules == molecule]))
-    found.sort(key=lambda item: item[:2])
-    number = {m: i for i, m in enumerate(dict.fromkeys(item[0] for item in found))}
-    return [(name, atoms, number[molecule]) for molecule, _, name, atoms in found]
+        parts = known[atoms] * (residues.max() + 1)
+        if kind.group == "residues":
+            parts = parts + residues[atoms]
+        rank = np.argsort(parts, kind="stable")
+        for own in np.split(atoms[rank], np.flatnonzero(np.diff(parts[rank])) + 1):
+            # along the molecule where residues make sites, else in the order of the types
+            place = int(own.min()) if by_residue else order
+            found.append(((int(known[own[0]]), place, order), name, own))
+    found.sort(key=lambda item: item[0])
+    number = {m: i for i, m in enumerate(dict.fromkeys(item[0][0] for item in found))}
+    return [(name, atoms, number[place[0]]) for place, name, atoms in found]
 
 
 def _check_cover(sites: list[Assigned], n_atoms: int, file: Path) -> None:

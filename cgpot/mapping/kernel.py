@@ -16,46 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
-from cgpot.core.frame import CGFrame
 from cgpot.core.units import KB, MVV_TO_EV
-from cgpot.mapping.atoms import AtomFrame
+from cgpot.formats.atomistic import AtomFrame
 from cgpot.mapping.sites import SiteGroup, SiteMap
+from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.whole import reduce_in_place, wrap
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 SAFE_FRACTION = 0.25
 """Atoms all within this fraction of the box of their reference cannot be wrapped wrongly."""
 MAX_FRACTION_UNBONDED = 0.45
-
-
-def minimum_image(d: Array, cell: Array) -> Array:
-    """Minimum images of vectors (..., 3), in place, for a lower triangular cell (rows).
-
-    The reduction goes c, b, a, as GROMACS does it; for vectors shorter than half the smallest
-    face distance it is the shortest image, which the caller checks.
-    """
-    if cell[1, 0] == 0.0 and cell[2, 0] == 0.0 and cell[2, 1] == 0.0:
-        lengths = np.diagonal(cell)
-        rows = d
-        if d.ndim == 3 and d.flags.c_contiguous:  # long rows: numpy's inner loop is the last axis
-            rows = d.reshape(len(d), -1)
-            lengths = np.tile(lengths, d.shape[1])
-        shift = rows * (1.0 / lengths)
-        np.rint(shift, out=shift)
-        shift *= lengths
-        rows -= shift
-        return d
-    for axis in (2, 1, 0):
-        d -= np.rint(d[..., axis : axis + 1] / cell[axis, axis]) * cell[axis]
-    return d
-
-
-def wrap(positions: Array, cell: Array) -> Array:
-    """Positions (n, 3) wrapped into the cell (fractional coordinates in [0, 1))."""
-    fractional = positions @ np.linalg.inv(cell)
-    fractional -= np.floor(fractional)
-    fractional[fractional >= 1.0] = 0.0
-    return fractional @ cell
 
 
 def _check_whole(
@@ -125,7 +96,7 @@ def map_frame(
         reference = x[:, group.reference]
         d = x - reference[:, None, :]
         if not frame.whole:
-            minimum_image(d, cell)
+            reduce_in_place(d, cell)
             bonds = None if sites.bonds is None else sites.bonds[g]
             _check_whole(d, cell, group, bonds, frame)
         centre = np.matmul(group.position_weights, d)

@@ -12,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import ConfigError, InputError
-from cgpot.core.extxyz import FORCE_DECIMALS, POSITION_DECIMALS, ExtxyzWriter
 from cgpot.core.files import thermo_path
-from cgpot.core.frame import CGFrame
 from cgpot.core.manifest import write_manifest
 from cgpot.core.progress import progress
-from cgpot.mapping.atoms import AtomFrame, AtomTopology, ThermoSeries
+from cgpot.formats.atomistic import AtomFrame, AtomTopology, ThermoSeries
 from cgpot.mapping.check import (
     PressureCheck,
     require_agreement,
@@ -28,6 +26,8 @@ from cgpot.mapping.sites import SiteMap, resolve
 from cgpot.mapping.spec import MappingSpec, load_mapping
 from cgpot.mapping.tally import Tally
 from cgpot.mapping.thermo import ThermoLookup, write_table
+from cgpot.molecules.extxyz import FORCE_DECIMALS, POSITION_DECIMALS, ExtxyzWriter
+from cgpot.molecules.frame import CGFrame
 
 Array = NDArray[np.float64]
 VirialForm = Literal["auto", "exact", "dof"]

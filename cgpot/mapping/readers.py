@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cgpot.core.errors import InputError
 from cgpot.core.files import require_file
-from cgpot.mapping import gromacs, lammps
-from cgpot.mapping.atoms import AtomTopology, ThermoSeries
+from cgpot.formats import gromacs, lammps
+from cgpot.formats.atomistic import AtomTopology, ThermoSeries
 from cgpot.mapping.pipeline import Trajectory
 
 GROMACS_TOPOLOGIES = (".tpr", ".gro")

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import ConfigError, DataError, InputError
-from cgpot.core.frame import BeadTopology
+from cgpot.formats.atomistic import AtomTopology
 from cgpot.mapping.assignment import assign
-from cgpot.mapping.atoms import AtomTopology
+from cgpot.mapping.connections import atom_bonds, check_molecules, site_topology
 from cgpot.mapping.spec import MappingSpec, SiteType
+from cgpot.molecules.frame import Topology
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -66,7 +67,7 @@ class SiteMap:
         notes: what a user should know about the mapping.
     """
 
-    topology: BeadTopology
+    topology: Topology
     groups: tuple[SiteGroup, ...]
     bonds: tuple[IntArray, ...] | None
     n_atoms: int
@@ -124,7 +125,8 @@ def resolve(spec: MappingSpec, topology: AtomTopology, file: str | Path) -> Site
 
     Raises:
         ConfigError: wrong counts, empty selection, overlapping sites, uncovered atoms, weights
-            that break ``sum b c = 1``, a constraint that crosses force weights.
+            that break ``sum b c = 1``, a constraint that crosses force weights, molecules or
+            bonds that contradict the topology (`cgpot.mapping.connections`).
         InputError: the topology lacks masses or molecules that the mapping needs.
         DataError: zero or negative masses.
     """
@@ -137,7 +139,8 @@ def resolve(spec: MappingSpec, topology: AtomTopology, file: str | Path) -> Site
             "(virtual sites and shells are not supported)",
             file=topology.path,
         )
-    sites = assign(spec, topology, path)
+    sites, blocks = assign(spec, topology, path)
+    check_molecules(sites, topology, path)
 
     names = tuple(spec.site_types)
     notes: list[str] = []
@@ -147,9 +150,8 @@ def resolve(spec: MappingSpec, topology: AtomTopology, file: str | Path) -> Site
         column[atoms] = np.arange(len(atoms))
         owner[atoms] = s
     inner: IntArray | None = None
-    if topology.bonds is not None:
-        same = owner[topology.bonds[:, 0]] == owner[topology.bonds[:, 1]]
-        inner = topology.bonds[same]
+    if (bonds := atom_bonds(topology)) is not None:
+        inner = bonds[owner[bonds[:, 0]] == owner[bonds[:, 1]]]
 
     groups: list[SiteGroup] = []
     group_bonds: list[IntArray] = []
@@ -195,12 +197,7 @@ def resolve(spec: MappingSpec, topology: AtomTopology, file: str | Path) -> Site
 
     n_constraints = _constraints(spec, topology, owner, force_weight, len(sites), path)
     return SiteMap(
-        topology=BeadTopology(
-            type_names=names,
-            type_masses=tuple(masses),
-            types=np.asarray([names.index(item[0]) for item in sites], dtype=np.int64),
-            molecules=np.asarray([item[2] for item in sites], dtype=np.int64),
-        ),
+        topology=site_topology(spec, sites, blocks, topology, owner, tuple(masses), path),
         groups=tuple(groups),
         bonds=tuple(group_bonds) if inner is not None else None,
         n_atoms=n,

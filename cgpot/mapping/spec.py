@@ -2,9 +2,10 @@
 """The mapping file: which atoms make which site, with which weights.
 
 The keys are those of OpenMSCG's mapping files (``site-types`` with ``index``, ``x-weight``,
-``f-weight``; ``system`` with ``anchor``, ``repeat``, ``offset``, ``sites``), so that such a
-file is read as it is.  Additions: ``selection`` (MDAnalysis language) instead of ``index``,
-``mass``, ``repeat: all``, ``temperature`` and ``constraints``.
+``f-weight``; ``system`` with ``anchor``, ``repeat``, ``offset``, ``sites`` and ``groups``), so
+that such a file is read as it is.  Additions: ``selection`` (MDAnalysis language) instead of
+``index``, ``group``, ``mass``, ``repeat: all``, ``species``, ``bonds``, ``temperature`` and
+``constraints``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from cgpot.core.config import StrictModel, load_yaml
 
@@ -26,6 +27,8 @@ class SiteType(StrictModel):
         index: atoms of a site, zero-based, relative to the site's first atom.
         selection: instead of ``index``: an MDAnalysis selection; the selected atoms of each
             molecule make one site.
+        group: with ``selection``: ``residues`` makes one site of each residue's selected atoms,
+            so that a molecule has several sites of a type; default: ``molecules``.
         x_weight: position weights, one per atom, normalised to 1 (default: the masses of the
             topology).
         f_weight: force weights b, one per atom (default: 1, the sum of the atomic forces).
@@ -36,6 +39,7 @@ class SiteType(StrictModel):
 
     index: tuple[Index, ...] | None = None
     selection: str | None = None
+    group: Literal["molecules", "residues"] | None = None
     x_weight: tuple[float, ...] | None = Field(default=None, alias="x-weight")
     f_weight: tuple[float, ...] | None = Field(default=None, alias="f-weight")
     mass: float | None = None
@@ -54,6 +58,8 @@ class SiteType(StrictModel):
                     raise ValueError(
                         f"'{name}' has {len(weights)} values, 'index' has {len(self.index)}"
                     )
+            if self.group is not None:
+                raise ValueError("'group' goes with 'selection'; an 'index' is one site")
         if self.selection is not None and not self.selection.strip():
             raise ValueError("'selection' is empty")
         if self.x_weight is not None and not sum(self.x_weight) > 0.0:
@@ -63,6 +69,48 @@ class SiteType(StrictModel):
         return self
 
 
+Place = tuple[str, int]
+"""A site type and the offset of the site's first atom in the molecule."""
+
+SiteOrPattern = Annotated[
+    Annotated[tuple[str, Index], Tag("site")] | Annotated["SitePattern", Tag("pattern")],
+    Discriminator(lambda item: "pattern" if isinstance(item, dict | StrictModel) else "site"),
+]
+
+
+class SitePattern(StrictModel):
+    """Sites that repeat within a molecule, as OpenMSCG's ``groups``.
+
+    Attributes:
+        anchor: first atom, counted from that of the group around it (in each of its repeats).
+        repeat: number of repeats.
+        offset: atoms from one repeat to the next.
+        sites: pairs of site type and offset of the site's first atom in a repeat, or further
+            patterns.
+        groups: further patterns; they come before the sites.
+    """
+
+    anchor: Index = 0
+    repeat: Annotated[int, Field(ge=1)] = 1
+    offset: Annotated[int, Field(ge=1)]
+    sites: tuple[SiteOrPattern, ...] | None = None
+    groups: tuple[SitePattern, ...] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> SitePattern:
+        _require_sites(self.sites, self.groups)
+        return self
+
+    def places(self) -> list[Place]:
+        """Sites of all repeats, offsets counted from the group around the pattern."""
+        own = _places(self.sites, self.groups)
+        return [
+            (name, self.anchor + k * self.offset + place)
+            for k in range(self.repeat)
+            for name, place in own
+        ]
+
+
 class MoleculeBlock(StrictModel):
     """A run of equal molecules in the atom list.
 
@@ -70,19 +118,46 @@ class MoleculeBlock(StrictModel):
         anchor: index of the block's first atom, zero-based.
         repeat: number of molecules, or ``all``: as many as follow to the end.
         offset: atoms per molecule.
-        sites: pairs of site type and offset of the site's first atom in the molecule.
+        sites: pairs of site type and offset of the site's first atom in the molecule, or
+            patterns of them.
+        groups: patterns of sites within the molecule, which come before ``sites``.
+        species: name of the molecules (default: that of the topology's molecule type, else
+            their beads).
+        bonds: pairs of sites (from 0, in the order above) that are bonded, where the topology
+            holds no bonds; elsewhere they must be those between the atoms.
     """
 
     anchor: Index = 0
     repeat: Annotated[int, Field(ge=1)] | Literal["all"]
     offset: Annotated[int, Field(ge=1)]
-    sites: tuple[tuple[str, Index], ...]
+    sites: tuple[SiteOrPattern, ...] | None = None
+    groups: tuple[SitePattern, ...] | None = None
+    species: Annotated[str, Field(pattern=r"^[A-Za-z0-9+_-]+$")] | None = None
+    bonds: tuple[tuple[Index, Index], ...] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> MoleculeBlock:
-        if not self.sites:
-            raise ValueError("'sites' is empty; expected at least one site")
+        _require_sites(self.sites, self.groups)
         return self
+
+    def places(self) -> list[Place]:
+        """The sites of one molecule."""
+        return _places(self.sites, self.groups)
+
+
+Nested = tuple[tuple[str, int] | SitePattern, ...] | None
+
+
+def _require_sites(sites: Nested, groups: tuple[SitePattern, ...] | None) -> None:
+    if not sites and not groups:
+        raise ValueError("'sites' is empty; expected at least one site")
+
+
+def _places(sites: Nested, groups: tuple[SitePattern, ...] | None) -> list[Place]:
+    found: list[Place] = []
+    for item in (*(groups or ()), *(sites or ())):
+        found += item.places() if isinstance(item, SitePattern) else [item]
+    return found
 
 
 class MappingSpec(StrictModel):
@@ -117,10 +192,10 @@ class MappingSpec(StrictModel):
         if by_index and not self.system:
             raise ValueError("'system' is missing; site types with 'index' need it")
         if not by_index and self.system:
-            raise ValueError("'system' goes with 'index'; selections make one site per molecule")
+            raise ValueError("'system' goes with 'index'; selections find the molecules themselves")
         used = set()
         for block in self.system or ():
-            for name, _ in block.sites:
+            for name, _ in block.places():
                 if name not in self.site_types:
                     raise ValueError(
                         f"site type {name!r} of 'system' is not among {list(self.site_types)}"

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from cgpot.core.errors import InputError
-from cgpot.core.frame import CGFrame
 from cgpot.core.units import EV_PER_A3_IN_BAR, KB
-from cgpot.mapping.atoms import AtomFrame, AtomTopology, ThermoSeries
+from cgpot.formats.atomistic import AtomFrame, AtomTopology, ThermoSeries
 from cgpot.mapping.check import PressureCheck, compare_pressures, likely_reason
 from cgpot.mapping.kernel import internal_dof, site_temperature
 from cgpot.mapping.sites import SiteMap
+from cgpot.molecules.frame import CGFrame
 
 
 @dataclass

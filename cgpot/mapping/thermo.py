@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cgpot.core.errors import InputError
 from cgpot.core.files import atomic_path
 from cgpot.core.units import EV_PER_A3_IN_BAR
-from cgpot.mapping.atoms import AtomFrame, ThermoSeries
+from cgpot.formats.atomistic import AtomFrame, ThermoSeries
 
 Array = NDArray[np.float64]
 THERMO_COLUMNS = (

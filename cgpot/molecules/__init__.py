@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Molecules: their sites, bonds and cells."""
+"""Molecules of coarse-grained sites: species, topology, whole molecules in a periodic box."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from cgpot.core.extxyz import write_frames
-from cgpot.core.frame import BeadTopology, CGFrame
+from cgpot.molecules.extxyz import write_frames
+from cgpot.molecules.frame import CGFrame, Topology
 
 HEADER = [
     "time_ps",
@@ -29,8 +29,8 @@ HEADER = [
 ]
 
 
-def topology(n: int, names: tuple[str, ...] = ("BNZ",), per_molecule: int = 1) -> BeadTopology:
-    return BeadTopology(
+def topology(n: int, names: tuple[str, ...] = ("BNZ",), per_molecule: int = 1) -> Topology:
+    return Topology(
         type_names=names,
         type_masses=tuple(78.114 for _ in names),
         types=np.arange(n, dtype=np.int64) % len(names),

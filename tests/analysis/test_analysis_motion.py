@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from analysis_systems import ideal_gas, topology
 
-from cgpot.analysis.angles import angle_distribution, minimum_image
+from cgpot.analysis.angles import angle_distribution
 from cgpot.analysis.diffusion import Unwrapper
 from cgpot.core.errors import DataError
-from cgpot.core.frame import CGFrame
+from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.whole import minimum_image
 
 
 def walkers(n_frames, step, n=100, length=20.0, dt=0.5, seed=0, cell=None):

@@ -9,8 +9,8 @@ from analysis_systems import ideal_gas, topology
 
 from cgpot.analysis.pairs import PairCollector, pair_distances
 from cgpot.core.errors import DataError
-from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.core.structure import RDFAccumulator, first_peak
+from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.molecules.rdf import RDFAccumulator, first_peak
 
 
 def collect(frames, r_max=11.0, bins=110, replicas=None):
@@ -153,9 +153,7 @@ def test_one_frame_is_too_few():
 
 
 def test_a_type_with_one_site_has_no_curve_of_its_own():
-    top = BeadTopology(
-        ("AA", "BB"), (1.0, 1.0), np.array([0] * 9 + [1], dtype=np.int64), np.arange(10)
-    )
+    top = Topology(("AA", "BB"), (1.0, 1.0), np.array([0] * 9 + [1], dtype=np.int64), np.arange(10))
     rng = np.random.default_rng(0)
     frames = [CGFrame(top, rng.random((10, 3)) * 24, np.eye(3) * 24.0) for _ in range(3)]
     assert list(collect(frames)) == ["AA-AA", "AA-BB"]

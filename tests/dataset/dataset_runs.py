@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cgpot.core.extxyz import write_frames
 from cgpot.core.files import thermo_path
-from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.manifest import write_manifest
 from cgpot.core.units import EV_PER_A3_IN_BAR
 from cgpot.mapping.thermo import THERMO_COLUMNS
+from cgpot.molecules.extxyz import write_frames
+from cgpot.molecules.frame import CGFrame, Topology
 
 SIDE = 24.0
 N = 60
@@ -33,7 +33,7 @@ def frames(
     """Uniform random sites, Gaussian forces and stresses."""
     rng = np.random.default_rng(seed)
     names = tuple(f"{name}{k}" if k else name for k in range(sites_per_molecule))
-    topology = BeadTopology(
+    topology = Topology(
         names,
         tuple(78.0 + k for k in range(sites_per_molecule)),
         np.arange(n, dtype=np.int64) % sites_per_molecule,

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from cgpot.cli import build_app
 from cgpot.core.errors import DataError, InputError
-from cgpot.core.extxyz import from_atoms, read_frames, to_atoms, write_frames
-from cgpot.core.frame import state_name
 from cgpot.core.manifest import check_manifest
 from cgpot.dataset.build import build_dataset
 from cgpot.dataset.split import SplitPlan
+from cgpot.molecules.extxyz import from_atoms, read_frames, to_atoms, write_frames
+from cgpot.molecules.frame import state_name
 
 PLAN = SplitPlan((0.8, 0.1, 0.1), gap_ps=1.0)
 

@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "training"))
 
 from training_systems import write_case
 
-from cgpot.deploy.run import Deployment, deploy
-from cgpot.training.config import load_config
-from cgpot.training.run import train
+from cgpot.deploy.deployment import Deployment, deploy
+from cgpot.training.settings.train_settings import load_config
+from cgpot.training.training_stage import train
 
 
 @pytest.fixture(scope="session")

@@ -16,12 +16,12 @@ from nequip.data import AtomicDataDict
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from model_systems import CUTOFF, NAMES, SMALL, build, frame, graph
 
-from cgpot.core.splines import PairTable
 from cgpot.deploy import operators
 from cgpot.deploy.acceleration import accelerate, tables_of
 from cgpot.deploy.blocks import NodeContracter
 from cgpot.deploy.radial import RadialTable, spline
 from cgpot.deploy.ranks import only_owned, with_own_rows
+from cgpot.potential.splines import PairTable
 
 FAST = {
     **{name: SMALL[name] for name in ("nequip", "nequip-scalar", "schnet", "schnet-polynomial")},
@@ -46,7 +46,7 @@ def with_pair(section: dict[str, Any], folder: Path) -> Any:
     network = build(
         section,
         pair_potential={
-            "_target_": "cgpot.training.modules.PairSpline",
+            "_target_": "cgpot.training.network.pair_module.PairSpline",
             "pair_file": str(path),
         },
     )

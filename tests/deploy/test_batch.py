@@ -18,7 +18,7 @@ from cgpot.core.errors import DataError
 from cgpot.core.files import read_json, sha256_file, write_json
 from cgpot.deploy import operators
 from cgpot.deploy.batch import MembersDiffer, together
-from cgpot.deploy.ensemble import deploy_ensemble
+from cgpot.deploy.deployed_ensemble import deploy_ensemble
 from cgpot.deploy.target import edge_vector_data
 from cgpot.deploy.verify import verify_batch
 
@@ -164,7 +164,7 @@ def test_deployed_together(ensemble: Path, tmp_path: Path) -> None:
         verify_batch(tmp_path / batch["file"], models, example)
 
     from cgpot.core.errors import ManifestError
-    from cgpot.lammps.models import batch_file
+    from cgpot.md.compiled_models import batch_file
 
     record = read_json(done.sidecar)
     for faster, expected in ((True, batch["file"]), (False, None)):
@@ -182,9 +182,9 @@ def _other_weights(ensemble: Path, folder: Path, models: list[Path]) -> None:
     """Compile a member anew with its weights changed."""
     from nequip.model.saved_models.load_utils import load_saved_model
 
-    from cgpot.core.extxyz import read_frames
     from cgpot.deploy.target import compile_model
     from cgpot.deploy.verify import frame_data
+    from cgpot.molecules.extxyz import read_frames
 
     model = load_saved_model(str(folder / "model.1.nequip.zip")).eval()
     with torch.no_grad():

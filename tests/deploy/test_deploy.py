@@ -19,8 +19,8 @@ from cgpot.core.errors import ConfigError, DataError, InputError, ManifestError,
 from cgpot.core.files import sha256_file, write_json
 from cgpot.core.manifest import check_manifest
 from cgpot.core.versions import RESULT_FORMAT
+from cgpot.deploy.deployment import Deployment, deploy, training_result
 from cgpot.deploy.package import build_package, compile_package, stand_alone
-from cgpot.deploy.run import Deployment, deploy, training_result
 from cgpot.deploy.verify import CompiledModel, Labels, compare, compiled_limit, verify
 
 STEM = "model"
@@ -255,7 +255,8 @@ def test_options_that_a_model_does_not_have_are_refused(
 def test_without_the_plugin_tables_are_plain_torch(
     training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cgpot.deploy import package, run
+    from cgpot.deploy import deployment as run
+    from cgpot.deploy import package
 
     assert (package.choose("cpu"), package.choose("cuda")) == ("kernels", "torch")
     for module in (package, run):
@@ -266,7 +267,8 @@ def test_without_the_plugin_tables_are_plain_torch(
 
 
 def test_without_triton(training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cgpot.deploy import package, run
+    from cgpot.deploy import deployment as run
+    from cgpot.deploy import package
 
     for installed, ways in ((False, ("torch",)), (True, ("torch", "triton"))):
         monkeypatch.setattr(package, "has_triton", lambda found=installed: found)
@@ -282,7 +284,8 @@ def test_the_fastest_way_is_taken(
     training: Path, deployed: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of those that give a model; one that this device does not have is tried as well."""
-    from cgpot.deploy import fastest, run
+    from cgpot.deploy import deployment as run
+    from cgpot.deploy import fastest
 
     ways = ("torch", "triton", "kernels")
     compile_package = fastest.compile_package

@@ -15,7 +15,7 @@ from model_systems import CUTOFF, SMALL, build
 from test_acceleration import labels, largest_error
 from training_systems import NAME, fluid
 
-from cgpot.deploy.run import Deployment
+from cgpot.deploy.deployment import Deployment
 
 MODIFIERS = ("enable_cgpotTables", "enable_cgpotKernels")
 EXECUTABLE = Path(sys.executable).with_name("nequip-compile")

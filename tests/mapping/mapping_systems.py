@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.mapping.atoms import AtomFrame, AtomTopology
+from cgpot.formats.atomistic import AtomFrame, AtomTopology
 
 Array = NDArray[np.float64]
 CUTOFF = 7.0

@@ -14,7 +14,7 @@ from mapping_trr import write_trr
 
 from cgpot.core.errors import InputError
 from cgpot.core.units import EV_PER_A3_IN_BAR, KJ_MOL
-from cgpot.mapping.gromacs import TrrTrajectory, edr, read_edr, read_topology, scan_trr
+from cgpot.formats.gromacs import TrrTrajectory, edr, read_edr, read_topology, scan_trr
 from cgpot.mapping.kernel import map_frame
 from cgpot.mapping.sites import SiteMap, resolve
 from cgpot.mapping.spec import load_mapping
@@ -81,7 +81,7 @@ def test_constraints_of_a_tpr(raw: Path) -> None:
 def test_settle_is_three_constraints() -> None:
     from MDAnalysis.topology.tpr.obj import Ilist
 
-    from cgpot.mapping.gromacs.topology import constrained_pairs
+    from cgpot.formats.gromacs.topology import constrained_pairs
 
     def settle(nr: int, atoms: list[int]) -> Ilist:
         return Ilist(nr, ("SETTLE", "Settle", 3), atoms)

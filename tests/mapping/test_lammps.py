@@ -15,8 +15,8 @@ from mapping_systems import shortest
 from cgpot.core.config import validate
 from cgpot.core.errors import InputError, UnitError
 from cgpot.core.units import ATM_IN_BAR, EV_PER_A3_IN_BAR, KCAL_MOL
+from cgpot.formats.lammps import LammpsDump, parse_thermo, read_data, read_thermo, resolve_units
 from cgpot.mapping.kernel import map_frame
-from cgpot.mapping.lammps import LammpsDump, parse_thermo, read_data, read_thermo, resolve_units
 from cgpot.mapping.readers import open_system
 from cgpot.mapping.sites import resolve
 from cgpot.mapping.spec import MappingSpec

@@ -18,22 +18,22 @@ from typer.testing import CliRunner
 
 from cgpot.cli.map import register
 from cgpot.core.errors import CgpotError, ConfigError, DataError, InputError
-from cgpot.core.extxyz import read_frames
 from cgpot.core.files import thermo_path
 from cgpot.core.manifest import check_manifest
 from cgpot.core.units import KB
+from cgpot.formats.gromacs import TrrTrajectory, read_edr, read_topology
 from cgpot.mapping.check import (
     compare_pressures,
     likely_reason,
     require_agreement,
     temperature_note,
 )
-from cgpot.mapping.gromacs import TrrTrajectory, read_edr, read_topology
 from cgpot.mapping.kernel import map_frame
 from cgpot.mapping.pipeline import MapOptions, MapResult, map_trajectory
 from cgpot.mapping.readers import AtomSystem, open_system
 from cgpot.mapping.sites import resolve
 from cgpot.mapping.spec import load_mapping
+from cgpot.molecules.extxyz import read_frames
 
 QUIET = MapOptions(quiet=True)
 

@@ -13,8 +13,8 @@ from mapping_systems import make_chains
 
 from cgpot.core.config import validate
 from cgpot.core.errors import CgpotError, ConfigError, DataError, InputError
-from cgpot.mapping.atoms import AtomTopology
-from cgpot.mapping.gromacs import read_topology
+from cgpot.formats.atomistic import AtomTopology
+from cgpot.formats.gromacs import read_topology
 from cgpot.mapping.sites import SiteMap, resolve
 from cgpot.mapping.spec import MappingSpec, load_mapping
 

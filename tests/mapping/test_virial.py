@@ -12,10 +12,11 @@ from mapping_systems import BOXES, Chains, make_chains, shortest
 from cgpot.core.config import validate
 from cgpot.core.errors import DataError
 from cgpot.core.units import KB, MVV_TO_EV
-from cgpot.mapping.atoms import AtomFrame
-from cgpot.mapping.kernel import internal_dof, map_frame, minimum_image, site_temperature, wrap
+from cgpot.formats.atomistic import AtomFrame
+from cgpot.mapping.kernel import internal_dof, map_frame, site_temperature
 from cgpot.mapping.sites import SiteMap, resolve
 from cgpot.mapping.spec import MappingSpec
+from cgpot.molecules.whole import reduce_in_place, wrap
 
 PAIR_TOLERANCE = 1e-12
 DIFFERENCE_TOLERANCE = 2e-8
@@ -157,7 +158,7 @@ def test_minimum_image_of_short_vectors(rng: np.random.Generator, box: str) -> N
     d = rng.normal(size=(500, 3))
     d *= rng.uniform(0, 8.0, (500, 1)) / np.linalg.norm(d, axis=1, keepdims=True)
     shifted = d + rng.integers(-2, 3, (500, 3)) @ cell
-    np.testing.assert_allclose(minimum_image(shifted, cell), d, atol=1e-9)
+    np.testing.assert_allclose(reduce_in_place(shifted, cell), d, atol=1e-9)
 
 
 def test_a_molecule_larger_than_half_the_box(rng: np.random.Generator) -> None:

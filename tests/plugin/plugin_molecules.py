@@ -52,6 +52,16 @@ class Molecules:
     molecules: np.ndarray
     bonds: np.ndarray
 
+    def distance(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """Bonds between sites: 1 to 3, 4 for more of one molecule, 0 between molecules (Floyd)."""
+        n = len(self.molecules)
+        ways = np.where(self.molecules[:, None] == self.molecules[None], 4, 9)
+        ways[self.bonds[:, 0], self.bonds[:, 1]] = ways[self.bonds[:, 1], self.bonds[:, 0]] = 1
+        for k in range(n):
+            ways = np.minimum(ways, ways[:, k, None] + ways[None, k])
+        ways[np.arange(n), np.arange(n)] = 4
+        return np.where(ways > 4, 0, ways)[i, j]
+
     def moved(self, positions: np.ndarray) -> Molecules:
         s = self.sites
         return Molecules(
@@ -118,16 +128,7 @@ def seen_edges(
         i, j = np.nonzero((length < cutoff) & (length > 0))
         found.append((i, j, vectors[i, j]))
     i, j, vectors = (np.concatenate(part) for part in zip(*found, strict=True))
-    seen = seen_mask(
-        pairs,
-        i,
-        j,
-        vectors,
-        cell,
-        np.ones(3, bool),
-        molecules=system.molecules,
-        bonds=system.bonds,
-    )
+    seen = seen_mask(pairs, system.distance(i, j), vectors, cell, np.ones(3, bool))
     return i[seen], j[seen], vectors[seen]
 
 
@@ -177,16 +178,8 @@ def eager_network(system: Molecules, pairs: str) -> Reference:
     shift = data["edge_cell_shift"].numpy() @ system.sites.cell
     i, j = data["edge_index"].numpy()
     x = data["pos"].numpy()
-    seen = seen_mask(
-        pairs,
-        i,
-        j,
-        x[j] - x[i] + shift,
-        system.sites.cell,
-        np.ones(3, bool),
-        molecules=system.molecules,
-        bonds=system.bonds,
-    )
+    vectors = x[j] - x[i] + shift
+    seen = seen_mask(pairs, system.distance(i, j), vectors, system.sites.cell, np.ones(3, bool))
     keep = torch.tensor(seen)
     data["edge_index"] = data["edge_index"][:, keep]
     data["edge_cell_shift"] = data["edge_cell_shift"][keep]

@@ -210,7 +210,7 @@ def test_threshold_dumps_frames_that_cgpot_reads(
 ) -> None:
     import ase.io
 
-    from cgpot.core.extxyz import read_frames
+    from cgpot.molecules.extxyz import read_frames
 
     configuration = CONFIGURATIONS[name]
     order = np.argsort(configuration.ids)

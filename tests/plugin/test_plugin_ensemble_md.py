@@ -14,20 +14,20 @@ import pytest
 from plugin_models import CONFIGURATIONS, MASSES, NAMES
 
 from cgpot.core.errors import ConfigError, InputError, ManifestError, ToolError
-from cgpot.core.extxyz import read_frames, write_frames
 from cgpot.core.files import sha256_file
-from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.manifest import check_manifest
-from cgpot.lammps.config import MdConfig, load_config
-from cgpot.lammps.deck import deck_path, fill_deck
-from cgpot.lammps.md import run_md
-from cgpot.lammps.models import model_file, model_files
+from cgpot.md.compiled_models import model_file, model_files
+from cgpot.md.deck import deck_path, fill_deck
+from cgpot.md.md_settings import MdConfig, load_config
+from cgpot.md.md_stage import run_md
+from cgpot.molecules.extxyz import read_frames, write_frames
+from cgpot.molecules.frame import CGFrame, Topology
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Path:
     c = CONFIGURATIONS["cubic"]
-    topology = BeadTopology(
+    topology = Topology(
         tuple(NAMES), tuple(MASSES), c.types.astype(np.int64), np.arange(len(c.types))
     )
     path = tmp_path / "start.extxyz"

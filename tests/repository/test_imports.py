@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The import graph: stages know `core` and themselves, nothing goes in circles."""
+"""The import graph: rooms know what ARCHITECTURE.md says, and nothing goes in circles."""
 
 from __future__ import annotations
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-STAGES = {
-    "mapping",
-    "dataset",
-    "training",
-    "deploy",
-    "plugin",
-    "lammps",
-    "analysis",
-    "report",
-}
+ROW = re.compile(r"^\| `(\w+)` \|[^|]*\| ([^|]*) \|$", re.MULTILINE)
+
+
+def allowed_imports(text: str) -> dict[str, set[str]]:
+    """Room -> rooms that it may import, from the table of ARCHITECTURE.md."""
+    return {room: set(re.findall(r"`(\w+)`", names)) for room, names in ROW.findall(text)}
+
+
+ALLOWED = allowed_imports((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"))
 HEAVY = {
     "torch", "nequip", "lightning", "e3nn", "MDAnalysis", "matplotlib", "pandas", "freud",
     "pymbar", "ase", "pymatgen", "scipy", "lammps", "jinja2",
@@ -65,13 +65,16 @@ def imported(tree: ast.AST, *, top_level_only: bool) -> set[str]:
     return names
 
 
-def graph(files: list[Path], root: Path = ROOT) -> dict[str, set[str]]:
-    """Module -> modules of the project that it imports while it is itself imported."""
+def graph(
+    files: list[Path], root: Path = ROOT, *, top_level_only: bool = True
+) -> dict[str, set[str]]:
+    """Module -> modules of the project that it imports (while it is itself imported)."""
     known = {module_name(p, root) for p in files}
     edges: dict[str, set[str]] = {}
     for p in files:
         name = module_name(p, root)
-        found = imported(ast.parse(p.read_text(encoding="utf-8")), top_level_only=True) & known
+        tree = ast.parse(p.read_text(encoding="utf-8"))
+        found = imported(tree, top_level_only=top_level_only) & known
         # importing a.b runs a first; that a package's own modules wait for it is no cycle
         parents = {".".join(x.split(".")[:i]) for x in found for i in range(1, x.count(".") + 1)}
         own = {".".join(name.split(".")[:i]) for i in range(1, name.count(".") + 1)}
@@ -79,9 +82,12 @@ def graph(files: list[Path], root: Path = ROOT) -> dict[str, set[str]]:
     return edges
 
 
-def test_no_cycles() -> None:
+@pytest.mark.parametrize("top_level_only", [True, False])
+def test_no_cycles(top_level_only: bool) -> None:
+    """Also none through imports inside functions."""
+    edges = graph(FILES, top_level_only=top_level_only)
     try:
-        order = list(TopologicalSorter(graph(FILES)).static_order())
+        order = list(TopologicalSorter(edges).static_order())
     except CycleError as err:
         pytest.fail(f"import cycle: {' -> '.join(err.args[1])}")
     assert len(order) == len(FILES)
@@ -101,28 +107,36 @@ def test_the_walk_finds_a_cycle(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_layers(path: Path) -> None:
-    """Also imports inside functions: a stage knows core and itself, core knows core."""
+def test_rooms(path: Path) -> None:
+    """Imports inside functions count too."""
     own = module_name(path)
-    part = own.split(".")[1] if "." in own else ""
-    if part in {"cli", "__main__"}:
+    room = own.split(".")[1] if "." in own else ""
+    if room in {"", "__main__"}:
         return
-    allowed = {"core"} if part in STAGES | {"core"} else set()
-    if part == "workflow":  # drives the stages through their public functions
-        allowed |= STAGES | {"core"}
     for name in imported(ast.parse(path.read_text(encoding="utf-8")), top_level_only=False):
         if not name.startswith("cgpot."):
             continue
         used = name.split(".")[1]
-        if used in {"__version__", part}:
+        if used in {"__version__", room}:
             continue
-        assert used in allowed, f"{own} imports {name}; it may know only cgpot.core and itself"
+        assert used in ALLOWED[room], f"{own} imports {name}; ARCHITECTURE.md: {ALLOWED[room]}"
 
 
-def test_every_package_is_a_known_part() -> None:
-    packages = {p.parent.name for p in (ROOT / "cgpot").glob("*/__init__.py")}
-    assert packages - {"core", "cli", "workflow"} <= STAGES
-    assert packages >= {"core", "cli"}
+def test_every_room_stands_in_the_table() -> None:
+    assert {p.parent.name for p in (ROOT / "cgpot").glob("*/__init__.py")} == set(ALLOWED)
+
+
+def test_the_table_has_no_circle() -> None:
+    list(TopologicalSorter(ALLOWED).static_order())
+
+
+def test_the_table_is_read() -> None:
+    assert allowed_imports(
+        "| `a` | words | `b`, `c` |\n| room | x | y |\n| `b` | w | nothing |\n"
+    ) == {
+        "a": {"b", "c"},
+        "b": set(),
+    }
 
 
 def test_stages_name_each_other_in_no_string_import() -> None:

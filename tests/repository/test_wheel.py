@@ -33,4 +33,4 @@ def test_wheel(tmp_path: Path) -> None:
         found = {name for name in archive.namelist() if name.startswith("cgpot/")}
     assert found == expected
     assert "cgpot/plugin/src/pair_cgpot.cpp" in found
-    assert "cgpot/lammps/decks/cg_nvt.lmp" in found
+    assert "cgpot/md/decks/cg_nvt.lmp" in found

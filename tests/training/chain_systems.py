@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.lammps.bonded import bonded_terms as lammps_terms
-from cgpot.lammps.data import write_data
-from cgpot.lammps.engine import find_lammps
+from cgpot.formats.lammps.bonded_sections import bonded_terms as lammps_terms
+from cgpot.formats.lammps.cg_data import write_data
+from cgpot.md.engine import find_lammps
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.training.linear.bonded_terms import BondedTerms, bonded_terms
-from cgpot.training.model_config import MSCGConfig
+from cgpot.training.settings.model_settings import MSCGConfig
 
 PATTERN = "ABAA"
 KT = 0.02585
@@ -40,7 +40,7 @@ def chains(n: int = 27, seed: int = 1) -> CGFrame:
         axes = np.linalg.qr(rng.normal(size=(3, 3)))[0]
         zigzag = np.array([[0, 0, 0], [2.6, 1.5, 0], [5.1, -0.1, 0], [6.2, 1.0, 2.7]])
         positions.append(corner + (zigzag + rng.normal(scale=0.05, size=(4, 3))) @ axes)
-    topology = BeadTopology(
+    topology = Topology(
         ("A", "B"),
         (40.0, 60.0),
         np.array([("A", "B").index(b) for b in PATTERN] * n),

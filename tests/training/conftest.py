@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from training_systems import write_case
 
-from cgpot.training.config import load_config
-from cgpot.training.run import Outcome, train
+from cgpot.training.settings.train_settings import load_config
+from cgpot.training.training_stage import Outcome, train
 
 
 @pytest.fixture(scope="session")

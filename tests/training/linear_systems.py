@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cgpot.core.extxyz import write_frames
-from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.units import EV_PER_A3_IN_BAR
-from cgpot.lammps.bonded import bonded_terms as lammps_terms
-from cgpot.lammps.data import write_data
-from cgpot.lammps.engine import find_lammps
+from cgpot.formats.lammps.bonded_sections import bonded_terms as lammps_terms
+from cgpot.formats.lammps.cg_data import write_data
+from cgpot.md.engine import find_lammps
+from cgpot.molecules.extxyz import write_frames
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.training.linear.bonded_terms import BondedTerms
 
 
@@ -30,9 +30,7 @@ def shaken(seed: int, types: int = 1, n: int = 64, molecule: int = 1) -> CGFrame
         step *= (rng.uniform(1.4, 1.8, n // molecule) / np.linalg.norm(step, axis=1))[:, None]
         positions = anchor + np.repeat(step, molecule, axis=0) * (np.arange(n) % molecule)[:, None]
     names = ("A", "B")[:types]
-    topology = BeadTopology(
-        names, (78.0, 40.0)[:types], np.arange(n) % types, np.arange(n) // molecule
-    )
+    topology = Topology(names, (78.0, 40.0)[:types], np.arange(n) % types, np.arange(n) // molecule)
     return CGFrame(topology, positions, 4.0 * side * np.diag([1.0, 1.02, 0.97]))
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from nequip.data import AtomicDataDict
 
-from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.training.dataset import neighbours, to_data
+from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.training.folder.graph_frames import neighbours, to_data
 
 CUTOFF = 4.2
 NAMES = ("A", "B")
@@ -48,7 +48,7 @@ def frame(n: int = 27, seed: int = 1, strain: float = 0.0) -> CGFrame:
     cell = np.array([[length, 0, 0], [0.8, length, 0], [-0.5, 0.6, length]])
     positions = (grid / cells) @ cell + rng.uniform(-0.4, 0.4, (n, 3))
     types = np.arange(n) % 2
-    topology = BeadTopology(NAMES, (40.0, 60.0), types, np.arange(n))
+    topology = Topology(NAMES, (40.0, 60.0), types, np.arange(n))
     return CGFrame(topology, positions, cell)
 
 
@@ -79,9 +79,9 @@ def record(section: dict[str, Any]) -> dict[str, Any]:
     from training_systems import settings
 
     from cgpot.core.config import validate
-    from cgpot.training.config import TrainConfig
-    from cgpot.training.facts import DataFacts
-    from cgpot.training.networks import network_record
+    from cgpot.training.folder.facts import DataFacts
+    from cgpot.training.network.model_section import network_record
+    from cgpot.training.settings.train_settings import TrainConfig
 
     set_global_state()
     data = settings()

@@ -3,8 +3,8 @@
 
 import numpy as np
 
-from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.units import KB
+from cgpot.molecules.frame import CGFrame, Topology
 
 R_MAX = 6.0
 EPSILON = 0.03  # eV
@@ -42,7 +42,7 @@ def pair_sums(positions, cell):
 def fluid(n_frames, n_sites=64, seed=0, noise=0.0, length=14.5):
     """Frames at equilibrium by Metropolis Monte Carlo; labels are exact up to ``noise``."""
     rng = np.random.default_rng(seed)
-    topology = BeadTopology(("A",), (50.0,), np.zeros(n_sites, int), np.arange(n_sites))
+    topology = Topology(("A",), (50.0,), np.zeros(n_sites, int), np.arange(n_sites))
     side = int(np.ceil(n_sites ** (1 / 3)))
     grid = np.stack(np.meshgrid(*[np.arange(side)] * 3), -1).reshape(-1, 3)[:n_sites]
     fractions = (grid + 0.5) / side

@@ -20,14 +20,14 @@ from cgpot.analysis.parity import force_parity, read_parity
 from cgpot.cli import build_app
 from cgpot.core import versions
 from cgpot.core.errors import InputError
-from cgpot.core.extxyz import write_frames
-from cgpot.core.frame import BeadTopology
 from cgpot.core.manifest import check_manifest
-from cgpot.training.config import load_config
-from cgpot.training.curves import LiveCurves, draw_curves
-from cgpot.training.evaluation import evaluate_model, figures, load_trained
-from cgpot.training.parity_figure import binned_mean
-from cgpot.training.run import Outcome, train
+from cgpot.molecules.extxyz import write_frames
+from cgpot.molecules.frame import Topology
+from cgpot.training.evaluation.evaluation_stage import evaluate_model, figures, load_trained
+from cgpot.training.evaluation.parity_figure import binned_mean
+from cgpot.training.network.loss_curves import LiveCurves, draw_curves
+from cgpot.training.settings.train_settings import load_config
+from cgpot.training.training_stage import Outcome, train
 
 PNG = b"\x89PNG"
 
@@ -107,7 +107,7 @@ def test_figures_of_a_known_case() -> None:
     """Two bead types; predictions are half the labels of one and exact for the other."""
     frame = fluid(1, 4)[0]
     types = np.arange(N) % 2
-    topology = BeadTopology(("A", "B"), (1.0, 2.0), types, np.arange(N))
+    topology = Topology(("A", "B"), (1.0, 2.0), types, np.arange(N))
     frame = dataclasses.replace(frame, topology=topology)
     assert frame.forces is not None
     model = frame.forces * np.where(types == 0, 0.5, 1.0)[:, None]
@@ -130,7 +130,7 @@ def test_the_binned_mean_recovers_a_noisy_line() -> None:
 
 
 def test_other_bead_names_are_refused(trained: Outcome, tmp_path: Path) -> None:
-    topology = BeadTopology(("WAT",), (18.0,), np.zeros(N, np.int64), np.arange(N))
+    topology = Topology(("WAT",), (18.0,), np.zeros(N, np.int64), np.arange(N))
     frames = [dataclasses.replace(f, topology=topology) for f in fluid(1, 8)]
     write_frames(tmp_path / "water.extxyz", frames)
     with pytest.raises(InputError, match=r"bead types \['WAT'\] differ from the expected"):

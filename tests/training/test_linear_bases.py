@@ -10,14 +10,14 @@ import pytest
 from linear_systems import check_derivatives, shaken
 
 from cgpot.core.errors import ConfigError, DataError
-from cgpot.core.frame import BeadTopology
-from cgpot.training.linear.basis import Joint, Rows
-from cgpot.training.linear.bonded import BondBasis, bond_list
+from cgpot.molecules.frame import Topology
+from cgpot.molecules.pairs import half_list
+from cgpot.potential.basis import Joint, Rows
+from cgpot.potential.bonds import BondBasis, bond_list
+from cgpot.potential.pair_basis import PairBasis
+from cgpot.potential.threebody import ThreeBodySW
 from cgpot.training.linear.equations import NormalEquations, jackknife_error
-from cgpot.training.linear.neighbours import half_list
-from cgpot.training.linear.pair import PairBasis
 from cgpot.training.linear.solver import Options, Penalties, constrained_solve
-from cgpot.training.linear.threebody import ThreeBodySW
 
 KT = 0.0258
 
@@ -210,7 +210,7 @@ def test_bond_lists():
         bond_list(frame.topology, [("A", "C")])
     with pytest.raises(ConfigError, match="no molecule holds both 'A' and 'A'"):
         bond_list(shaken(8, 2, molecule=2).topology, [("A", "A")])
-    single = BeadTopology(("A",), (1.0,), np.zeros(3, int), np.arange(3))
+    single = Topology(("A",), (1.0,), np.zeros(3, int), np.arange(3))
     with pytest.raises(ConfigError, match="every molecule is a single site"):
         bond_list(single, None)
 

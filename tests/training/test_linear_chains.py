@@ -14,29 +14,29 @@ import pytest
 from linear_systems import check_derivatives, lammps_point
 
 from cgpot.core.errors import ConfigError, DataError, InputError
-from cgpot.core.extxyz import read_frames, write_frames
 from cgpot.core.files import read_json, write_json
-from cgpot.core.frame import BeadTopology, CGFrame
 from cgpot.core.units import KJ_MOL
-from cgpot.deploy.run import deploy
-from cgpot.lammps.bonded import bonded_terms as lammps_terms
-from cgpot.lammps.config import MdConfig
-from cgpot.lammps.md import run_md
-from cgpot.training.config import load_config
-from cgpot.training.linear.angles import AngleBasis
-from cgpot.training.linear.connectivity import (
+from cgpot.deploy.deployment import deploy
+from cgpot.ensemble.linear_mean import mean_mscg
+from cgpot.formats.lammps.bonded_sections import bonded_terms as lammps_terms
+from cgpot.md.md_settings import MdConfig
+from cgpot.md.md_stage import run_md
+from cgpot.molecules.extxyz import read_frames, write_frames
+from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.molecules.pairs import half_list
+from cgpot.potential.angles import AngleBasis
+from cgpot.potential.connectivity import (
     Exclusions,
     angle_sites,
     bond_sites,
     dihedral_sites,
     separated,
 )
-from cgpot.training.linear.dihedrals import DihedralBasis
-from cgpot.training.linear.lammps import write_tables
+from cgpot.potential.dihedrals import DihedralBasis
+from cgpot.training.linear.lammps_tables import write_tables
 from cgpot.training.linear.mscg import MSCGPotential, fit_mscg
-from cgpot.training.linear.neighbours import half_list
-from cgpot.training.run import train
-from cgpot.workflow.linear_mean import mean_mscg
+from cgpot.training.settings.train_settings import load_config
+from cgpot.training.training_stage import train
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_rows_are_derivatives_of_the_energy():
 
 
 def test_forces_stay_finite_in_straight_and_folded_angles():
-    topology = BeadTopology(("A",), (1.0,), np.zeros(3, int), np.zeros(3, int))
+    topology = Topology(("A",), (1.0,), np.zeros(3, int), np.zeros(3, int))
     basis = AngleBasis(topology, np.array([[0, 1, 2]]), 10.0, chain.KT)
     c = np.random.default_rng(0).normal(size=basis.size)
     largest = []
@@ -83,7 +83,7 @@ def test_forces_stay_finite_in_straight_and_folded_angles():
 
 
 def test_dihedrals_are_periodic_and_finite():
-    topology = BeadTopology(("A",), (1.0,), np.zeros(4, int), np.zeros(4, int))
+    topology = Topology(("A",), (1.0,), np.zeros(4, int), np.zeros(4, int))
     basis = DihedralBasis(topology, np.array([[0, 1, 2, 3]]), 30.0, chain.KT)
     c = np.random.default_rng(0).normal(size=basis.size)
     q = np.array([-np.pi, np.pi, np.pi - 1e-9, 3 * np.pi + 0.3, np.pi + 0.3])
@@ -194,7 +194,7 @@ def test_angles_and_dihedrals_along_bonds():
 
 
 def test_only_the_nearest_image_is_excluded():
-    topology = BeadTopology(("A",), (1.0,), np.zeros(2, int), np.zeros(2, int))
+    topology = Topology(("A",), (1.0,), np.zeros(2, int), np.zeros(2, int))
     frame = CGFrame(topology, np.array([[0.5, 0, 0], [2.0, 0, 0]]), np.diag([6.0, 20.0, 20.0]))
     pairs = half_list(frame, 5.0)
     assert len(pairs.i) == 2
@@ -219,7 +219,7 @@ def test_explicit_terms(frames):
 
 
 def two_molecules():
-    topology = BeadTopology(
+    topology = Topology(
         ("A", "B"), (1.0, 2.0), np.array([0, 1, 0, 0, 0, 1]), np.array([0, 0, 0, 1, 1, 2])
     )
     positions = np.array([[0, 0, 0], [2, 0, 0], [3, 2, 0], [8, 0, 0], [8, 2, 0], [4, 8, 8]])

@@ -12,18 +12,18 @@ from pair_systems import R_MAX, fluid, slope
 
 from cgpot.core.errors import ConfigError, InputError
 from cgpot.core.files import read_json
-from cgpot.core.splines import PairTable
-from cgpot.deploy.run import deploy
-from cgpot.training.config import load_config
-from cgpot.training.folder import Folder
-from cgpot.training.linear.basis import Joint
-from cgpot.training.linear.bonded import BondBasis
+from cgpot.deploy.deployment import deploy
+from cgpot.potential.basis import Joint
+from cgpot.potential.bonds import BondBasis
+from cgpot.potential.pair_basis import PairBasis
+from cgpot.potential.splines import PairTable
+from cgpot.potential.threebody import ThreeBodySW
+from cgpot.training.folder.training_folder import Folder
 from cgpot.training.linear.mscg import MSCGPotential, fit_mscg
-from cgpot.training.linear.pair import PairBasis
-from cgpot.training.linear.threebody import ThreeBodySW
 from cgpot.training.linear.uf3 import UF3Potential
-from cgpot.training.model_config import MSCGConfig
-from cgpot.training.run import train
+from cgpot.training.settings.model_settings import MSCGConfig
+from cgpot.training.settings.train_settings import load_config
+from cgpot.training.training_stage import train
 
 KT = 0.0258
 

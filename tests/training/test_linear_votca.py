@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cgpot.core.extxyz import read_frames
+from cgpot.molecules.extxyz import read_frames
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = Path(__file__).with_name("data") / "votca_benzene.txt"

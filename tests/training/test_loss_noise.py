@@ -15,11 +15,10 @@ from typer.testing import CliRunner
 
 from cgpot.cli import build_app
 from cgpot.core.errors import DataError, InputError
-from cgpot.core.extxyz import read_frames, write_frames
-from cgpot.core.frame import CGFrame
-from cgpot.training.config import load_config
-from cgpot.training.evaluation import evaluate_model
-from cgpot.training.noise import (
+from cgpot.molecules.extxyz import read_frames, write_frames
+from cgpot.molecules.frame import CGFrame
+from cgpot.training.evaluation.evaluation_stage import evaluate_model
+from cgpot.training.evaluation.noise_floor import (
     applicable_noise,
     conditional_mean,
     floor_record,
@@ -28,7 +27,8 @@ from cgpot.training.noise import (
     of_means,
     read_noise,
 )
-from cgpot.training.run import Outcome, train
+from cgpot.training.settings.train_settings import load_config
+from cgpot.training.training_stage import Outcome, train
 
 NOISE = 0.2
 

@@ -12,15 +12,15 @@ import yaml
 from training_systems import NAME, fluid, write_case
 
 from cgpot.core.errors import ConfigError, InputError
-from cgpot.core.extxyz import write_frames
-from cgpot.core.splines import PairTable
-from cgpot.training.config import load_config
-from cgpot.training.dataset import CGDataset
-from cgpot.training.facts import DataFacts
-from cgpot.training.preparation import prepare
-from cgpot.training.run import Folder, train
-from cgpot.training.selection import choose, select
-from cgpot.training.subsets import load_subsets
+from cgpot.molecules.extxyz import write_frames
+from cgpot.potential.splines import PairTable
+from cgpot.training.folder.facts import DataFacts
+from cgpot.training.folder.graph_frames import CGDataset
+from cgpot.training.folder.selection import choose, select
+from cgpot.training.folder.subsets import load_subsets
+from cgpot.training.network.preparation import prepare
+from cgpot.training.settings.train_settings import load_config
+from cgpot.training.training_stage import Folder, train
 
 
 def test_frames_are_spread_evenly() -> None:

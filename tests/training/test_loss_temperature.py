@@ -16,16 +16,16 @@ from training_systems import NAME, fluid, settings
 from cgpot.core.checkpoints import save_at_temperature
 from cgpot.core.config import validate
 from cgpot.core.errors import ConfigError, InputError
-from cgpot.core.extxyz import write_frames
-from cgpot.core.frame import CGFrame
-from cgpot.deploy.run import deploy
+from cgpot.deploy.deployment import deploy
 from cgpot.deploy.verify import CompiledModel
-from cgpot.training.config import TrainConfig, load_config
-from cgpot.training.dataset import CGDataset
-from cgpot.training.evaluate import load_model, model_labels
-from cgpot.training.run import Outcome, train
-from cgpot.training.states import resolve_temperature, temperatures
-from cgpot.training.temperature import stored_temperature, takes_temperature
+from cgpot.molecules.extxyz import write_frames
+from cgpot.molecules.frame import CGFrame
+from cgpot.training.evaluation.predictions import load_model, model_labels
+from cgpot.training.folder.graph_frames import CGDataset
+from cgpot.training.folder.states import resolve_temperature, temperatures
+from cgpot.training.network.temperature_readout import stored_temperature, takes_temperature
+from cgpot.training.settings.train_settings import TrainConfig, load_config
+from cgpot.training.training_stage import Outcome, train
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +110,9 @@ def test_every_network_takes_a_temperature(section: dict[str, Any]) -> None:
     from hydra.utils import instantiate
     from nequip.utils.global_state import set_global_state
 
-    from cgpot.training.dataset import neighbours, to_data
-    from cgpot.training.facts import DataFacts
-    from cgpot.training.networks import network_record
+    from cgpot.training.folder.facts import DataFacts
+    from cgpot.training.folder.graph_frames import neighbours, to_data
+    from cgpot.training.network.model_section import network_record
 
     set_global_state()
     record = {**settings(), "model": {"cutoff": 5.0, "readout_start": 1.0, **section}}

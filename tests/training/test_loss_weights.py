@@ -16,18 +16,18 @@ from training_systems import NAME, N, fluid, pair_forces, settings, write_case
 
 from cgpot.core.config import validate
 from cgpot.core.errors import ConfigError, DataError, InputError
-from cgpot.core.extxyz import write_frames
-from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.training.config import TrainConfig, load_config
-from cgpot.training.dataset import CGDataset, load_frames
-from cgpot.training.facts import DataFacts
-from cgpot.training.keys import FRAME_WEIGHT_KEY
-from cgpot.training.metrics import EnergyDifferenceMSE, WeightedMSE
-from cgpot.training.nequip_config import build, energy_weight
-from cgpot.training.preparation import prepare
-from cgpot.training.run import Folder, train
-from cgpot.training.subsets import load_subsets
-from cgpot.training.weights import describe_states, frame_weights, type_weights
+from cgpot.molecules.extxyz import write_frames
+from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.training.folder.facts import DataFacts
+from cgpot.training.folder.graph_frames import CGDataset, load_frames
+from cgpot.training.folder.subsets import load_subsets
+from cgpot.training.folder.weights import describe_states, frame_weights, type_weights
+from cgpot.training.network.keys import FRAME_WEIGHT_KEY
+from cgpot.training.network.metrics import EnergyDifferenceMSE, WeightedMSE
+from cgpot.training.network.nequip_settings import build, energy_weight
+from cgpot.training.network.preparation import prepare
+from cgpot.training.settings.train_settings import TrainConfig, load_config
+from cgpot.training.training_stage import Folder, train
 
 
 def states(*counts: int) -> list[CGFrame]:
@@ -111,7 +111,7 @@ def test_weighted_mean_square_error_by_hand() -> None:
     frames = states(2)
     types = np.arange(N) % 2
     for k, frame in enumerate(frames):
-        topology = BeadTopology(("A", "B"), (1.0, 1.0), types, np.arange(N))
+        topology = Topology(("A", "B"), (1.0, 1.0), types, np.arange(N))
         frames[k] = replace(frame, topology=topology)
     target = batch(frames, [0.5, 1.5])
     rng = np.random.default_rng(1)
@@ -168,7 +168,7 @@ def test_energy_loss_needs_energies(tmp_path: Path) -> None:
 def two_types(frames: list[CGFrame]) -> list[CGFrame]:
     """The same frames with a second type, whose forces are noisier."""
     types = np.arange(N) % 2
-    topology = BeadTopology((NAME, "NOI"), (40.0, 40.0), types, np.arange(N))
+    topology = Topology((NAME, "NOI"), (40.0, 40.0), types, np.arange(N))
     rng = np.random.default_rng(3)
     result = []
     for frame in frames:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from training_systems import write_case
 
-from cgpot.training.config import load_config
-from cgpot.training.lightning import read_table
-from cgpot.training.run import Outcome, train
+from cgpot.training.network.lightning_module import read_table
+from cgpot.training.settings.train_settings import load_config
+from cgpot.training.training_stage import Outcome, train
 
 MODELS: dict[str, dict[str, Any]] = {
     "nequip": {"features": 4, "radial_width": 8},

@@ -15,11 +15,11 @@ from training_systems import settings, write_case
 
 from cgpot.core.config import validate
 from cgpot.core.errors import ConfigError, InputError
-from cgpot.training.builders import READOUTS, SchNetModel, shrink_readout
-from cgpot.training.config import TrainConfig, load_config
-from cgpot.training.model_config import AllegroConfig, NequIPConfig, SchNetConfig
-from cgpot.training.options import OWN, builder, known_options
-from cgpot.training.presets import PRESETS
+from cgpot.training.network.builders import READOUTS, SchNetModel, shrink_readout
+from cgpot.training.settings.builder_options import OWN, builder, known_options
+from cgpot.training.settings.model_settings import AllegroConfig, NequIPConfig, SchNetConfig
+from cgpot.training.settings.presets import PRESETS
+from cgpot.training.settings.train_settings import TrainConfig, load_config
 
 CLASSES = {"nequip": NequIPConfig, "allegro": AllegroConfig, "schnet": SchNetConfig}
 
@@ -181,8 +181,8 @@ def test_data_with_other_type_names_are_refused(tmp_path: Path) -> None:
 
     from training_systems import fluid
 
-    from cgpot.core.extxyz import write_frames
-    from cgpot.training.run import train
+    from cgpot.molecules.extxyz import write_frames
+    from cgpot.training.training_stage import train
 
     path = write_case(tmp_path, model={"type": "schnet"})
     data = settings()

@@ -10,8 +10,8 @@ import pytest
 import torch
 from model_systems import CUTOFF, NAMES, SMALL, build, frame, graph, moved, predict
 
-from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.core.splines import PairTable
+from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.potential.splines import PairTable
 
 
 @pytest.fixture(scope="module", params=[*SMALL, "schnet with a pair part", "allegro with one"])
@@ -25,7 +25,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         table = PairTable(NAMES, CUTOFF, coefficients, {})
         path = table.write(tmp_path_factory.mktemp("pair") / "pair.json")
         extra["pair_potential"] = {
-            "_target_": "cgpot.training.modules.PairSpline",
+            "_target_": "cgpot.training.network.pair_module.PairSpline",
             "pair_file": str(path),
         }
     network = build(SMALL[name], **extra)
@@ -82,7 +82,7 @@ def test_symmetries(model: Any, rng: np.random.Generator) -> None:
     np.testing.assert_allclose(predict(model, shifted)[1], forces, atol=1e-10 * size)
 
     order = rng.permutation(len(forces))
-    topology = BeadTopology(NAMES, (40.0, 60.0), base.topology.types[order], np.arange(len(order)))
+    topology = Topology(NAMES, (40.0, 60.0), base.topology.types[order], np.arange(len(order)))
     swapped = predict(model, CGFrame(topology, base.positions[order], base.cell))
     assert swapped[0] == pytest.approx(energy, rel=1e-10)
     np.testing.assert_allclose(swapped[1], forces[order], atol=1e-10 * size)
@@ -97,14 +97,14 @@ def test_symmetries(model: Any, rng: np.random.Generator) -> None:
 
 def test_types_matter(model: Any) -> None:
     base = frame()
-    other = BeadTopology(NAMES, (40.0, 60.0), 1 - base.topology.types, base.topology.types)
+    other = Topology(NAMES, (40.0, 60.0), 1 - base.topology.types, base.topology.types)
     swapped = predict(model, CGFrame(other, base.positions, base.cell))
     assert swapped[0] != pytest.approx(predict(model, base)[0], rel=1e-3)
 
 
 def trio(distance: float) -> CGFrame:
     """Two beads 2.5 Å apart, and a third on their axis at a distance from the first."""
-    topology = BeadTopology(NAMES, (40.0, 60.0), np.array([0, 1, 1]), np.arange(3))
+    topology = Topology(NAMES, (40.0, 60.0), np.array([0, 1, 1]), np.arange(3))
     positions = np.array([[20.0, 20, 20], [17.5, 20, 20], [20 + distance, 20, 20]])
     return CGFrame(topology, positions, np.eye(3) * 40.0)
 
@@ -160,7 +160,7 @@ def test_a_batch_is_its_frames_one_by_one(model: Any) -> None:
 
 
 def test_an_isolated_bead_feels_nothing(model: Any) -> None:
-    topology = BeadTopology(NAMES, (40.0, 60.0), np.array([0, 1]), np.arange(2))
+    topology = Topology(NAMES, (40.0, 60.0), np.array([0, 1]), np.arange(2))
     apart = CGFrame(topology, np.array([[5.0, 5, 5], [20.0, 20, 20]]), np.eye(3) * 40.0)
     energy, forces, stress = predict(model, apart)
     assert np.isfinite(energy)

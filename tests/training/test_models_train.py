@@ -14,9 +14,9 @@ import yaml
 from model_systems import CUTOFF, NAMES, SMALL, build, frame, graph
 from training_systems import NAME, fluid, settings, write_case
 
-from cgpot.core.frame import CGFrame
-from cgpot.training.config import load_config
-from cgpot.training.run import Folder, Outcome, train
+from cgpot.molecules.frame import CGFrame
+from cgpot.training.settings.train_settings import load_config
+from cgpot.training.training_stage import Folder, Outcome, train
 
 TYPES = ["schnet", "allegro"]
 
@@ -96,9 +96,9 @@ def test_compiled_training_steps_equal_eager(name: str) -> None:
 
 def deploy_and_check(outcome: Outcome) -> None:
     """`cgpot deploy`: archive and compiled model agree with the checkpoint, cgpot verifies it."""
-    from cgpot.deploy.run import deploy
+    from cgpot.deploy.deployment import deploy
     from cgpot.deploy.verify import CompiledModel, eager_labels
-    from cgpot.training.evaluate import load_model
+    from cgpot.training.evaluation.predictions import load_model
 
     deployed = deploy(outcome.folder, outcome.folder.parent / "deploy", quiet=True)
     content = json.loads(deployed.sidecar.read_text(encoding="utf-8"))
@@ -121,7 +121,7 @@ def test_archive_holds_the_modules(trained_type: tuple[str, Outcome], tmp_path: 
     """The archive alone, without the checkpoint, gives the checkpoint's numbers."""
     from cgpot.deploy.package import build_package
     from cgpot.deploy.verify import eager_labels
-    from cgpot.training.evaluate import load_model
+    from cgpot.training.evaluation.predictions import load_model
 
     _, outcome = trained_type
     path = build_package(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from pair_systems import R_MAX, fluid
 
-from cgpot.core.splines import PairTable
+from cgpot.potential.splines import PairTable
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def model(table, tmp_path_factory):
     from nequip.nn import AtomwiseReduce, ForceStressOutput, SequentialGraphNetwork
     from nequip.utils.global_state import set_global_state
 
-    from cgpot.training.modules import PairSpline
+    from cgpot.training.network.pair_module import PairSpline
 
     set_global_state()
     path = table.write(tmp_path_factory.mktemp("pair") / "pair.json")
@@ -81,7 +81,7 @@ def test_energy_forces_and_stress_equal_the_table(table, model):
 
 
 def test_errors_of_the_module(table, tmp_path):
-    from cgpot.training.modules import PairSpline
+    from cgpot.training.network.pair_module import PairSpline
 
     path = str(table.write(tmp_path / "pair.json"))
     with pytest.raises(ValueError, match=r"is for bead types \['A', 'B'\], the model has \['C'\]"):

@@ -4,11 +4,11 @@ import pytest
 from pair_systems import R_MAX, TEMPERATURE, fluid, pair_sums, slope, u
 
 from cgpot.core.errors import DataError
-from cgpot.core.frame import CGFrame
-from cgpot.core.splines import PairTable
 from cgpot.core.units import KB
-from cgpot.training.pairfit import PairFit, Wall, labelled
-from cgpot.training.refit import refit_pair
+from cgpot.molecules.frame import CGFrame
+from cgpot.potential.splines import PairTable
+from cgpot.training.linear.pair_fit import PairFit, Wall, labelled
+from cgpot.training.network.refit import refit_pair
 
 
 def fitted(frames, blocks=4, spacing=0.2):

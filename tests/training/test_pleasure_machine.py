@@ -14,13 +14,13 @@ from training_systems import settings, write_case
 
 from cgpot.core.config import validate
 from cgpot.core.errors import ConfigError, DataError
-from cgpot.training.config import TrainConfig, load_config
-from cgpot.training.dataset import BlockSampler, EpochSampler
-from cgpot.training.lightning import read_table
-from cgpot.training.machine import PrecisionConfig, environment, logger_records
-from cgpot.training.preparation import prepare
-from cgpot.training.run import Folder, train
-from cgpot.training.subsets import load_subsets
+from cgpot.training.folder.graph_frames import BlockSampler, EpochSampler
+from cgpot.training.folder.subsets import load_subsets
+from cgpot.training.network.lightning_module import read_table
+from cgpot.training.network.preparation import prepare
+from cgpot.training.settings.machine_settings import PrecisionConfig, environment, logger_records
+from cgpot.training.settings.train_settings import TrainConfig, load_config
+from cgpot.training.training_stage import Folder, train
 
 
 def test_processes_share_the_batches_of_one() -> None:
@@ -80,7 +80,7 @@ def test_a_missing_logger_names_its_installation(monkeypatch: pytest.MonkeyPatch
 def test_loggers_devices_and_precision_reach_the_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import cgpot.training.config as module
+    import cgpot.training.settings.train_settings as module
 
     monkeypatch.setattr(module, "check_loggers", lambda names: None)
     path = write_case(

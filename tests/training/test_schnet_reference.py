@@ -14,9 +14,9 @@ import pytest
 import torch
 from model_systems import NAMES
 
-from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.training.builders import SchNetModel
-from cgpot.training.dataset import neighbours, to_data
+from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.training.folder.graph_frames import neighbours, to_data
+from cgpot.training.network.builders import SchNetModel
 
 HERE = Path(__file__).resolve().parent
 STORED = HERE / "schnetpack_reference.json"
@@ -70,7 +70,7 @@ def ours(data: dict[str, Any], dtype: str) -> tuple[float, np.ndarray, np.ndarra
     model.load_state_dict({**state, **given})
     model.eval()
     types = np.asarray(data["types"])
-    topology = BeadTopology(NAMES, (1.0, 1.0), types, np.arange(len(types)))
+    topology = Topology(NAMES, (1.0, 1.0), types, np.arange(len(types)))
     frame = CGFrame(topology, np.asarray(data["positions"]), np.asarray(data["cell"]))
     out = model(to_data(frame, *neighbours(frame, cutoff), forces=False, stress=False))
     return (

@@ -12,7 +12,7 @@ from training_systems import settings
 
 from cgpot.core.config import validate
 from cgpot.core.errors import CgpotError, ConfigError
-from cgpot.training.config import TrainConfig, load_config
+from cgpot.training.settings.train_settings import TrainConfig, load_config
 
 
 @pytest.mark.parametrize(

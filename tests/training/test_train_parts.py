@@ -13,20 +13,20 @@ from training_systems import NAME, RC, K, N, fluid, settings
 
 from cgpot.core.config import validate
 from cgpot.core.errors import DataError, InputError
-from cgpot.core.extxyz import write_frames
-from cgpot.core.splines import PairTable, basis, locate
 from cgpot.core.statistics import estimate
 from cgpot.core.units import EV_PER_A3_IN_BAR
-from cgpot.training.config import TrainConfig
-from cgpot.training.dataset import CGDataset, EpochSampler, load_frames, shuffled_loader
-from cgpot.training.evaluate import evaluate, pair_labels, save_checkpoint_with_pair
-from cgpot.training.facts import DataFacts
-from cgpot.training.fingerprint import difference
-from cgpot.training.metrics import MeanPressureLoss, PressureResidual, ReducedMSE
-from cgpot.training.nequip_config import loss_weights
-from cgpot.training.prior import fit_prior
-from cgpot.training.schedule import factor
-from cgpot.training.subsets import check_report
+from cgpot.molecules.extxyz import write_frames
+from cgpot.potential.splines import PairTable, basis, locate
+from cgpot.training.evaluation.predictions import evaluate, pair_labels, save_checkpoint_with_pair
+from cgpot.training.folder.facts import DataFacts
+from cgpot.training.folder.fingerprint import difference
+from cgpot.training.folder.graph_frames import CGDataset, EpochSampler, load_frames, shuffled_loader
+from cgpot.training.folder.subsets import check_report
+from cgpot.training.network.base_fit import fit_prior
+from cgpot.training.network.metrics import MeanPressureLoss, PressureResidual, ReducedMSE
+from cgpot.training.network.nequip_settings import loss_weights
+from cgpot.training.network.schedule import factor
+from cgpot.training.settings.train_settings import TrainConfig
 
 
 def config(**changes: object) -> TrainConfig:

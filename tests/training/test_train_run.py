@@ -19,26 +19,26 @@ from training_systems import NAME, N, fluid, write_case
 
 from cgpot.core.config import validate
 from cgpot.core.errors import DataError, InputError
-from cgpot.core.frame import CGFrame
 from cgpot.core.manifest import check_manifest
-from cgpot.training.config import TrainConfig, load_config
-from cgpot.training.dataset import neighbours, to_data
-from cgpot.training.evaluate import (
+from cgpot.molecules.frame import CGFrame
+from cgpot.training.evaluation.predictions import (
     load_model,
     model_labels,
     pair_coefficients,
     save_checkpoint_with_pair,
 )
-from cgpot.training.lightning import COLUMNS, read_table
-from cgpot.training.preparation import prepare
-from cgpot.training.process import command
-from cgpot.training.run import Folder, Outcome, train
-from cgpot.training.subsets import load_subsets
+from cgpot.training.folder.graph_frames import neighbours, to_data
+from cgpot.training.folder.subsets import load_subsets
+from cgpot.training.network.lightning_module import COLUMNS, read_table
+from cgpot.training.network.nequip_process import command
+from cgpot.training.network.preparation import prepare
+from cgpot.training.settings.train_settings import TrainConfig, load_config
+from cgpot.training.training_stage import Folder, Outcome, train
 
 RUN = """
 import sys
-from cgpot.training.config import load_config
-from cgpot.training.run import train
+from cgpot.training.settings.train_settings import load_config
+from cgpot.training.training_stage import train
 train(load_config(sys.argv[1]), sys.argv[2], quiet=True)
 """
 
@@ -161,8 +161,8 @@ def test_a_checkpoint_needs_no_file_beside_it(trained: Outcome, tmp_path: Path) 
 
 def test_other_pair_coefficients_change_the_model(trained: Outcome, tmp_path: Path) -> None:
     """Zero coefficients leave the network; the difference in forces is the pair part."""
-    from cgpot.core.splines import PairTable
-    from cgpot.training.evaluate import pair_labels
+    from cgpot.potential.splines import PairTable
+    from cgpot.training.evaluation.predictions import pair_labels
 
     source = trained.folder / "model.ckpt"
     table = PairTable.read(trained.folder / "pair.json")
@@ -244,7 +244,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
 def test_frames_without_stress_are_refused_before_training(tmp_path: Path) -> None:
     import dataclasses
 
-    from cgpot.core.extxyz import write_frames
+    from cgpot.molecules.extxyz import write_frames
 
     path = write_case(tmp_path / "case")
     bare = [dataclasses.replace(f, virial=None) for f in fluid(4, 2)]

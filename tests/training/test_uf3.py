@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 from cgpot.core.errors import ConfigError, InputError
-from cgpot.core.extxyz import write_frames
-from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.core.splines import PairTable
-from cgpot.deploy.run import deploy
-from cgpot.training.config import load_config
-from cgpot.training.evaluation import evaluate_model
+from cgpot.deploy.deployment import deploy
+from cgpot.molecules.extxyz import write_frames
+from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.potential.splines import PairTable
+from cgpot.potential.uf3_threebody import ThreeBody, ThreeBodyGrid
+from cgpot.training.evaluation.evaluation_stage import evaluate_model
 from cgpot.training.linear.uf3 import UF3Potential, fit_uf3
-from cgpot.training.linear.uf3_threebody import ThreeBody, ThreeBodyGrid
-from cgpot.training.model_config import UF3Config
-from cgpot.training.run import train
+from cgpot.training.settings.model_settings import UF3Config
+from cgpot.training.settings.train_settings import load_config
+from cgpot.training.training_stage import train
 
 GRID = ThreeBodyGrid(2.0, 5.0, 5)
 
@@ -33,7 +33,7 @@ def fluid(seed: int, types: int = 1, n: int = 64) -> CGFrame:
     lattice = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), -1).reshape(-1, 3)
     positions = 4.0 * lattice + rng.uniform(-0.6, 0.6, size=(n, 3))
     names = ("A", "B")[:types]
-    topology = BeadTopology(names, (78.0, 40.0)[:types], np.arange(n) % types, np.arange(n))
+    topology = Topology(names, (78.0, 40.0)[:types], np.arange(n) % types, np.arange(n))
     return CGFrame(topology, positions, 4.0 * side * np.eye(3))
 
 
@@ -130,8 +130,8 @@ def test_settings_that_do_not_fit(change: dict[str, object], message: str) -> No
 
 def lammps(folder: Path, frame: CGFrame, commands: str) -> tuple[np.ndarray, np.ndarray, float]:
     """Forces, virial and energy of LAMMPS on a frame, in a process of its own."""
-    from cgpot.lammps.data import write_data
-    from cgpot.lammps.engine import find_lammps
+    from cgpot.formats.lammps.cg_data import write_data
+    from cgpot.md.engine import find_lammps
 
     write_data(folder / "system.data", frame)
     (folder / "in.check").write_text(

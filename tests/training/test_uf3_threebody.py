@@ -11,15 +11,15 @@ import pytest
 from scipy.interpolate import BSpline
 
 from cgpot.core.errors import ConfigError
-from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.training.linear.triplets import triplets
-from cgpot.training.linear.uf3_threebody import ThreeBody, ThreeBodyGrid
+from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.potential.triplets import triplets
+from cgpot.potential.uf3_threebody import ThreeBody, ThreeBodyGrid
 
 
 def fluid(types: int = 1, sites: int = 24, box: float = 14.0, seed: int = 3) -> CGFrame:
     rng = np.random.default_rng(seed)
     names = ("A", "B")[:types]
-    topology = BeadTopology(
+    topology = Topology(
         names, (78.0, 40.0)[:types], rng.integers(0, types, sites), np.arange(sites)
     )
     cell = np.array([[box, 0.0, 0.0], [1.5, box, 0.0], [0.5, -1.0, box]])

@@ -9,8 +9,8 @@ from typing import Any
 
 from training_systems import fluid, write_case
 
-from cgpot.core.extxyz import write_frames
-from cgpot.core.frame import CGFrame
+from cgpot.molecules.extxyz import write_frames
+from cgpot.molecules.frame import CGFrame
 
 COLD, HOT = 4.0, 6.0
 

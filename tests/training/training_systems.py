@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from cgpot.core.extxyz import write_frames
-from cgpot.core.frame import BeadTopology, CGFrame
+from cgpot.molecules.extxyz import write_frames
+from cgpot.molecules.frame import CGFrame, Topology
 
 K, RC = 4.0, 4.8
 CELLS, SPACING = 4, 3.0
@@ -35,7 +35,7 @@ def pair_forces(positions: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np
 def fluid(count: int, seed: int, noise: float = 0.0) -> list[CGFrame]:
     """Frames of a jittered lattice; ``noise`` (eV/Å) is added to the force labels."""
     rng = np.random.default_rng(seed)
-    topology = BeadTopology((NAME,), (40.0,), np.zeros(N, np.int64), np.arange(N))
+    topology = Topology((NAME,), (40.0,), np.zeros(N, np.int64), np.arange(N))
     grid = np.stack(np.meshgrid(*[np.arange(CELLS)] * 3, indexing="ij"), -1).reshape(-1, 3)
     frames = []
     for index in range(count):

@@ -14,9 +14,9 @@ from types import ModuleType
 
 import pytest
 
-import cgpot.lammps.config
+import cgpot.md.md_settings
 import cgpot.report.limits
-import cgpot.training.config
+import cgpot.training.settings.train_settings
 from cgpot.core.config import load_yaml
 from cgpot.core.errors import ConfigError, InputError, ToolError
 
@@ -220,13 +220,13 @@ def test_the_chains_of_the_repository(run: ModuleType, tmp_path: Path, name: str
             if word.startswith(str(folder)) and Path(word).suffix == ".yaml":
                 assert Path(word) in stage.inputs, f"{stage.name}: {word} is no input"
     load = {
-        "train": cgpot.training.config.TrainConfig,
-        "md": cgpot.lammps.config.MdConfig,
+        "train": cgpot.training.settings.train_settings.TrainConfig,
+        "md": cgpot.md.md_settings.MdConfig,
         "limits": cgpot.report.limits.Limits,
     }
     for path in sorted(folder.glob("*.yaml")):
         model = load.get(path.stem.split("_")[0])
-        if model is cgpot.lammps.config.MdConfig:
-            cgpot.lammps.config.load_config(path, {"start": "x", "model": "y"})
+        if model is cgpot.md.md_settings.MdConfig:
+            cgpot.md.md_settings.load_config(path, {"start": "x", "model": "y"})
         elif model is not None:
             load_yaml(path, model)

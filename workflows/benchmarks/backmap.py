@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cgpot.core.extxyz import read_frames
-from cgpot.mapping.atoms import AtomFrame
+from cgpot.formats.atomistic import AtomFrame
 from cgpot.mapping.kernel import map_frame, minimum_image
-from cgpot.workflow.backmap import backmap
-from cgpot.workflow.conformations import read_structure
+from cgpot.molecules.extxyz import read_frames
+from cgpot.select.backmap import backmap
+from cgpot.select.conformations import read_structure
 
 SYSTEM = Path(__file__).parents[1] / "systems" / "benzene"
 

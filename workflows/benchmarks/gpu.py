@@ -363,10 +363,10 @@ def main(words: list[str] | None = None) -> None:
     from speed import write_start
 
     from cgpot.core.errors import CgpotError
-    from cgpot.core.extxyz import read_frames
+    from cgpot.deploy.deployment import deploy
     from cgpot.deploy.package import build_package
-    from cgpot.deploy.run import deploy
     from cgpot.deploy.verify import frame_data
+    from cgpot.molecules.extxyz import read_frames
 
     set_global_state()
     limits = ceilings("cuda")

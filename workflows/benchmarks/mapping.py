@@ -65,7 +65,7 @@ def synthetic(path: Path, frames: int) -> None:
 
 def rings() -> Any:
     """The topology of the synthetic trajectory."""
-    from cgpot.mapping.atoms import AtomTopology
+    from cgpot.formats.atomistic import AtomTopology
 
     first = 12 * np.arange(ATOMS // 12)[:, None]
     ring = np.arange(6)
@@ -105,8 +105,8 @@ class FirstFrames:
 
 def system(arguments: argparse.Namespace, trajectory: Path, n: int | None) -> Any:
     """Topology, frames and virial of the run."""
-    from cgpot.mapping.atoms import ThermoSeries
-    from cgpot.mapping.gromacs import TrrTrajectory, read_edr, read_topology
+    from cgpot.formats.atomistic import ThermoSeries
+    from cgpot.formats.gromacs import TrrTrajectory, read_edr, read_topology
 
     topology = read_topology(arguments.topology) if arguments.topology else rings()
     frames = FirstFrames(TrrTrajectory(trajectory, topology.n_atoms), n)
@@ -252,7 +252,7 @@ def main() -> None:
             shutil.copy(arguments.trajectory, trajectory)
         else:
             synthetic(trajectory, FRAMES[1])
-        from cgpot.mapping.gromacs import scan_trr
+        from cgpot.formats.gromacs import scan_trr
 
         headers = scan_trr(trajectory)
         arguments.atoms = headers[0].n_atoms

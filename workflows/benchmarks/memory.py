@@ -79,9 +79,9 @@ def main() -> None:
     if not Path("/proc/self/status").exists():
         sys.exit("the resident set is read from /proc, which this system does not have")
 
-    from cgpot.core.extxyz import read_frames
     from cgpot.core.native import preload_mpi
-    from cgpot.lammps.data import write_data
+    from cgpot.formats.lammps.cg_data import write_data
+    from cgpot.molecules.extxyz import read_frames
     from cgpot.plugin import load
 
     preload_mpi()

@@ -25,11 +25,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.core.extxyz import read_frames
-from cgpot.core.frame import CGFrame
 from cgpot.core.units import KJ_MOL, NM
+from cgpot.molecules.extxyz import read_frames
+from cgpot.molecules.frame import CGFrame
 from cgpot.training.linear.mscg import MSCGPotential, fit_mscg
-from cgpot.training.model_config import MSCGConfig
+from cgpot.training.settings.model_settings import MSCGConfig
 
 Array = NDArray[np.float64]
 DATA = Path(__file__).parents[1] / "systems" / "benzene" / "data" / "benzene_flexible.extxyz.xz"

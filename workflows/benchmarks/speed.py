@@ -46,8 +46,8 @@ TIMESTEPS = (5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 80.0, 100.0)
 
 def write_start(start: Path, folder: Path) -> tuple[Path, str]:
     """The first frame as a LAMMPS data file, and its bead names."""
-    from cgpot.core.extxyz import read_frames
-    from cgpot.lammps.data import write_data
+    from cgpot.formats.lammps.cg_data import write_data
+    from cgpot.molecules.extxyz import read_frames
 
     frame = next(read_frames(start))
     path = folder / "start.data"
@@ -59,7 +59,7 @@ def deployed(
     train: Path, name: str, compiled: Path, names: tuple[str, ...], kinds: list[str]
 ) -> list[Model]:
     """The potentials of a training folder: fast and plain, or a table."""
-    from cgpot.deploy.run import deploy
+    from cgpot.deploy.deployment import deploy
 
     models = []
     for kind in ("fast", "plain"):

@@ -39,8 +39,8 @@ def best(call: Callable[[], object], repeats: int) -> float:
 
 def lammps_step(model: Path, start: Path, steps: int, timestep_fs: float) -> float:
     """Milliseconds a step of an NVT run of `cgpot md`, its own loop time over its steps."""
-    from cgpot.lammps.config import MdConfig
-    from cgpot.lammps.md import run_md
+    from cgpot.md.md_settings import MdConfig
+    from cgpot.md.md_stage import run_md
 
     with tempfile.TemporaryDirectory() as folder:
         length = steps * timestep_fs / 1000.0
@@ -80,11 +80,11 @@ def main() -> None:
     import torch._inductor
     from nequip.utils.global_state import set_global_state
 
-    from cgpot.core.extxyz import read_frames
     from cgpot.core.native import built_operators
     from cgpot.deploy.operators import load
     from cgpot.deploy.target import INPUTS, edge_vector_data
     from cgpot.deploy.verify import frame_data
+    from cgpot.molecules.extxyz import read_frames
 
     set_global_state()
     load(built_operators())

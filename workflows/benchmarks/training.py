@@ -139,10 +139,10 @@ def ours(folder: Path, data: dict[str, str], model: str, epochs: int, compiled: 
     import yaml
 
     from cgpot.core.config import validate
-    from cgpot.training.config import TrainConfig
-    from cgpot.training.folder import Folder
-    from cgpot.training.preparation import prepare
-    from cgpot.training.subsets import load_subsets
+    from cgpot.training.folder.subsets import load_subsets
+    from cgpot.training.folder.training_folder import Folder
+    from cgpot.training.network.preparation import prepare
+    from cgpot.training.settings.train_settings import TrainConfig
 
     config = validate(
         TrainConfig,
@@ -167,7 +167,7 @@ def plain(folder: Path, source: Path, data: dict[str, str], epochs: int, compile
     """A configuration after nequip's documentation, with the network of ``source``."""
     import yaml
 
-    from cgpot.training.folder import Folder
+    from cgpot.training.folder.training_folder import Folder
 
     record = yaml.safe_load(Folder(source).nequip.read_text(encoding="utf-8"))
     module = record["training_module"]
@@ -253,7 +253,7 @@ def schnetpack(python: str, folder: Path, data: dict[str, str], epochs: int) -> 
     """Train schnetpack's SchNet of the same size with its own data module."""
     import yaml
 
-    from cgpot.training.folder import Folder
+    from cgpot.training.folder.training_folder import Folder
 
     model = yaml.safe_load(Folder(folder).nequip.read_text(encoding="utf-8"))
     size = model["training_module"]["model"]
@@ -273,7 +273,7 @@ def schnetpack(python: str, folder: Path, data: dict[str, str], epochs: int) -> 
 
 
 def _call(words: list[str], folder: Path) -> str:
-    from cgpot.training.machine import environment
+    from cgpot.training.settings.machine_settings import environment
 
     paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
@@ -317,7 +317,7 @@ def main() -> None:
         help="interpreter that has schnetpack",
     )
     options = parser.parse_args()
-    from cgpot.core.extxyz import read_frames, write_frames
+    from cgpot.molecules.extxyz import read_frames, write_frames
 
     print(f"{options.frames} frames of 500 sites, batch {BATCH}, one thread; steady epochs")
     print(f"  {'':34s} {'frames/s':>8s} {'per CPU s':>10s} {'':8s}  {'epoch 1, s':>8s}")

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.training.linear.angles import AngleBasis
-from cgpot.training.linear.bonded import BondBasis, bond_vectors
-from cgpot.training.linear.connectivity import (
+from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.potential.angles import AngleBasis
+from cgpot.potential.bonds import BondBasis, bond_vectors
+from cgpot.potential.connectivity import (
     WORDS,
     Exclusions,
     bond_sites,
@@ -20,9 +20,9 @@ from cgpot.training.linear.connectivity import (
     separated,
     term_sites,
 )
-from cgpot.training.linear.dihedrals import DihedralBasis
-from cgpot.training.linear.terms import TermBasis
-from cgpot.training.model_config import MSCGConfig
+from cgpot.potential.dihedrals import DihedralBasis
+from cgpot.potential.term_basis import TermBasis
+from cgpot.training.settings.model_settings import MSCGConfig
 
 BOND_MARGIN = 0.3
 """Å of bond length beyond the sampled ones that the bond splines cover."""
@@ -126,7 +126,7 @@ class BondedTerms:
     @classmethod
     def read(
         cls, record: Mapping[str, Any], names: tuple[str, ...], masses: tuple[float, ...]
-    ) -> tuple[BeadTopology, BondedTerms]:
+    ) -> tuple[Topology, BondedTerms]:
         """What `record` gave, and the sites; also from files written before there were angles.
 
         Raises:
@@ -140,7 +140,7 @@ class BondedTerms:
             np.asarray([] if sites is None else sites[key], dtype=np.int64)
             for key in ("types", "molecules")
         )
-        topology = BeadTopology(names, masses, types, molecules)
+        topology = Topology(names, masses, types, molecules)
         bonds = angles = dihedrals = None
         excluded: tuple[int, ...] = tuple(record.get("excluded", ()))
         if bonded is not None:

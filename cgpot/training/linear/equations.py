@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
-from cgpot.core.frame import CGFrame
 from cgpot.core.progress import progress
-from cgpot.training.linear.basis import Basis, Rows
+from cgpot.molecules.frame import CGFrame
+from cgpot.potential.basis import Basis, Rows
 from cgpot.training.linear.solver import Options, Penalties, solve
 from cgpot.training.linear.sums import Sums, quality, squared_error
 

@@ -17,22 +17,22 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import read_record, write_json
-from cgpot.core.frame import BeadTopology, CGFrame
-from cgpot.core.splines import PairTable
 from cgpot.core.units import KB
-from cgpot.training.linear.angles import AngleBasis
-from cgpot.training.linear.basis import Basis, Joint
-from cgpot.training.linear.bonded import BondBasis
+from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.potential.angles import AngleBasis
+from cgpot.potential.basis import Basis, Joint
+from cgpot.potential.bonds import BondBasis
+from cgpot.potential.dihedrals import DihedralBasis
+from cgpot.potential.pair_basis import PairBasis
+from cgpot.potential.splines import PairTable
+from cgpot.potential.threebody import ThreeBodySW
+from cgpot.training.folder.weights import frame_weights
 from cgpot.training.linear.bonded_terms import BondedTerms, bonded_terms
-from cgpot.training.linear.dihedrals import DihedralBasis
 from cgpot.training.linear.equations import NormalEquations
-from cgpot.training.linear.pair import PairBasis
+from cgpot.training.linear.pair_fit import N_BLOCKS
 from cgpot.training.linear.solver import Options, Penalties
 from cgpot.training.linear.sums import Sums
-from cgpot.training.linear.threebody import ThreeBodySW
-from cgpot.training.model_config import MSCGConfig
-from cgpot.training.pairfit import N_BLOCKS
-from cgpot.training.weights import frame_weights
+from cgpot.training.settings.model_settings import MSCGConfig
 
 Array = NDArray[np.float64]
 FORMAT = "cgpot-mscg-1"
@@ -54,7 +54,7 @@ class MSCGPotential:
         excluded: distances along bonds at which the pair part does not act (`BondedTerms`).
     """
 
-    topology: BeadTopology
+    topology: Topology
     pair: PairBasis
     bonds: BondBasis | None
     three: ThreeBodySW | None
@@ -183,7 +183,7 @@ def fit_mscg(
         frames: with forces; virials where the model asks for them; energies are used where all
             frames have them.
         temperature: K, for the repulsive wall where no pair was seen.
-        weights: of the frames (`cgpot.training.weights.frame_weights`); None: their own.
+        weights: of the frames (`cgpot.training.folder.weights.frame_weights`); None: their own.
         quiet: no progress bar.
 
     Raises:

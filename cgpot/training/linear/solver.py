@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
-from cgpot.training.linear.basis import Basis, Joint, Mask
+from cgpot.potential.basis import Basis, Joint, Mask
 from cgpot.training.linear.sums import Sums
 
 Array = NDArray[np.float64]
@@ -41,7 +41,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Penalties:
-    """What is known before the data (`cgpot.training.linear.basis.Basis`).
+    """What is known before the data (`cgpot.potential.basis.Basis`).
 
     Attributes:
         free: (size,) coefficients that are fitted.

@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
 from cgpot.core.files import read_record, write_json
-from cgpot.core.frame import CGFrame
-from cgpot.core.splines import PairTable
-from cgpot.core.uf3_files import pair_block, short_pair, triplet_block, write_uf3
-from cgpot.training.linear.basis import Basis, Joint
+from cgpot.molecules.frame import CGFrame
+from cgpot.potential.basis import Basis, Joint
+from cgpot.potential.pair_basis import PairBasis
+from cgpot.potential.splines import PairTable
+from cgpot.potential.uf3_files import pair_block, short_pair, triplet_block, write_uf3
+from cgpot.potential.uf3_threebody import ThreeBody, ThreeBodyGrid
+from cgpot.training.folder.weights import frame_weights
 from cgpot.training.linear.equations import NormalEquations
-from cgpot.training.linear.pair import PairBasis
 from cgpot.training.linear.solver import Options, Penalties
-from cgpot.training.linear.uf3_threebody import ThreeBody, ThreeBodyGrid
-from cgpot.training.model_config import UF3Config
-from cgpot.training.weights import frame_weights
+from cgpot.training.settings.model_settings import UF3Config
 
 Array = NDArray[np.float64]
 FORMAT = "cgpot-uf3-1"
@@ -180,7 +180,7 @@ def fit_uf3(
         frames: with forces; virials and energies are used where all frames have them.
         temperature: K, for the repulsive wall where no pair was seen.
         stress: use the virials (weights of the section ``model``).
-        weights: of the frames (`cgpot.training.weights.frame_weights`); None: their own.
+        weights: of the frames (`cgpot.training.folder.weights.frame_weights`); None: their own.
         quiet: no progress bar.
 
     Raises:

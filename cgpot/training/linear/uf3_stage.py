@@ -8,20 +8,20 @@ from typing import Any
 
 from cgpot.core.errors import ConfigError
 from cgpot.core.files import read_json
-from cgpot.core.frame import CGFrame
-from cgpot.core.lammps_table import POINTS, pair_keys, write_lammps_table
 from cgpot.core.manifest import manifest_path
-from cgpot.core.splines import PairTable
-from cgpot.training.config import TrainConfig
-from cgpot.training.folder import Folder
-from cgpot.training.linear.potential import evaluate_potential
-from cgpot.training.linear.training import LinearFit, train_with
+from cgpot.molecules.frame import CGFrame
+from cgpot.potential.pair_tables import POINTS, pair_keys, write_lammps_table
+from cgpot.potential.splines import PairTable
+from cgpot.training.folder.outcome import Outcome
+from cgpot.training.folder.subsets import load_subsets
+from cgpot.training.folder.training_folder import Folder
+from cgpot.training.folder.training_result import write_result
+from cgpot.training.folder.weights import frame_weights
+from cgpot.training.linear.fitted import evaluate_potential
+from cgpot.training.linear.linear_training import LinearFit, train_with
 from cgpot.training.linear.uf3 import UF3Potential, fit_uf3
-from cgpot.training.model_config import UF3Config
-from cgpot.training.outcome import Outcome
-from cgpot.training.result import write_result
-from cgpot.training.subsets import load_subsets
-from cgpot.training.weights import frame_weights
+from cgpot.training.settings.model_settings import UF3Config
+from cgpot.training.settings.train_settings import TrainConfig
 
 POTENTIAL = "uf3.json"
 FILES = ("model.uf3", "model.table")

@@ -44,7 +44,7 @@ def time_steps(
     from ase.md.verlet import VelocityVerlet
     from nequip.integrations.ase import NequIPCalculator
 
-    from cgpot.core.extxyz import read_frames
+    from cgpot.molecules.extxyz import read_frames
 
     torch.set_num_threads(1)
     frame = next(read_frames(start))

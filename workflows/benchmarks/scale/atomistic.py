@@ -127,7 +127,7 @@ def _gmx(program: str, words: list[str], folder: Path) -> str:
 
 def lammps(steps: int, threads: int) -> dict[str, Any]:
     """Time LAMMPS on 500 flexible OPLS-AA molecules (`cgpot md aa-speed`)."""
-    from cgpot.lammps.speed import aa_speed
+    from cgpot.md.aa_speed import aa_speed
 
     result = aa_speed(MOLECULES, steps, threads, quiet=True)
     return {

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Bonds, angles and dihedrals of a CG data file, as the sidecar of deployed tables names them.
+
+The sidecar says for each molecule, by the beads in order, which sites each term joins and its
+type; the same record numbered the tables, so that data file and tables cannot disagree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgpot.core.errors import InputError
+from cgpot.core.files import require_file
+from cgpot.molecules.frame import Topology
+
+IntArray = NDArray[np.int64]
+WIDTHS = {"bonds": 2, "angles": 3, "dihedrals": 4}
+"""Sites of a term, in the order of LAMMPS's sections."""
+
+
+@dataclass(frozen=True)
+class BondedTerms:
+    """What the sections Bonds, Angles and Dihedrals of a data file hold.
+
+    Attributes:
+        types: word (``bonds``, ...) -> names of the types, in the order of their numbers.
+        terms: word -> (n, 1 + width): type (from 0), then sites (from 0).
+    """
+
+    types: dict[str, tuple[str, ...]]
+    terms: dict[str, IntArray]
+
+    @property
+    def edges(self) -> IntArray:
+        """(n, 2) sites that follow each other in a term."""
+        pairs = [
+            table[:, k : k + 2]
+            for table in self.terms.values()
+            for k in range(1, table.shape[1] - 1)
+        ]
+        return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
+
+
+def molecule_sites(topology: Topology) -> Iterator[tuple[str, IntArray]]:
+    """Beads in order (``A-B-A``) and sites of each molecule."""
+    order = np.argsort(topology.molecules, kind="stable")
+    ends = np.flatnonzero(np.diff(topology.molecules[order])) + 1
+    for sites in np.split(order, ends):
+        yield "-".join(topology.type_names[t] for t in topology.types[sites]), sites
+
+
+def bonded_terms(
+    record: Mapping[str, Any], topology: Topology, sidecar: str | Path, start: str | Path
+) -> BondedTerms:
+    """The terms of a system.
+
+    Args:
+        record: key ``bonded`` of the sidecar.
+        topology: the system's sites.
+        sidecar: path of the sidecar, for messages.
+        start: file that the system comes from, for messages.
+
+    Raises:
+        InputError: a damaged record, or a molecule that it does not hold.
+    """
+    try:
+        types = {word: tuple(map(str, record["types"][word])) for word in WIDTHS
+                 if word in record["types"]}  # fmt: skip
+        molecules = record["molecules"]
+        found: dict[str, list[IntArray]] = {word: [] for word in types}
+        for name, sites in molecule_sites(topology):
+            if name not in molecules:
+                if len(sites) == 1:
+                    continue
+                raise InputError(
+                    f"the molecule {name} (sites {sites.tolist()}) is not among those of "
+                    f"{Path(sidecar).name}: {', '.join(molecules)}",
+                    file=start,
+                )
+            for word, rows in molecules[name].items():
+                table = np.asarray(rows, dtype=np.int64).reshape(-1, 1 + WIDTHS[word])
+                if not (
+                    np.all((table[:, 0] >= 1) & (table[:, 0] <= len(types[word])))
+                    and np.all((table[:, 1:] >= 0) & (table[:, 1:] < len(sites)))
+                ):
+                    raise ValueError(f"a type or site of {name} is out of range")
+                found[word].append(np.column_stack([table[:, 0] - 1, sites[table[:, 1:]]]))
+    except (KeyError, ValueError, TypeError, AttributeError) as err:
+        raise InputError(f"damaged: {err}", file=sidecar, key="bonded") from err
+    terms = {
+        word: np.concatenate([np.zeros((0, 1 + WIDTHS[word]), dtype=np.int64), *tables])
+        for word, tables in found.items()
+    }
+    return BondedTerms(types, terms)
+
+
+def check_own_terms(path: str | Path, terms: BondedTerms) -> None:
+    """Compare the sections Bonds, Angles and Dihedrals of a data file, if any, with the terms.
+
+    Raises:
+        InputError: a term that one has and the other has not; the first is named.
+    """
+    p = require_file(path, "LAMMPS data file")
+    own = _sections(p)
+    if not any(word in own for word in WIDTHS):
+        return
+    for word in WIDTHS:
+        names = terms.types.get(word, ())
+        labels = own.get(f"{word} labels", {})
+        mine = {
+            _canonical(names[row[0]], row[1:])
+            for row in terms.terms.get(word, np.zeros((0, 3), dtype=np.int64)).tolist()
+        }
+        found = set()
+        for words in own.get(word, []):
+            text = labels.get(words[1], words[1])
+            if text.isdigit():
+                number = int(text)
+                text = names[number - 1] if 1 <= number <= len(names) else f"type {number}"
+            found.add(_canonical(text, [int(site) - 1 for site in words[2:]]))
+        for have, lack, what in (
+            (found - mine, "the model has not", "the data file has"),
+            (mine - found, "the data file has not", "the model has"),
+        ):
+            if have:
+                name, sites = min(have)
+                raise InputError(
+                    f"{what} a {word[:-1]} of type {name} between the sites "
+                    f"{[site + 1 for site in sites]}, which {lack}; remove the sections of "
+                    "bonded terms from the data file, or deploy a model of these bonds",
+                    file=p,
+                )
+
+
+def _canonical(name: str, sites: list[int]) -> tuple[str, tuple[int, ...]]:
+    return name, min(tuple(sites), tuple(sites[::-1]))
+
+
+def _sections(path: Path) -> dict[str, Any]:
+    """Rows of the sections of bonded terms, and their labels by number, of a data file."""
+    titles = {word.capitalize(): word for word in WIDTHS}
+    titles |= {f"{word[:-1].capitalize()} Type Labels": f"{word} labels" for word in WIDTHS}
+    found: dict[str, list[list[str]]] = {}
+    current: list[list[str]] | None = None
+    with open(path, encoding="utf-8", errors="replace") as stream:
+        for line in stream:
+            text = line.split("#", 1)[0].strip()
+            if re.match(r"[A-Z]", text):
+                current = found.setdefault(titles[text], []) if text in titles else None
+            elif text and current is not None:
+                current.append(text.split())
+    return {
+        key: {row[0]: row[1] for row in rows} if key.endswith("labels") else rows
+        for key, rows in found.items()
+    }

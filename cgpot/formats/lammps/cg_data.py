@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""LAMMPS data files of CG systems (atom_style molecular), through pymatgen.io.lammps.
+
+Where pymatgen falls short:
+
+- it neither reads nor writes the names of types: neither the comments behind ``Masses``
+  nor the section ``Atom Type Labels``, which LAMMPS itself carries through restart files
+  and ``write_data``.  Here the names are put into both, and read from either;
+- it takes types written as labels (``write_data`` of a labelled system) as plain text;
+- it returns coordinates as they stand, with the image flags beside them and with the
+  origin of the box where the file has it.  Here sites are wrapped and the origin is zero;
+- its errors are those of pandas and name no file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgpot.core.errors import DataError, InputError
+from cgpot.core.files import require_file, write_text
+from cgpot.formats.lammps.bonded_sections import BondedTerms
+from cgpot.molecules.frame import Array, CGFrame, Topology
+from cgpot.molecules.paths import BondPaths
+from cgpot.molecules.whole import flags_along_bonds, wrap
+
+DECIMALS = 10
+
+
+def lammps_cell(cell: Array) -> tuple[Array, Array]:
+    """The cell in LAMMPS's orientation (a along x, b in the xy plane), and the rotation.
+
+    Returns:
+        The lower triangular cell (3, 3), and R (3, 3) with ``new = old @ R`` for row vectors.
+
+    Raises:
+        DataError: a left-handed or flat cell.
+    """
+    if not np.linalg.det(cell) > 1e-6:
+        raise DataError(
+            f"the cell {np.round(cell, 4).tolist()} is flat or left-handed; "
+            "LAMMPS needs three right-handed box vectors"
+        )
+    upper = np.triu(cell, 1)
+    if np.all(upper == 0.0) and np.all(np.diag(cell) > 0.0):
+        return cell.copy(), np.eye(3)
+    q, r = np.linalg.qr(cell.T)
+    signs = np.sign(np.diag(r))
+    return (r * signs[:, None]).T, q * signs
+
+
+def write_data(
+    path: str | Path,
+    frame: CGFrame,
+    velocities: NDArray[np.float64] | None = None,
+    bonded: BondedTerms | None = None,
+) -> Path:
+    """Write a CG frame as a LAMMPS data file (units metal, atom_style molecular).
+
+    Args:
+        path: the file to write.
+        frame: sites, wrapped here; a general triclinic cell is rotated into LAMMPS's
+            orientation, and the velocities with it.
+        velocities: (n_sites, 3), Å/ps.
+        bonded: bonds, angles and dihedrals; the image flags then make molecules whole.
+
+    Raises:
+        DataError: NaN, a left-handed cell, velocities of another shape, or a molecule that is
+            bonded to its own image.
+    """
+    import pandas as pd
+    from pymatgen.io.lammps.data import LammpsBox, LammpsData
+
+    frame.check_finite()
+    topology = frame.topology
+    cell, rotation = lammps_cell(np.asarray(frame.cell, dtype=np.float64))
+    positions = wrap(frame.positions @ rotation, cell)
+    bounds = [[0.0, float(cell[i, i])] for i in range(3)]
+    tilt = [float(cell[1, 0]), float(cell[2, 0]), float(cell[2, 1])]
+    ids = np.arange(1, topology.n_sites + 1)
+    atoms = pd.DataFrame(
+        {
+            "molecule-ID": topology.molecules + 1,
+            "type": topology.types + 1,
+            "x": positions[:, 0],
+            "y": positions[:, 1],
+            "z": positions[:, 2],
+        },
+        index=ids,
+    )
+    sections = None
+    if bonded is not None:
+        atoms[["nx", "ny", "nz"]] = flags_along_bonds(positions, cell, bonded.edges)
+        sections = {
+            word.capitalize(): pd.DataFrame(
+                table + 1,
+                columns=["type", *(f"atom{k}" for k in range(1, table.shape[1]))],
+                index=np.arange(1, len(table) + 1),
+            )
+            for word, table in bonded.terms.items()
+            if len(table)
+        }
+    moving = None
+    if velocities is not None:
+        if velocities.shape != (topology.n_sites, 3):
+            raise DataError(
+                f"velocities have shape {velocities.shape}; expected {(topology.n_sites, 3)}"
+            )
+        moving = pd.DataFrame(velocities @ rotation, columns=["vx", "vy", "vz"], index=ids)
+    types = range(1, len(topology.type_names) + 1)
+    system = LammpsData(
+        box=LammpsBox(bounds, tilt if any(tilt) else None),
+        masses=pd.DataFrame({"mass": topology.type_masses}, index=types),
+        atoms=atoms,
+        velocities=moving,
+        topology=sections,
+        atom_style="molecular",
+    )
+    text = system.get_str(distance=DECIMALS, velocity=DECIMALS)
+    return write_text(path, _with_names(text, topology, {} if bonded is None else bonded.types))
+
+
+def _with_names(text: str, topology: Topology, bonded: Mapping[str, Sequence[str]]) -> str:
+    """Add the names of the types, which pymatgen leaves out, and the numbers of bonded types."""
+    head, rest = text.split("Masses\n\n", 1)
+    masses, tail = rest.split("\n\n", 1)
+    named = [
+        f"{line.rstrip()} # {name}"
+        for line, name in zip(masses.splitlines(), topology.type_names, strict=True)
+    ]
+    labels = ""
+    # LAMMPS refuses labels that begin with a digit.
+    if not any(name[0].isdigit() for name in topology.type_names):
+        labels = _labels("Atom", topology.type_names)
+        labels += "".join(_labels(word[:-1].capitalize(), bonded[word]) for word in bonded)
+    counts = "".join(f"{len(names)}  {word[:-1]} types\n" for word, names in bonded.items())
+    head = re.sub(r"(?m)^( *\d+  atom types\n)", lambda found: found[1] + counts, head, count=1)
+    title, body = head.split("\n", 1)
+    title = "CG system written by cgpot through pymatgen.io.lammps; units metal"
+    style = tail.replace("Atoms\n", "Atoms # molecular\n", 1)
+    return f"{title}\n{body}{labels}Masses\n\n" + "\n".join(named) + f"\n\n{style}"
+
+
+def _labels(kind: str, names: Sequence[str]) -> str:
+    rows = "\n".join(f"{i} {name}" for i, name in enumerate(names, start=1))
+    return f"{kind} Type Labels\n\n{rows}\n\n"
+
+
+def read_type_names(path: str | Path) -> tuple[str, ...]:
+    """Names of the atom types, from ``Atom Type Labels`` or the comments behind ``Masses``.
+
+    Raises:
+        InputError: neither names every type.
+    """
+    p = require_file(path, "LAMMPS data file")
+    sections: dict[str, list[str]] = {"Atom Type Labels": [], "Masses": []}
+    current: list[str] | None = None
+    n_types = None
+    with open(p, encoding="utf-8", errors="replace") as stream:
+        for line in stream:
+            title = line.split("#", 1)[0].strip()
+            if n_types is None and (match := re.match(r"(\d+)\s+atom types$", title)):
+                n_types = int(match[1])
+            if title in sections:
+                current = sections[title]
+            elif re.match(r"[A-Z]", title) and not re.search(r"\s\d", title):
+                current = None
+                if title == "Atoms":
+                    break
+            elif line.strip() and current is not None:
+                current.append(line.strip())
+    if n_types is None:
+        raise InputError("no line 'N atom types'; expected a LAMMPS data file", file=p)
+    labels = [row.split("#")[0].split() for row in sections["Atom Type Labels"]]
+    by_label = {int(row[0]): row[1] for row in labels if len(row) == 2 and row[0].isdigit()}
+    comments = [row.partition("#") for row in sections["Masses"]]
+    by_comment = {
+        int(row.split()[0]): note.split()[0]
+        for row, _, note in comments
+        if note.split() and row.split()[0].isdigit()
+    }
+    for found in (by_label, by_comment):
+        if sorted(found) == list(range(1, n_types + 1)):
+            return tuple(found[i] for i in range(1, n_types + 1))
+    raise InputError(
+        f"the {n_types} atom types have no names; expected a section 'Atom Type Labels' or "
+        "comments such as '1 78.114 # BNZ' in the section 'Masses'",
+        file=p,
+    )
+
+
+def read_data(path: str | Path) -> CGFrame:
+    """Read a LAMMPS data file (atom_style molecular) as a CG frame, wrapped, origin at zero.
+
+    Bonds of the file that join the sites of every molecule become those of its species.
+
+    Raises:
+        InputError: missing, not a data file, truncated, of another atom style, without names.
+        DataError: NaN or a mass that is not positive.
+    """
+    from pymatgen.io.lammps.data import LammpsData
+
+    p = require_file(path, "LAMMPS data file")
+    names = read_type_names(p)
+    try:
+        system = LammpsData.from_file(str(p), atom_style="molecular")
+        atoms = system.atoms.sort_index()
+        masses = _masses(system.masses, names)
+        types = _types(atoms["type"], names)
+        raw = atoms[["x", "y", "z"]].to_numpy(dtype=np.float64)
+        molecules = atoms["molecule-ID"].to_numpy(dtype=np.int64)
+        lower = np.asarray(system.box.bounds, dtype=np.float64)[:, 0]
+        cell = np.asarray(system.box.to_lattice().matrix, dtype=np.float64)
+    except (KeyError, ValueError, IndexError, TypeError, RuntimeError, NotImplementedError) as err:
+        raise InputError(f"not a LAMMPS data file of atom_style molecular: {err}", file=p) from err
+    if not np.isfinite(raw).all():
+        raise DataError("positions hold NaN or infinity; expected finite numbers", file=p)
+    _, numbered = np.unique(molecules, return_inverse=True)
+    try:
+        topology = Topology(
+            type_names=names,
+            type_masses=masses,
+            types=types,
+            molecules=numbered.astype(np.int64),
+        )
+        topology = _with_bonds(topology, system, atoms.index.to_numpy(dtype=np.int64))
+    except DataError as err:
+        raise DataError(err.message, file=p) from err
+    return CGFrame(topology=topology, positions=wrap(raw - lower, cell), cell=cell)
+
+
+def _with_bonds(topology: Topology, system: Any, ids: NDArray[np.int64]) -> Topology:
+    """The topology with the bonds of the file, where they hold all molecules together."""
+    table = (system.topology or {}).get("Bonds")
+    if table is None:
+        return topology
+    bonds = np.searchsorted(ids, table[["atom1", "atom2"]].to_numpy(dtype=np.int64))
+    n = topology.n_sites
+    if len(np.unique(BondPaths(n, bonds).roots())) != topology.n_molecules:
+        return topology
+    return Topology.from_bonds(
+        topology.type_names, topology.type_masses, topology.types, topology.molecules, bonds
+    )
+
+
+def _masses(table: Any, names: tuple[str, ...]) -> tuple[float, ...]:
+    values = {str(key): float(mass) for key, mass in zip(table.index, table["mass"], strict=True)}
+    result = []
+    for number, name in enumerate(names, start=1):
+        value = values.get(str(number), values.get(name))
+        if value is None:
+            raise KeyError(f"no mass of type {number} ({name})")
+        result.append(value)
+    return tuple(result)
+
+
+def _types(column: Any, names: tuple[str, ...]) -> NDArray[np.int64]:
+    numbers = {name: i for i, name in enumerate(names)}
+    values = [int(value) - 1 if str(value).isdigit() else numbers[str(value)] for value in column]
+    return np.asarray(values, dtype=np.int64)

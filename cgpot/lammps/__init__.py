@@ -1,6 +1,0 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
-"""CG molecular dynamics in LAMMPS: data files, decks, runs, restarts, logs and dumps."""
-
-from cgpot.lammps.speed import aa_speed
-
-__all__ = ["aa_speed"]

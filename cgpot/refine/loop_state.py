@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the iterations of a refinement share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgpot.core.units import density_kg_m3
+from cgpot.potential.splines import PairTable
+from cgpot.refine.counts_basis import PairBasis
+from cgpot.refine.refine_settings import RefineConfig
+from cgpot.refine.refine_start import Start
+from cgpot.refine.target import Target
+
+Array = NDArray[np.float64]
+
+
+@dataclass
+class Loop:
+    """What the iterations share."""
+
+    config: RefineConfig
+    folder: Path
+    start: Start
+    target: Target
+    basis: PairBasis
+    initial: PairTable
+    model: Path | None
+    quiet: bool
+
+    def table(self, coefficients: Array, info: dict[str, Any] | None = None) -> PairTable:
+        """Flat coefficients as a pair table."""
+        shape = (self.basis.pairs, self.basis.width)
+        return PairTable(
+            self.target.topology.type_names,
+            self.basis.r_max,
+            coefficients.reshape(shape),
+            info or {},
+        )
+
+    @property
+    def density(self) -> float:
+        """Density of the CG runs, kg/m^3."""
+        mass = float(self.target.topology.masses.sum())
+        return float(density_kg_m3(mass, self.target.volume))
+
+    def iteration(self, number: int) -> Path:
+        """Folder of an iteration."""
+        return self.folder / f"iter.{number:03d}"

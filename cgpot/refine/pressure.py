@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Pressure of a spline potential: linear response, and Reith's linear correction."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgpot.refine.counts_basis import PairBasis
+from cgpot.refine.reweighting import Ensemble
+
+Array = NDArray[np.float64]
+
+
+def predicted(cg: Ensemble, change: Array) -> float:
+    """Pressure (bar) to first order after a change of the coefficients.
+
+    dP/dc_k = <P_k> - β Cov(P, S_k): the virial of B_k itself, and the change of the mean of
+    all that there is through the distribution of configurations.
+    """
+    return cg.pressure + float(cg.pressure_slope @ change)
+
+
+def ramp(basis: PairBasis) -> Array:
+    """Coefficients (size,) of 1 - r/r_c for every pair of types, smoothed at r_c."""
+    edges = basis.grid.edges
+    r = 0.5 * (edges[1:] + edges[:-1])
+    target = np.tile(np.clip(1.0 - r / basis.r_max, 0.0, None), (basis.pairs, 1))
+    weight = np.tile((r < basis.r_max).astype(np.float64), (basis.pairs, 1))
+    return basis.project(target, weight, 1e-9 * np.eye(basis.size))
+
+
+def linear_correction(cg: Ensemble, change: Array, wanted: float, largest_kT: float) -> Array:
+    """Reith's ΔV = A (1 - r/r_c), (size,), eV, on top of a change that is already decided.
+
+    A is what brings the pressure to the wanted one by linear response, at most ``largest_kT``
+    (Reith et al., J. Comput. Chem. 24, 1624 (2003), with the response measured instead of
+    guessed; they take at most 0.1 k_B T).
+    """
+    shape = ramp(cg.basis)
+    limit = largest_kT / cg.beta
+    amplitude = (wanted - predicted(cg, change)) / float(cg.pressure_slope @ shape)
+    return shape * float(np.clip(amplitude, -limit, limit))

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A potential on held-out frames, beside the pair fit that is its yardstick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgpot.core.progress import progress
+from cgpot.molecules.frame import CGFrame
+from cgpot.potential.splines import PairTable
+from cgpot.training.evaluation import predictions as ev
+
+Array = NDArray[np.float64]
+Labels = Callable[[CGFrame], tuple[Array, Array]]
+"""Forces (n, 3) in eV/Å and virial W (3, 3) in eV of a frame."""
+ERRORS = ("force_rmse", "stress_rmse", "pressure_residual_bar")
+
+
+def network_labels(model: Any) -> Labels:
+    """Forces and virial of a frame by a network that `predictions.load_model` gave."""
+
+    def labels(frame: CGFrame) -> tuple[Array, Array]:
+        _, forces, virial = next(ev.model_labels(model, [frame]))
+        return forces, virial
+
+    return labels
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Labels and predictions on held-out frames.
+
+    Attributes:
+        labels: of `cgpot.training.evaluation.predictions.label_arrays`.
+        arrays: predictions of the potential (`cgpot.training.evaluation.predictions.evaluate`).
+        errors: of the same.
+        pair_arrays: predictions of the pair fit; None without one.
+        pair_errors: its errors; empty without one.
+    """
+
+    labels: dict[str, Array]
+    arrays: dict[str, Array]
+    errors: dict[str, Any]
+    pair_arrays: dict[str, Array] | None
+    pair_errors: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        frames: list[CGFrame],
+        labels: Labels,
+        yardstick: PairTable | None,
+        *,
+        quiet: bool = False,
+    ) -> HeldOut:
+        """Evaluate a potential and the pair fit.
+
+        Args:
+            frames: with force labels.
+            labels: of the potential.
+            yardstick: the pair fit, if there is one.
+            quiet: no progress bar.
+
+        Raises:
+            DataError: a frame without forces.
+        """
+        with progress("evaluating", len(frames), quiet=quiet) as advance:
+
+            def counted(frame: CGFrame) -> tuple[Array, Array]:
+                advance(1)
+                return labels(frame)
+
+            errors, arrays = ev.evaluate(frames, counted)
+        pair_errors: dict[str, Any] = {}
+        pair_arrays: dict[str, Array] | None = None
+        if yardstick is not None:
+            pair_errors, pair_arrays = ev.evaluate(
+                frames, lambda frame: ev.pair_labels(yardstick, frame)
+            )
+        return cls(ev.label_arrays(frames), arrays, errors, pair_arrays, pair_errors)
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The errors as they stand in result.json."""
+        found: dict[str, Any] = {}
+        for key in ERRORS:
+            found[key] = self.errors[key]
+            if self.pair_errors:
+                found[f"{key}_pair_fit"] = self.pair_errors[key]
+            if key == "force_rmse":
+                found["force_label_rms"] = float(np.sqrt(np.mean(self.labels["force"] ** 2)))
+        return found
+
+    @property
+    def parity(self) -> dict[str, Array]:
+        """The arrays of parity.npz."""
+        return ev.parity_arrays(self.labels, self.arrays, self.pair_arrays)
+
+    def save(self, path: Path) -> None:
+        """Write parity.npz."""
+        ev.save_parity(path, self.parity)

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Labels of a trained model on frames, errors on held-out frames, and checkpoint surgery."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nequip.data import AtomicDataDict
+from numpy.typing import NDArray
+
+from cgpot.core.errors import DataError, InputError
+from cgpot.core.files import atomic_path, require_file
+from cgpot.core.units import EV_PER_A3_IN_BAR
+from cgpot.molecules.frame import CGFrame
+from cgpot.potential.splines import PairTable, pair_index
+from cgpot.training.folder.graph_frames import neighbours, to_data
+from cgpot.training.network.metrics import mean_with_error
+from cgpot.training.network.temperature_readout import (
+    stored_temperature,
+    takes_temperature,
+)
+
+Array = NDArray[np.float64]
+PAIR_COEFFICIENTS = "pair_potential.coefficients"
+
+
+def load_model(checkpoint: str | Path) -> Any:
+    """The model of a checkpoint (moving-average weights) as nequip's `GraphModel`, eager.
+
+    Raises:
+        InputError: no such file.
+    """
+    from nequip.model.saved_models.load_utils import load_saved_model
+    from nequip.utils.global_state import set_global_state
+
+    require_file(checkpoint, "checkpoint")
+    set_global_state()
+    model = load_saved_model(str(checkpoint))
+    model.eval()
+    return model
+
+
+def cutoff_of(model: Any) -> float:
+    """Cutoff of the model, Å."""
+    return float(model.metadata["r_max"])
+
+
+def model_labels(
+    model: Any, frames: Iterable[CGFrame], *, device: str = "cpu"
+) -> Iterator[tuple[CGFrame, Array, Array]]:
+    """Frames with the model's forces (n, 3) in eV/Å and virial W (3, 3) in eV.
+
+    One frame at a time; the model is one of `load_model`.
+
+    Raises:
+        InputError: the model takes the temperature as an input, and neither it nor a frame has
+            one.
+    """
+    r_max = cutoff_of(model)
+    thermal = takes_temperature(model)
+    stored = stored_temperature(model) if thermal else None
+    for frame in frames:
+        if thermal and frame.temperature is None and stored is None:
+            raise InputError(
+                "the model takes the temperature as an input, but the frame carries none",
+                frame=frame.source_frame,
+                key="temperature",
+            )
+        data = to_data(
+            frame, *neighbours(frame, r_max), forces=False, stress=False, temperature=thermal
+        )
+        out = model(AtomicDataDict.to_(data, torch.device(device)))
+        forces = out[AtomicDataDict.FORCE_KEY].detach().double().cpu().numpy()
+        stress = out[AtomicDataDict.STRESS_KEY].detach().double().cpu().numpy().reshape(3, 3)
+        yield frame, forces, -stress * frame.volume
+
+
+def pair_labels(table: PairTable, frame: CGFrame) -> tuple[Array, Array]:
+    """Forces (n, 3) and virial (3, 3) of a pair table on one frame."""
+    forces, virial, _ = pair_labels_and_energy(table, frame)
+    return forces, virial
+
+
+def pair_labels_and_energy(table: PairTable, frame: CGFrame) -> tuple[Array, Array, float]:
+    """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV of a pair table on a frame."""
+    from matscipy.neighbours import neighbour_list
+
+    i, j, distance, vector = neighbour_list(
+        "ijdD",
+        positions=frame.positions,
+        cell=frame.cell,
+        pbc=np.asarray(frame.pbc),
+        cutoff=table.r_max,
+    )
+    types = frame.topology.types
+    forces = np.zeros((frame.topology.n_sites, 3))
+    virial = np.zeros((3, 3))
+    energy = 0.0
+    index = pair_index(len(table.type_names))
+    rows = index[types[i], types[j]]
+    for row in np.unique(rows):
+        a, b = np.argwhere(index == row)[0]
+        mask = rows == row
+        along = (table.force(distance[mask], a, b) / distance[mask])[:, None] * vector[mask]
+        np.subtract.at(forces, i[mask], along)
+        virial += 0.5 * np.einsum("ea,eb->ab", vector[mask], along)
+        energy += 0.5 * float(table.energy(distance[mask], a, b).sum())
+    return forces, virial, energy
+
+
+def evaluate(
+    frames: list[CGFrame],
+    labels: Callable[[CGFrame], tuple[Array, Array]],
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Errors of a potential on frames, and the arrays behind them.
+
+    Args:
+        frames: held-out frames with force labels, in order.
+        labels: forces (n, 3) and virial (3, 3) of the potential.
+
+    Returns:
+        Errors (force_rmse in eV/Å, stress_rmse in eV/Å^3, pressure_residual_bar with mean and
+        error; the last two None without stress labels) and the arrays ``force`` (n, 3),
+        ``stress`` (frames, 3, 3), ``pressure_bar`` (frames,), configurational part only.
+    """
+    force: list[Array] = []
+    stress: list[Array] = []
+    label: list[Array] = []
+    label_stress: list[Array] = []
+    for frame in frames:
+        if frame.forces is None:
+            raise DataError("the frame has no forces", frame=frame.source_frame)
+        f, w = labels(frame)
+        force.append(f)
+        stress.append(-w / frame.volume)
+        label.append(frame.forces)
+        if frame.virial is not None:
+            label_stress.append(0.5 * (frame.stress + frame.stress.T))
+    forces = np.concatenate(force)
+    stresses = np.stack(stress)
+    errors: dict[str, Any] = {
+        "force_rmse": math.sqrt(float(np.mean((forces - np.concatenate(label)) ** 2))),
+        "stress_rmse": None,
+        "pressure_residual_bar": None,
+    }
+    arrays = {
+        "force": forces,
+        "stress": stresses,
+        "pressure_bar": -np.einsum("fii->f", stresses) / 3.0 * EV_PER_A3_IN_BAR,
+    }
+    if len(label_stress) == len(frames):
+        difference = stresses - np.stack(label_stress)
+        errors["stress_rmse"] = math.sqrt(float(np.mean(difference**2)))
+        mean, error = mean_with_error(-np.einsum("fii->f", difference) / 3.0 * EV_PER_A3_IN_BAR)
+        errors["pressure_residual_bar"] = {"mean": mean, "error": error}
+    return errors, arrays
+
+
+def label_arrays(frames: list[CGFrame]) -> dict[str, Array]:
+    """The labels of frames: ``force`` (n, 3) and, where present, stress and pressure."""
+    arrays = {"force": np.concatenate([f.forces for f in frames if f.forces is not None])}
+    if all(frame.virial is not None for frame in frames):
+        arrays["stress"] = np.stack([0.5 * (f.stress + f.stress.T) for f in frames])
+        trace = np.einsum("fii->f", arrays["stress"])
+        arrays["pressure_bar"] = -trace / 3.0 * EV_PER_A3_IN_BAR
+    return arrays
+
+
+def pair_coefficients(checkpoint: str | Path) -> Array:
+    """Coefficients (pairs, intervals + 3), eV, of the pair part inside a checkpoint.
+
+    Raises:
+        InputError: the model has no pair part.
+    """
+    state = _read(checkpoint)["state_dict"]
+    return np.asarray(state[_pair_key(state, checkpoint)].double().numpy())
+
+
+def save_checkpoint_with_pair(source: str | Path, target: str | Path, coefficients: Array) -> Path:
+    """Write a copy of a checkpoint whose pair part has other coefficients.
+
+    Args:
+        source: checkpoint of `cgpot train`.
+        target: file to write.
+        coefficients: (pairs, intervals + 3), eV.
+
+    Raises:
+        InputError: the model has no pair part, or one of another shape.
+    """
+    record = _read(source)
+    state = record["state_dict"]
+    key = _pair_key(state, source)
+    old = state[key]
+    if tuple(old.shape) != tuple(np.shape(coefficients)):
+        raise InputError(
+            f"expected coefficients of shape {tuple(old.shape)}, found {np.shape(coefficients)}",
+            file=source,
+        )
+    if not np.isfinite(coefficients).all():
+        raise InputError("the new coefficients hold NaN or infinity", file=source)
+    state[key] = torch.as_tensor(np.asarray(coefficients), dtype=old.dtype)
+    with atomic_path(target) as temporary:
+        torch.save(record, temporary)
+    return Path(target)
+
+
+def _read(checkpoint: str | Path) -> dict[str, Any]:
+    path = require_file(checkpoint, "checkpoint")
+    record: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
+    return record
+
+
+def _pair_key(state: dict[str, Any], checkpoint: str | Path) -> str:
+    keys = [key for key in state if key.endswith(PAIR_COEFFICIENTS)]
+    if len(keys) != 1:
+        raise InputError(
+            f"expected one pair part in the model, found {len(keys)}; was it trained with "
+            "prior.type none?",
+            file=checkpoint,
+        )
+    return keys[0]
+
+
+def parameter_count(model: Any) -> int:
+    """Number of trainable weights."""
+    return int(sum(p.numel() for p in model.parameters()))
+
+
+def parity_arrays(
+    labels: dict[str, Array], arrays: dict[str, Array], pair: dict[str, Array] | None = None
+) -> dict[str, Array]:
+    """Arrays of parity.npz, with the names that `cgpot analyze --parity` knows.
+
+    Args:
+        labels: of `label_arrays`.
+        arrays: of the model (`evaluate`).
+        pair: of the pair fit on the same frames, if there is one.
+    """
+    parity = {"force_label": labels["force"]}
+    for name, found in (("model", arrays), ("pair", pair)):
+        if found is not None:
+            parity[f"force_{name}"] = found["force"]
+            parity[f"stress_{name}"] = found["stress"]
+            parity[f"pressure_{name}_bar"] = found["pressure_bar"]
+    if "stress" in labels:
+        parity["stress_label"] = labels["stress"]
+        parity["pressure_label_bar"] = labels["pressure_bar"]
+    return parity
+
+
+def save_parity(path: Path, parity: dict[str, Array]) -> None:
+    """Write the arrays in single precision, compressed."""
+    small: dict[str, Any] = {k: np.asarray(v, dtype=np.float32) for k, v in parity.items()}
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        np.savez_compressed(stream, **small)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the configuration of a training needs to know about its frames."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgpot.molecules.frame import CGFrame
+from cgpot.training.folder.states import temperature_scale, temperatures
+from cgpot.training.folder.weights import StateWeights, frame_weights
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What the configuration needs to know about the training frames.
+
+    Attributes:
+        type_names: bead types.
+        n_frames: training frames.
+        n_sites: sites of a frame.
+        neighbours: mean number of neighbours within the cutoff.
+        force_rms: rms force component, eV/Å.
+        stress_std: standard deviation of a stress component over the frames (mean over the six
+            components), eV/Å^3; of a single frame the rms shear component (zero on average in a
+            fluid); None without stress labels.
+        type_force_rms: rms force component of each bead type and, last, of all, eV/Å.
+        energy_std: standard deviation of the energy per bead over the frames, eV; None without
+            energies or with a single frame.
+        weighted: whether the weights of the frames differ.
+        temperature: reference and scale of the temperatures (K) that the frames carry; None where
+            they are all alike.
+    """
+
+    type_names: tuple[str, ...]
+    n_frames: int
+    n_sites: int
+    neighbours: float
+    force_rms: float
+    stress_std: float | None
+    type_force_rms: tuple[float, ...] = ()
+    energy_std: float | None = None
+    weighted: bool = False
+    temperature: tuple[float, float] | None = None
+
+    @classmethod
+    def of(
+        cls, frames: list[CGFrame], neighbours: float, state_weights: StateWeights = "frames"
+    ) -> DataFacts:
+        """Facts of frames that have forces.
+
+        Raises:
+            ConfigError: weights for states that the frames do not have.
+        """
+        weights = frame_weights(frames, state_weights)
+        square = [float(np.mean(frame.forces**2)) for frame in frames if frame.forces is not None]
+        rms = math.sqrt(float(np.average(square, weights=weights)))
+        energies = [f.energy / f.topology.n_sites for f in frames if f.energy is not None]
+        energy_std = None
+        if len(energies) == len(frames) and len({id(frame) for frame in frames}) > 1:
+            energy_std = float(np.std(energies, ddof=1))
+        known = temperatures(frames)
+        std = None
+        if all(frame.virial is not None for frame in frames):
+            upper = np.triu_indices(3)
+            stress = np.stack([(0.5 * (f.stress + f.stress.T))[upper] for f in frames])
+            if len({id(frame) for frame in frames}) > 1:
+                std = float(np.sqrt(stress.var(axis=0, ddof=1).mean()))
+            else:
+                std = float(np.sqrt(np.mean(stress[0, [1, 2, 4]] ** 2)))
+        return cls(
+            type_names=frames[0].topology.type_names,
+            n_frames=len(frames),
+            n_sites=frames[0].topology.n_sites,
+            neighbours=neighbours,
+            force_rms=rms,
+            stress_std=std,
+            type_force_rms=(*_type_rms(frames, weights), rms),
+            energy_std=energy_std,
+            weighted=bool(np.ptp(weights) > 1e-9),
+            temperature=temperature_scale(frames) if len(known) > 1 else None,
+        )
+
+
+def _type_rms(frames: list[CGFrame], weights: NDArray[np.float64]) -> list[float]:
+    """Rms force component of each bead type, eV/Å (0 for a type without sites)."""
+    types = frames[0].topology.types
+    squares = np.zeros(len(frames[0].topology.type_names))
+    for frame, weight in zip(frames, weights, strict=True):
+        if frame.forces is not None:
+            squares += weight * np.bincount(
+                types, (frame.forces**2).mean(axis=1), minlength=len(squares)
+            )
+    counts = np.bincount(types, minlength=len(squares)) * len(frames)
+    return [math.sqrt(s / c) if c else 0.0 for s, c in zip(squares, counts, strict=True)]

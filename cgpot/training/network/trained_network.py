@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The trained network: its final checkpoint, with the pair part refitted, and its figures."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cgpot.core.files import atomic_path
+from cgpot.core.progress import progress
+from cgpot.core.versions import RESULT_FORMAT
+from cgpot.molecules.frame import CGFrame
+from cgpot.potential.splines import PairTable
+from cgpot.training.evaluation import predictions as ev
+from cgpot.training.evaluation.held_out import HeldOut, network_labels
+from cgpot.training.evaluation.noise_floor import floor_record, of_means, read_noise
+from cgpot.training.folder.facts import DataFacts
+from cgpot.training.folder.training_folder import Folder
+from cgpot.training.folder.training_result import Subsets, counts, system
+from cgpot.training.folder.weights import describe_states, type_weights
+from cgpot.training.network.lightning_module import read_table
+from cgpot.training.network.loss_curves import draw_curves
+from cgpot.training.network.nequip_settings import energy_weight, loss_weights
+from cgpot.training.network.refit import refit_pair
+from cgpot.training.settings.train_settings import TrainConfig
+
+
+def finish(config: TrainConfig, folder: Folder, frames: Subsets, *, quiet: bool) -> dict[str, Any]:
+    """Evaluate the best epoch on the test frames; write model.ckpt, parity.npz and loss.png.
+
+    Args:
+        config: of a network.
+        folder: in which nequip-train has ended.
+        frames: of each subset.
+        quiet: no progress bars.
+
+    Returns:
+        The content of result.json.
+    """
+    torch.set_num_threads(config.threads)
+    refitted = None
+    if config.prior.type == "spline" and config.prior.refit:
+        refitted = _refit(config, folder, frames["train"], quiet=quiet)
+        ev.save_checkpoint_with_pair(folder.best, folder.final, refitted.coefficients)
+    else:
+        with atomic_path(folder.final) as temporary:
+            shutil.copyfile(folder.best, temporary)
+    model = ev.load_model(folder.final)
+    test = frames["test"]
+    table = PairTable.read(folder.yardstick)
+    held_out = HeldOut.of(test, network_labels(model), table, quiet=quiet)
+    held_out.save(folder.parity)
+    val, _ = ev.evaluate(frames["val"], lambda frame: ev.pair_labels(table, frame))
+    draw_curves(folder.metrics, folder.curves, pair_force_rmse=val["force_rmse"])
+    noise = None if config.data.noise is None else of_means(read_noise(config.data.noise), test)
+    facts = DataFacts.of(frames["train"], 0.0, config.data.state_weights)
+    weights = loss_weights(config, facts)
+    return {
+        "format": RESULT_FORMAT,
+        "kind": "network",
+        "model": config.model.type,
+        **held_out.figures,
+        **floor_record(
+            held_out.labels["force"], held_out.arrays["force"], test[0].topology.n_sites, noise
+        ),
+        "n_parameters": ev.parameter_count(model),
+        **counts(frames),
+        **_epochs(folder, len(frames["train"])),
+        "loss_weights": {
+            "forces": weights[0],
+            "stress": weights[1],
+            "mean_pressure": weights[2],
+            "energy": energy_weight(config, facts),
+            "per_type": type_weights(config.loss.per_type, facts.type_names, facts.type_force_rms),
+        },
+        "states": describe_states(frames["train"], config.data.state_weights),
+        "temperature_input": dict(zip(("reference", "scale"), facts.temperature, strict=True))
+        if config.system.temperature_input and facts.temperature is not None
+        else None,
+        **system(frames["train"], config.model.cutoff, config.temperature),
+        "dtype": getattr(config.model, "dtype", None),
+        "prior": config.prior.type,
+        "refit": refitted.info["refit"] if refitted is not None else None,
+    }
+
+
+def outputs(folder: Folder) -> list[Path]:
+    """The files of the result, those that are there."""
+    names = (
+        folder.final,
+        folder.pair,
+        folder.refit,
+        folder.yardstick,
+        folder.nequip,
+        folder.metrics,
+        folder.curves,
+        folder.parity,
+        folder.example,
+    )
+    return [path for path in names if path.is_file()]
+
+
+def _epochs(folder: Folder, n_train: int) -> dict[str, Any]:
+    """What the table of the epochs says."""
+    rows = read_table(folder.metrics)
+    best = min(rows, key=lambda row: float(row["val_loss"])) if rows else {}
+    seconds = sum(float(row["seconds"]) for row in rows)
+    return {
+        "epochs": len(rows),
+        "best_epoch": int(best["epoch"]) if best else None,
+        "seconds": round(seconds, 2),
+        "frames_per_second": round(len(rows) * n_train / seconds, 3) if seconds else None,
+    }
+
+
+def _refit(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet: bool) -> PairTable:
+    """Refit the pair part beside the network of the best epoch; writes pair_refit.json."""
+    model = ev.load_model(folder.best)
+    with progress("pair refit", len(frames), quiet=quiet) as advance:
+
+        def labels() -> Iterator[tuple[CGFrame, np.ndarray, np.ndarray]]:
+            for item in ev.model_labels(model, frames):
+                advance(1)
+                yield item
+
+        table = refit_pair(
+            labels(),
+            len(frames),
+            PairTable.read(folder.pair),
+            temperature=config.temperature,
+            smooth=config.prior.smooth,
+            match_mean_virial=config.loss.stress not in (None, 0),
+        )
+    table.write(folder.refit)
+    return table

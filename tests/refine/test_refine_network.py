@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A trained network with another pair part, and a refinement of it through the plugin."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "training"))
+
+from training_systems import fluid, write_case
+
+from cgpot.core.files import read_json
+from cgpot.core.manifest import check_manifest
+from cgpot.molecules.extxyz import write_frames
+from cgpot.molecules.frame import CGFrame
+from cgpot.potential.splines import PairTable
+from cgpot.refine.refine_loop import refine
+from cgpot.refine.refine_settings import RefineConfig
+from cgpot.training.evaluation.predictions import (
+    load_model,
+    model_labels,
+    pair_coefficients,
+    pair_labels,
+)
+from cgpot.training.network.amend import amend
+from cgpot.training.settings.train_settings import load_config
+from cgpot.training.training_stage import train
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training folder of one epoch, in double precision."""
+    path = write_case(
+        tmp_path_factory.mktemp("refine-network"),
+        system={"temperature": 300.0},
+        model={"dtype": "float64", "features": 2, "layers": 1},
+        prior={"type": "spline", "spacing": 0.5},
+        optimiser={"epochs": 1},
+    )
+    train(load_config(path), path.parent / "train", quiet=True)
+    return path.parent / "train"
+
+
+def table_of(folder: Path) -> PairTable:
+    """The pair part of a training folder's checkpoint."""
+    table = PairTable.read(folder / "pair.json")
+    return table.with_coefficients(pair_coefficients(folder / "model.ckpt"), {})
+
+
+def test_amended_network(trained: Path, tmp_path: Path) -> None:
+    """Forces and virial change by those of the change of the table; the rest is kept."""
+    old = table_of(trained)
+    change = np.zeros_like(old.coefficients)
+    change[0, 3:-3] = 0.02 * np.sin(np.arange(change.shape[1] - 6))
+    frames = fluid(3, 9)
+    new = old.with_coefficients(old.coefficients + change, {})
+    result = amend(
+        trained,
+        tmp_path / "model",
+        new,
+        frames,
+        source=[trained.parent / "test.extxyz"],
+        facts={"method": "by hand"},
+        quiet=True,
+    )
+    check_manifest(tmp_path / "model" / "result.json", stage="training")
+    before = load_model(trained / "model.ckpt")
+    after = load_model(tmp_path / "model" / "model.ckpt")
+    errors = []
+    delta = old.with_coefficients(change, {})
+    for frame in frames:
+        _, f0, w0 = next(model_labels(before, [frame]))
+        _, f1, w1 = next(model_labels(after, [frame]))
+        f, w = pair_labels(delta, frame)
+        np.testing.assert_allclose(f1 - f0, f, atol=1e-6)
+        np.testing.assert_allclose(w1 - w0, w, atol=1e-5)
+        assert frame.forces is not None
+        errors.append(f1 - frame.forces)
+    rmse = float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
+    assert result["force_rmse"] == pytest.approx(rmse, rel=1e-6)
+    assert result["refined"] == {"method": "by hand"}
+    assert result["evaluated_on"] == {"files": ["test.extxyz"], "frames": 3}
+    assert read_json(tmp_path / "model" / "result.json") == result
+    np.testing.assert_allclose(
+        pair_coefficients(tmp_path / "model" / "model.ckpt"), new.coefficients
+    )
+
+
+def reference_of(folder: Path) -> tuple[Path, CGFrame]:
+    """A made-up reference: jittered lattices at one volume."""
+    frames = []
+    for frame in fluid(20, 21):
+        length = 12.0 / frame.cell[0, 0]
+        frame.positions, frame.cell = frame.positions * length, frame.cell * length
+        frames.append(frame)
+    write_frames(folder / "reference.extxyz", frames)
+    return folder / "reference.extxyz", frames[0]
+
+
+@pytest.mark.slow
+def test_a_network_is_refined_through_the_plugin(trained: Path, tmp_path: Path) -> None:
+    """Compile, overlay a correction in LAMMPS, bake it in, deploy (minutes)."""
+    from cgpot.md.md_settings import MdConfig
+    from cgpot.md.md_stage import run_md
+
+    reference, _ = reference_of(tmp_path)
+    config = RefineConfig.model_validate(
+        {
+            "start": str(trained),
+            "reference": [str(reference)],
+            "temperature": 300.0,
+            "iterations": 2,
+            "pressure": "ignore",
+            "md": {
+                "length_ps": 2.0,
+                "equilibration_ps": 0.5,
+                "timestep_fs": 2.0,
+                "sample_ps": 0.05,
+                "tdamp_ps": 0.1,
+            },
+            "deploy": True,
+        }
+    )
+    outcome = refine(config, tmp_path / "out", quiet=True)
+    assert outcome.history["start"] == "network"
+    chosen = outcome.folder / f"iter.{outcome.history['chosen']:03d}"
+    total = table_of(trained).coefficients + PairTable.read(chosen / "potential.json").coefficients
+    found = pair_coefficients(outcome.folder / "model" / "model.ckpt")
+    np.testing.assert_allclose(found, total, atol=1e-9)
+    # the deployed network alone is the old one with the correction overlaid
+    energies = []
+    for number, iteration in ((0, outcome.folder / "iter.001"), (1, None)):
+        options = {
+            "start": reference,
+            "temperature": 300.0,
+            "length_ps": 0.02,
+            "timestep_fs": 2.0,
+            "thermo_ps": 0.002,
+            "dump_ps": 0.01,
+            "seed": 5,
+        }
+        if iteration is not None:
+            options["pair_file"] = chosen / "potential.pair.lmp"
+        else:
+            options["model"] = outcome.folder / "deploy" / "model.nequip.pt2"
+        run_md("nve", MdConfig.model_validate(options), tmp_path / f"md{number}", quiet=True)
+        lines = (tmp_path / f"md{number}" / "thermo.csv").read_text().splitlines()
+        column = lines[0].split(",").index("pe_eV")
+        energies.append([float(line.split(",")[column]) for line in lines[1:]])
+    np.testing.assert_allclose(energies[0], energies[1], rtol=1e-5, atol=1e-4)
