@@ -18,6 +18,7 @@ from cgpot.core.versions import RESULT_FORMAT, check_checkpoint
 from cgpot.deploy.fastest import compile_fastest
 from cgpot.deploy.package import build_package, candidates, compile_package, has_triton
 from cgpot.deploy.verify import verify
+from cgpot.molecules.exclusions import SEEN_PAIRS
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.single_sites import require_single_sites
 from cgpot.potential.refined import refined_model
@@ -225,7 +226,7 @@ def training_result(folder: Path) -> dict[str, Any]:
     """result.json of a finished training folder, its files unchanged.
 
     Raises:
-        InputError: no such folder, or the training has not finished.
+        InputError: no such folder, the training has not finished, or an unknown word in `pairs`.
         ManifestError: a file was changed since.
     """
     if not folder.is_dir():
@@ -247,6 +248,12 @@ def training_result(folder: Path) -> dict[str, Any]:
         )
     if not isinstance(result, dict) or result.get("format") != RESULT_FORMAT:
         raise InputError(f"expected format {RESULT_FORMAT!r}", file=path, key="format")
+    if result.get("pairs", "all") not in SEEN_PAIRS:
+        raise InputError(
+            f"expected one of {', '.join(SEEN_PAIRS)}, found {result['pairs']!r}",
+            file=path,
+            key="pairs",
+        )
     check_manifest(path, stage="training")
     return result
 
@@ -308,6 +315,7 @@ def _sidecar(
         "bead_names": result["bead_names"],
         "masses": result["masses"],
         "cutoff": result["cutoff"],
+        "pairs": result.get("pairs", "all"),
         "temperature": result["temperature"],
         "density_kg_m3": result["density_kg_m3"],
         "dtype": result["dtype"],

@@ -15,6 +15,7 @@ from cgpot.core.files import read_json, require_file, sha256_file
 from cgpot.core.manifest import check_manifest
 from cgpot.formats.lammps.bonded_sections import BondedTerms, bonded_terms, check_own_terms
 from cgpot.formats.lammps.cg_data import read_data
+from cgpot.molecules.exclusions import SEEN_PAIRS
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.molecules.single_sites import require_single_sites
@@ -85,8 +86,8 @@ def check_model(model: str | Path, topology: Topology, start: str | Path) -> dic
     """Check a model against the system it shall run; returns the sidecar.
 
     Raises:
-        InputError: missing model or sidecar, a bead of the system that the model lacks, or
-            molecules of several sites.
+        InputError: missing model or sidecar, a key of it that is not as expected, a bead of the
+            system that the model lacks, or molecules of several sites.
         DataError: a mass that differs from that of the training data.
         ManifestError: the model is not the one that the sidecar describes.
     """
@@ -100,6 +101,12 @@ def check_model(model: str | Path, topology: Topology, start: str | Path) -> dic
     for key in ("bead_names", "masses", "units"):
         if key not in sidecar:
             raise InputError("the key is missing", file=path, key=key)
+    if sidecar.get("pairs", "all") not in SEEN_PAIRS:
+        raise InputError(
+            f"expected one of {', '.join(SEEN_PAIRS)}, found {sidecar['pairs']!r}",
+            file=path,
+            key="pairs",
+        )
     _check_beads(sidecar, path, topology, start)
     require_single_sites(topology, "a network in MD", file=start)
     stated = sidecar.get("sha256", {}).get(p.name)

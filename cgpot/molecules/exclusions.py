@@ -31,31 +31,6 @@ def bonds_left_out(pairs: str) -> int:
     return SEEN_PAIRS.index(pairs) % 4
 
 
-def near_pairs(n_sites: int, bonds: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Pairs of sites joined by 1 to `most` bonds.
-
-    Args:
-        n_sites: number of sites.
-        bonds: (n_bonds, 2) sites, from 0.
-        most: bonds of the longest way.
-
-    Returns:
-        (n, 2), each pair once, the smaller site first, in order.
-    """
-    partners: list[set[int]] = [set() for _ in range(n_sites)]
-    for a, b in bonds.tolist():
-        partners[a].add(b)
-        partners[b].add(a)
-    found = []
-    for start in range(n_sites):
-        reached, edge = {start}, {start}
-        for _ in range(most):
-            edge = set().union(*(partners[site] for site in edge)) - reached
-            reached |= edge
-        found += [(start, other) for other in sorted(reached) if other > start]
-    return np.array(found, dtype=np.int64).reshape(-1, 2)
-
-
 def nearest_image(
     vectors: NDArray[np.float64], cell: NDArray[np.float64], pbc: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
@@ -73,14 +48,10 @@ def nearest_image(
 
 def seen_mask(
     pairs: str,
-    i: NDArray[np.int64],
-    j: NDArray[np.int64],
+    distance: NDArray[np.int64],
     vectors: NDArray[np.float64],
     cell: NDArray[np.float64],
     pbc: NDArray[np.bool_],
-    *,
-    molecules: NDArray[np.int64],
-    bonds: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
     """Which pairs of a neighbour list a potential sees.
 
@@ -88,22 +59,17 @@ def seen_mask(
 
     Args:
         pairs: one of `SEEN_PAIRS`.
-        i: (n,) first site of each pair, from 0.
-        j: (n,) second site.
-        vectors: (n, 3) from the first to that image of the second.
+        distance: (n,) bonds between the two sites as `Topology.bond_distance_of` gives them: 1, 2,
+            3, 4 for more of one molecule, 0 between molecules.
+        vectors: (n, 3) from the first site to that image of the second.
         cell: (3, 3) rows.
         pbc: (3,) periodic directions.
-        molecules: (n_sites,) molecule of each site.
-        bonds: (n_bonds, 2) sites.
 
     Raises:
         ConfigError: `pairs` is none of `SEEN_PAIRS`.
     """
     most = bonds_left_out(pairs)
-    if pairs == "intermolecular":
-        excluded = molecules[i] == molecules[j]
-    else:
-        n_sites = len(molecules)
-        codes = near_pairs(n_sites, bonds, most) @ np.array([n_sites, 1])
-        excluded = np.isin(np.minimum(i, j) * n_sites + np.maximum(i, j), codes)
-    return ~(excluded & nearest_image(vectors, cell, pbc))
+    hidden = distance > 0
+    if pairs != "intermolecular":
+        hidden &= distance <= most
+    return ~(hidden & nearest_image(vectors, cell, pbc))

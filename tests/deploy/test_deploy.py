@@ -16,8 +16,9 @@ import torch
 from training_systems import NAME, fluid
 
 from cgpot.core.errors import ConfigError, DataError, InputError, ManifestError, ToolError
-from cgpot.core.files import sha256_file
+from cgpot.core.files import sha256_file, write_json
 from cgpot.core.manifest import check_manifest
+from cgpot.core.versions import RESULT_FORMAT
 from cgpot.deploy.deployment import Deployment, deploy, training_result
 from cgpot.deploy.package import build_package, compile_package, stand_alone
 from cgpot.deploy.verify import CompiledModel, Labels, compare, compiled_limit, verify
@@ -33,6 +34,7 @@ def test_sidecar_says_what_the_plugin_reads(training: Path, deployed: Deployment
     assert content["bead_names"] == [NAME]
     assert content["masses"] == [40.0]
     assert content["cutoff"] == 5.0
+    assert content["pairs"] == "all"
     assert content["temperature"] == 5.0
     assert content["dtype"] == "float64"
     assert content["device"] == "cpu"
@@ -164,6 +166,12 @@ def test_a_damaged_compiled_model_is_refused(
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ToolError, match=r"model\.nequip\.pt2: torch cannot load it"):
         CompiledModel(path)
+
+
+def test_unknown_pairs_are_refused(tmp_path: Path) -> None:
+    write_json(tmp_path / "result.json", {"format": RESULT_FORMAT, "pairs": "bonded"})
+    with pytest.raises(InputError, match=r"key 'pairs': expected one of all, .*, found 'bonded'"):
+        training_result(tmp_path)
 
 
 def test_a_changed_checkpoint_is_refused(training: Path, tmp_path: Path) -> None:

@@ -137,6 +137,9 @@ def test_other_misfits(tmp_path: Path) -> None:
     model = sidecar(tmp_path, format="other")
     with pytest.raises(InputError, match=r"cgpot\.json, key 'format': expected format"):
         check_model(model, topology, "s.data")
+    model = sidecar(tmp_path, pairs="bonded")
+    with pytest.raises(InputError, match=r"key 'pairs': expected one of all, .*, found 'bonded'"):
+        check_model(model, topology, "s.data")
     (tmp_path / "model.cgpot.json").write_text('{"format": "cgpot-model-1", "masses": [1]}')
     with pytest.raises(InputError, match="key 'bead_names': the key is missing"):
         check_model(model, topology, "s.data")

@@ -12,10 +12,10 @@ from cgpot.core.errors import ConfigError
 from cgpot.molecules.exclusions import (
     SEEN_PAIRS,
     bonds_left_out,
-    near_pairs,
     nearest_image,
     seen_mask,
 )
+from cgpot.molecules.topology import Topology
 
 # a branched molecule, a ring of five, two rings that share a bond, a single site
 BONDS = np.array(
@@ -37,15 +37,6 @@ def ways() -> np.ndarray:
     for k in range(N_SITES):
         length = np.minimum(length, length[:, k, None] + length[None, k])
     return length
-
-
-@pytest.mark.parametrize("most", [0, 1, 2, 3])
-def test_near_pairs_are_those_of_short_ways(most: int) -> None:
-    length = ways()
-    expected = [
-        (i, j) for i, j in itertools.combinations(range(N_SITES), 2) if 1 <= length[i, j] <= most
-    ]
-    assert near_pairs(N_SITES, BONDS, most).tolist() == [list(pair) for pair in expected]
 
 
 @pytest.mark.parametrize("pairs", SEEN_PAIRS)
@@ -73,7 +64,10 @@ def test_a_pair_is_left_out_in_its_nearest_image(pairs: str, rng: np.random.Gene
     vectors = np.array([row[2] for row in rows])
     # a site is no neighbour of itself, but of its images
     some = np.linalg.norm(vectors, axis=1) > 0
-    found = seen_mask(pairs, first, second, vectors, cell, pbc, molecules=molecules, bonds=BONDS)
+    topology = Topology.from_bonds(
+        ("AAA",), (40.0,), np.zeros(N_SITES, dtype=np.int64), molecules, BONDS
+    )
+    found = seen_mask(pairs, topology.bond_distance_of(first, second), vectors, cell, pbc)
     assert found[some].tolist() == np.array(expected)[some].tolist()
     assert pairs == "all" or not found[some].all()
 

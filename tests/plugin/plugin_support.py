@@ -108,7 +108,8 @@ class Runner:
         for line in lines[heads[-1] + 1 :]:
             if line.startswith("Loop"):
                 break
-            rows.append(line)
+            if not line.startswith("WARNING"):
+                rows.append(line)
         return Result(
             np.loadtxt(folder / "atoms.dump", skiprows=9),
             np.array(rows[-1].split(), float)[1:],

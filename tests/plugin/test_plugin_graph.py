@@ -28,7 +28,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
             *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
             *("-I", str(SOURCE / "src"), str(SOURCE / "src" / "graph.cpp")),
             *("-ffp-contract=off", str(SOURCE / "src" / "cells.cpp")),
-            str(SOURCE / "src" / "edges.cpp"),
+            *(str(SOURCE / "src" / name) for name in ("edges.cpp", "exclusions.cpp")),
             *(str(here / "graph_check.cpp"), "-o", str(target)),
         ],
         check=True,

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "device_graph.h"
 
+#include "exclusions.h"
 #include "graph.h"
 #include "tensors.h"
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
@@ -17,12 +19,14 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/nonzero.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/repeat_interleave.h>
 #include <ATen/ops/searchsorted.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/InferenceMode.h>
 
@@ -135,6 +139,50 @@ Pairs near_pairs(const SortedPoints &sorted, const at::Tensor &x, const at::Tens
   return {center.index_select(0, kept) + begin, atom.index_select(0, kept)};
 }
 
+// What is excluded, on the device.
+struct Hidden {
+  bool bonded;
+  std::int64_t span;
+  at::Tensor keys;       // (atoms) int64
+  at::Tensor codes;      // (excluded pairs of keys) int64, in order
+  at::Tensor inverse;    // (3, 3) fractions are d @ inverse
+  at::Tensor margin;     // (3)
+  at::Tensor periodic;   // (3) of 0 and 1
+
+  // Which pairs of atoms (pairs) are excluded, in whatever image.
+  at::Tensor excludes(const at::Tensor &a, const at::Tensor &b) const
+  {
+    const at::Tensor key = keys.index_select(0, a), other = keys.index_select(0, b);
+    if (!bonded) return key.eq(other);
+    if (codes.size(0) == 0) return at::zeros_like(key, at::kBool);
+    const at::Tensor code = key * span + other;
+    const at::Tensor found = at::searchsorted(codes, code).clamp_max(codes.size(0) - 1);
+    return codes.index_select(0, found).eq(code) & key.ge(0) & other.ge(0);
+  }
+
+  // The pairs without those that are excluded in their nearest image, as Exclusions says it.
+  Pairs leave_out(const Pairs &pairs, const at::Tensor &x, const at::Tensor &centers,
+                  bool &doubtful) const
+  {
+    const at::Tensor atom = centers.index_select(0, pairs.center);
+    const at::Tensor some = excludes(atom, pairs.atom).nonzero().view(-1);
+    if (some.size(0) == 0) return pairs;
+    const at::Tensor d = x.index_select(0, pairs.atom.index_select(0, some)) -
+        x.index_select(0, atom.index_select(0, some));
+    // not with mm(): it may round more than fractions at half the cell bear
+    const at::Tensor beyond =
+        ((d.unsqueeze(2) * inverse).sum(1).abs() - Exclusions::half) * periodic - (1.0 - periodic);
+    const at::Tensor sure = beyond.gt(margin).any(1) | beyond.le(-margin * periodic).all(1);
+    doubtful = doubtful || !sure.all().item<bool>();
+    const at::Tensor gone = beyond.le(0.0).all(1);
+    const at::Tensor kept = at::ones_like(pairs.atom, at::kBool)
+                                .index_put_({some}, gone.logical_not())
+                                .nonzero()
+                                .view(-1);
+    return {pairs.center.index_select(0, kept), pairs.atom.index_select(0, kept)};
+  }
+};
+
 }    // namespace
 
 DeviceGraph::DeviceGraph(double cutoff, double length_scale, const std::string &device,
@@ -164,13 +212,44 @@ double DeviceGraph::bytes() const
 {
   double sum = 0.0;
   for (const at::Tensor *t : {&torch_->centers, &torch_->near_center, &torch_->near_atom,
-                              &torch_->near_node, &torch_->types, &torch_->index, &torch_->vectors})
+                              &torch_->near_node, &torch_->types, &torch_->index, &torch_->vectors,
+                              &torch_->codes})
     if (t->defined()) sum += static_cast<double>(t->nbytes());
   return sum;
 }
 
+namespace {
+
+// Codes follow from bonds: they stay until there are others.
+Hidden upload_hidden(const Exclusions &hidden, DeviceGraph::Torch &t)
+{
+  const auto count = [](const auto &values) { return static_cast<std::int64_t>(values.size()); };
+  if (hidden.bonded() && t.codes_version != hidden.version()) {
+    const std::vector<std::int64_t> codes = hidden.codes();
+    t.codes = upload(codes.data(), {count(codes)}, at::kLong, t.device).clone();
+    t.codes_version = hidden.version();
+  }
+  double periodic[3];
+  for (std::size_t k = 0; k < 3; ++k) periodic[k] = hidden.periodic()[k] ? 1.0 : 0.0;
+  return {hidden.bonded(),
+          hidden.span(),
+          upload(hidden.keys().data(), {count(hidden.keys())}, at::kLong, t.device),
+          t.codes,
+          upload(hidden.inverse().data(), {3, 3}, at::kDouble, t.device),
+          upload(hidden.margin().data(), {3}, at::kDouble, t.device),
+          upload(periodic, {3}, at::kDouble, t.device).clone()};
+}
+
+}    // namespace
+
+bool DeviceGraph::stale() const
+{
+  return torch_->doubtful;
+}
+
 void DeviceGraph::build(const double *x, int nall, const Graph &nodes,
-                        const std::vector<int> &node_of, double range, bool fresh)
+                        const std::vector<int> &node_of, double range, bool fresh,
+                        const Exclusions *hidden)
 {
   Torch &t = *torch_;
   with_reason("torch cannot find the neighbors", [&] {
@@ -187,6 +266,7 @@ void DeviceGraph::build(const double *x, int nall, const Graph &nodes,
           upload(nodes.atoms.data(), {nodes.nodes}, at::kInt, t.device).to(at::kLong);
       t.centers = atoms.narrow(0, 0, t.owned).clone();
       t.near_center = t.near_atom = t.near_node = at::empty({0}, node.options());
+      t.doubtful = false;
       const at::Tensor taken = node.ge(0).nonzero().view(-1);
       if (t.owned == 0) return;
       const SortedPoints sorted(at_x, taken, range);
@@ -196,10 +276,13 @@ void DeviceGraph::build(const double *x, int nall, const Graph &nodes,
           static_cast<double>(sorted.cells[0] * sorted.cells[1] * sorted.cells[2]);
       const auto chunk = static_cast<std::int64_t>(
           std::max(64.0, pairs_at_a_time / std::max(1.0, scanned)));
+      std::optional<Hidden> left;
+      if (hidden) left = upload_hidden(*hidden, t);
       std::vector<at::Tensor> center, atom;
       for (std::int64_t begin = 0; begin < t.owned; begin += chunk) {
-        const Pairs pairs =
+        Pairs pairs =
             near_pairs(sorted, at_x, t.centers, begin, std::min(begin + chunk, t.owned), range);
+        if (left) pairs = left->leave_out(pairs, at_x, t.centers, t.doubtful);
         center.push_back(pairs.center.to(at::kInt));
         atom.push_back(pairs.atom.to(at::kInt));
       }

@@ -11,6 +11,7 @@
 
 namespace cgpot {
 
+class Exclusions;
 struct Graph;
 struct Tally;
 
@@ -27,10 +28,13 @@ class DeviceGraph {
   // nodes: of GraphBuilder::place(); x: (nall, 3) positions; node_of: (nall) node of each atom, -1
   // for none; range: cutoff and skin in the unit of `x`; fresh: whether atoms or nodes are others
   // than at the call before, if not `node_of` and `range` are not looked at. A graph with fewer than
-  // two owned nodes or edges is padded as GraphBuilder does it.
+  // two owned nodes or edges is padded as GraphBuilder does it. hidden: pairs that are left out, or
+  // null.
   // Throws std::runtime_error with torch's reason.
   void build(const double *x, int nall, const Graph &nodes, const std::vector<int> &node_of,
-             double range, bool fresh);
+             double range, bool fresh, const Exclusions *hidden = nullptr);
+  // Whether the next call of build() must be a fresh one: a pair may become excluded or cease to be.
+  bool stale() const;
 
   std::int64_t edges() const;         // without padding
   std::int64_t candidates() const;    // pairs of the list

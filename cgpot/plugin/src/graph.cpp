@@ -124,6 +124,24 @@ const Graph &GraphBuilder::place(const int *type, int nlocal, int nall,
   return graph_;
 }
 
+// Candidates of a centre without those that are excluded; returns their end.
+std::size_t GraphBuilder::leave_out(const double *x, int center, std::size_t begin, std::size_t end)
+{
+  std::size_t kept = begin;
+  const double *xi = x + 3 * static_cast<std::size_t>(center);
+  for (std::size_t c = begin; c < end; ++c) {
+    const int j = candidate_atoms_[c];
+    if (hidden_->excludes(center, j)) {
+      const double *xj = x + 3 * static_cast<std::size_t>(j);
+      const double d[3] = {xj[0] - xi[0], xj[1] - xi[1], xj[2] - xi[2]};
+      if (hidden_->nearest(d, doubtful_)) continue;
+    }
+    candidate_atoms_[kept] = j;
+    candidate_nodes_[kept++] = candidate_nodes_[c];
+  }
+  return kept;
+}
+
 // Nodes and candidate pairs, for the ways with ghosts in which nodes do not depend on positions.
 void GraphBuilder::collect(const double *x, const int *type, int nlocal, int nall,
                            const std::vector<int> &type_map, const NeighborView &list,
@@ -145,12 +163,14 @@ void GraphBuilder::collect(const double *x, const int *type, int nlocal, int nal
   }
   near_ghosts_.assign(g.atoms.size() - static_cast<std::size_t>(g.owned), 0);
 
+  doubtful_ = false;
   first_.assign(1, 0);
   std::size_t at = 0;
   for (int n = 0; n < g.owned; ++n) {
     const int i = g.atoms[static_cast<std::size_t>(n)];
     if (by_cells) {
       std::size_t next = cells_.near(i, candidate_atoms_, candidate_nodes_, at);
+      if (hidden_) next = leave_out(x, i, at, next);
       for (; halo && at < next; ++at) {
         const int j = candidate_atoms_[at];
         int node = node_of_[static_cast<std::size_t>(j)];
@@ -171,6 +191,7 @@ void GraphBuilder::collect(const double *x, const int *type, int nlocal, int nal
         candidate_atoms_[at] = j;
         candidate_nodes_[at++] = node;
       }
+      if (hidden_) at = leave_out(x, i, first_.back(), at);
     }
     first_.push_back(at);
   }
@@ -236,6 +257,7 @@ void GraphBuilder::select(const double *x, bool room)
 }
 
 // Nodes and edges of a halo of several steps: both depend on positions.
+template <bool hides>
 void GraphBuilder::follow(const double *x, const int *type, int nall,
                           const std::vector<int> &type_map, const NeighborView &list, int reach)
 {
@@ -267,6 +289,10 @@ void GraphBuilder::follow(const double *x, const int *type, int nall,
       const double dz = (xj[2] - xi[2]) * scale_;
       const double rsq = dx * dx + dy * dy + dz * dz;
       if (rsq >= cutsq) continue;
+      if constexpr (hides) {
+        const double d[3] = {xj[0] - xi[0], xj[1] - xi[1], xj[2] - xi[2]};
+        if (hidden_->excludes(i, j) && hidden_->nearest(d, doubtful_)) continue;
+      }
       int node = node_of_[static_cast<std::size_t>(j)];
       if (node < 0) node = add_node(j, type, type_map, depth + 1);
       if (node < 0) continue;
@@ -331,12 +357,15 @@ const Graph &GraphBuilder::build(const double *x, const int *type, int nlocal, i
                                  Ghosts ghosts, const int *owner, int reach, bool fresh)
 {
   if (ghosts == Ghosts::halo && reach > 1) {
-    follow(x, type, nall, type_map, list, reach);
+    if (hidden_)
+      follow<true>(x, type, nall, type_map, list, reach);
+    else
+      follow<false>(x, type, nall, type_map, list, reach);
     stale_ = renewed_ = true;
   } else {
     renewed_ = fresh || stale_ || !same_nodes(type, nlocal, type_map, ghosts);
     if (renewed_) collect(x, type, nlocal, nall, type_map, list, ghosts, owner);
-    stale_ = false;
+    stale_ = doubtful_;
     select(x, list.room);
   }
   pad(ghosts);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cells.h"
+#include "exclusions.h"
 #include "pages.h"
 
 #include <cstddef>
@@ -97,6 +98,10 @@ class GraphBuilder {
                      const std::vector<int> &type_map, const NeighborView &list, Ghosts ghosts,
                      const int *owner = nullptr, int reach = 1, bool fresh = true);
 
+  // Pairs that are left out of graphs from now on, null for none; their atoms and cell must be those
+  // of the calls that follow.
+  void hide(const Exclusions *hidden) { hidden_ = hidden; }
+
   // The nodes alone, for edges that are found elsewhere (DeviceGraph); with Ghosts::halo all ghosts
   // are nodes. fresh: as for build(); on return, whether nodes were made anew.
   const Graph &place(const int *type, int nlocal, int nall, const std::vector<int> &type_map,
@@ -122,7 +127,9 @@ class GraphBuilder {
                const std::vector<int> &type_map, const NeighborView &list, Ghosts ghosts,
                const int *owner);
   bool same_nodes(const int *type, int nlocal, const std::vector<int> &type_map, Ghosts ghosts);
+  std::size_t leave_out(const double *x, int center, std::size_t begin, std::size_t end);
   void select(const double *x, bool room);
+  template <bool hides>
   void follow(const double *x, const int *type, int nall,
               const std::vector<int> &type_map, const NeighborView &list, int reach);
   void pad(Ghosts ghosts);
@@ -130,7 +137,9 @@ class GraphBuilder {
   double cutoff_;
   double scale_;
   Graph graph_;
+  const Exclusions *hidden_ = nullptr;
   bool stale_ = true;
+  bool doubtful_ = false;    // whether a pair may become excluded, or cease to be, with the next step
   bool renewed_ = false;
   std::vector<char> near_ghosts_;
   Cells cells_;

@@ -149,6 +149,7 @@ void check_member(const Member &first, const Member &other)
   differ("bead names", joined(first.sidecar.bead_names), joined(other.sidecar.bead_names));
   differ("energy unit", first.sidecar.energy_unit, other.sidecar.energy_unit);
   differ("length unit", first.sidecar.length_unit, other.sidecar.length_unit);
+  differ("pairs", first.sidecar.pairs.word(), other.sidecar.pairs.word());
   differ("device", first.sidecar.device, other.sidecar.device);
   for (std::size_t k = 0; k < first.sidecar.masses.size(); ++k)
     if (std::fabs(first.sidecar.masses[k] - other.sidecar.masses[k]) >

@@ -21,6 +21,10 @@
 // graph         where edges are found: on the host, or on the device of the models (from positions
 //               alone; nothing else goes up); auto (default): on GPUs, where nothing speaks against
 //
+// A sidecar may say that a model sees only pairs of different molecules, or no neighbours joined by
+// up to one, two or three bonds (key `pairs`): molecules and bonds are those of the atom style, with
+// `special_bonds lj/coul 1 1 1`, and what is left out is left out in its nearest image.
+//
 // compute C all pair cgpot: c_C[1] largest s_i, [2] their root mean square, [3] spread of energy per
 // bead, [4] of the pressure, [5] step at which these were evaluated (-1: not yet); [6] seconds
 // in the models and [7] in the pair style since the steps of the run began, summed over ranks.

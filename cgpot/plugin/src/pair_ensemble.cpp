@@ -88,7 +88,11 @@ void PairEnsemble::tell() const
   for (const auto &member : members_)
     utils::logmesg(lmp, "cgpot: " + member.path + ", beads " + joined(member.sidecar.bead_names) +
                             ", cutoff " + number(member.sidecar.cutoff / scales_.length) +
-                            " Angstrom, " + member.sidecar.dtype + " on " + member.device_text +
+                            " Angstrom, " +
+                            (member.sidecar.pairs.all()
+                                 ? std::string()
+                                 : "pairs " + member.sidecar.pairs.word() + ", ") +
+                            member.sidecar.dtype + " on " + member.device_text +
                             (member.count > 1 ? ", " + std::to_string(member.count) +
                                      " models in one batch"
                                               : std::string()) +

@@ -63,7 +63,10 @@ DirectExchanger::Transport transport(MPI_Comm world)
 
 }    // namespace
 
-PairGraphs::PairGraphs(LAMMPS *lmp, Pair &pair) : Pointers(lmp), pair_(pair) {}
+PairGraphs::PairGraphs(LAMMPS *lmp, Pair &pair) :
+    Pointers(lmp), pair_(pair), exclusions_(lmp)
+{
+}
 
 PairGraphs::~PairGraphs() = default;
 
@@ -78,6 +81,7 @@ void PairGraphs::open(const PairEnsemble &ensemble)
 void PairGraphs::init(const Options &options)
 {
   options_ = options;
+  exclusions_.init(ensemble_->first().pairs);
   choose_ghosts();
   choose_list();
   choose_device();
@@ -184,8 +188,11 @@ const Graph &PairGraphs::build(const std::vector<int> &type_map, const NeighList
   const int nall = atom->nlocal + atom->nghost;
   const ListStamp stamp{neighbor->lastcall, neighbor->ncalls, atom->nlocal, nall,
                         own_list_ ? atom->nlocal : list->inum};
-  const bool fresh = neighbor->ago == 0 || builder_->stale() || !(stamp == list_stamp_);
+  const bool moved = neighbor->ago == 0 || !(stamp == list_stamp_);
+  const bool fresh = moved || builder_->stale() || (device_graph_ && device_graph_->stale());
   list_stamp_ = stamp;
+  const Exclusions *hidden = exclusions_.update(type_map, moved);
+  builder_->hide(hidden);
   if (fresh && ghosts_ != Ghosts::halo) {
     const int orphan = map_owners(atom->tag, atom->nlocal, nall, owner_,
                                   ghosts_ == Ghosts::exchange);
@@ -201,7 +208,8 @@ const Graph &PairGraphs::build(const std::vector<int> &type_map, const NeighList
                                          owner_.data(), renewed);
     if (nodes.owned > 0 || exchanger_) {
       try {
-        device_graph_->build(x, nall, nodes, builder_->node_of(), range, renewed);
+        device_graph_->build(x, nall, nodes, builder_->node_of(), range, renewed,
+                             hidden);
       } catch (const std::exception &e) {
         error->one(FLERR, std::string("pair_style cgpot: ") + e.what());
       }
@@ -282,7 +290,7 @@ void PairGraphs::unpack_forward(int n, int first, const double *buffer)
 
 double PairGraphs::bytes() const
 {
-  return static_cast<double>(owner_.capacity() * sizeof(int)) +
+  return static_cast<double>(owner_.capacity() * sizeof(int) + exclusions_.bytes()) +
       (builder_ ? static_cast<double>(builder_->bytes()) : 0.0);
 }
 

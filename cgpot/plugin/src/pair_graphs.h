@@ -5,6 +5,7 @@
 
 #include "graph.h"
 #include "options.h"
+#include "pair_exclusions.h"
 
 #include "pointers.h"
 
@@ -65,6 +66,7 @@ class PairGraphs : protected LAMMPS_NS::Pointers {
     bool operator==(const ListStamp &) const = default;
   };
   ListStamp list_stamp_;
+  PairExclusions exclusions_;
 
   void choose_ghosts();
   void choose_list();

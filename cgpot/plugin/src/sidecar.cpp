@@ -137,6 +137,11 @@ Sidecar read_sidecar(const std::string &model_path)
                               " values, one for each bead name, found " +
                               std::to_string(out.masses.size()));
   out.cutoff = reader.positive("cutoff", reader.get("cutoff", Json::Kind::number));
+  if (root.find("pairs")) {
+    const std::string word = reader.text("pairs");
+    if (!SeenPairs::read(word, out.pairs))
+      reader.fail("pairs", "expected one of " + SeenPairs::words() + ", found '" + word + "'");
+  }
   out.dtype = reader.choice("dtype", "float32", "float64");
   out.device = reader.choice("device", "cpu", "cuda");
   out.torch_version = reader.text("torch_version");

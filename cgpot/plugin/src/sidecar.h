@@ -2,6 +2,8 @@
 // The file `model.cgpot.json` beside a `model.nequip.pt2`: what the archive itself does not say.
 #pragma once
 
+#include "exclusions.h"
+
 #include <string>
 #include <vector>
 
@@ -14,6 +16,7 @@ struct Sidecar {
   std::vector<std::string> bead_names;
   std::vector<double> masses;            // amu, one for each bead name
   double cutoff = 0.0;                   // in length_unit
+  SeenPairs pairs;                       // which pairs the model sees; all when not given
   std::string dtype;                     // "float32" or "float64"
   std::string device;                    // "cpu" or "cuda"
   std::string torch_version;             // without a local part

@@ -34,6 +34,9 @@ struct DeviceGraph::Torch {
   // pairs within the range, in the order of their centres
   at::Tensor centers;                  // (owned) int64, atom of each owned node
   at::Tensor near_center, near_atom, near_node;    // (candidates) int32
+  bool doubtful = false;               // whether one of them may become excluded, or cease to be
+  at::Tensor codes;                    // int64 those of excluded pairs
+  std::int64_t codes_version = -1;
   // of this step
   std::vector<std::int64_t> host_types;            // what `types` holds
   at::Tensor types;                    // (padded nodes) int64
