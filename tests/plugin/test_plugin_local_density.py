@@ -14,14 +14,14 @@ from plugin_support import Runner, deck, per_atom, same, write_data
 from test_plugin_nequip import close, start, virial
 from test_plugin_ranks import BOX, TRICLINIC
 
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.base import density_labels
 from cgpot.training.evaluation.predictions import pair_labels_and_energy
 
 
 def as_frame(configuration: Any) -> CGFrame:
     n = len(configuration.positions)
-    topology = BeadTopology(tuple(NAMES), tuple(MASSES), configuration.types, np.arange(n))
+    topology = Topology(tuple(NAMES), tuple(MASSES), configuration.types, np.arange(n))
     return CGFrame(topology, configuration.positions, configuration.cell)
 
 

@@ -172,9 +172,9 @@ def test_one_density_is_refused() -> None:
 
 
 def test_weights_of_the_neighbours() -> None:
-    from cgpot.molecules.frame import BeadTopology
+    from cgpot.molecules.frame import Topology
     from cgpot.training.settings.density_settings import LocalDensitySection
 
-    topology = BeadTopology(("A", "B"), (10.0, 30.0), np.array([0, 1]), np.arange(2))
+    topology = Topology(("A", "B"), (10.0, 30.0), np.array([0, 1]), np.arange(2))
     assert LocalDensitySection().weights(topology) == (1.0, 1.0)
     assert LocalDensitySection(weight="mass").weights(topology) == (0.5, 1.5)

@@ -18,7 +18,7 @@ from cgpot.cli import build_app
 from cgpot.cli.slope_table import point_cells, slope_cells
 from cgpot.core.config import validate
 from cgpot.core.errors import ConfigError, DataError
-from cgpot.molecules.frame import BeadTopology, CGFrame
+from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.training.evaluation.pressure_density import pressure_slope, slope_with_error
 from cgpot.training.folder.facts import DataFacts
 from cgpot.training.network.metrics import PressureSlopeLoss
@@ -105,7 +105,7 @@ def test_the_loss_is_the_square_of_the_covariance() -> None:
     for k, frame in enumerate(fluid(5, 2)):
         keep = slice(0, 40 + 5 * k)
         n = keep.stop
-        topology = BeadTopology((NAME, "B"), (40.0, 70.0), np.arange(n) % 2, np.arange(n))
+        topology = Topology((NAME, "B"), (40.0, 70.0), np.arange(n) % 2, np.arange(n))
         frames.append(replace(frame, topology=topology, positions=frame.positions[keep]))
     rng = np.random.default_rng(0)
     residual = torch.tensor(1e-3 * rng.normal(size=5), requires_grad=True)

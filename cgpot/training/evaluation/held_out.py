@@ -43,7 +43,7 @@ class HeldOut:
         errors: of the same.
         pair_arrays: predictions of the pair fit; None without one.
         pair_errors: its errors; empty without one.
-        slope: of the pressure with density (`cgpot.training.evaluation.pressure_density.pressure_slope`);
+        slope: of the pressure with density (`pressure_density.pressure_slope`);
             None without stress labels, or where the density does not vary.
     """
 

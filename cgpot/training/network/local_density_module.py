@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The local-density part of the base as a module of the NequIP framework.
 
-`PairAndDensity` stands in a model where `cgpot.training.network.pair_module.PairSpline` does without such a
-part (option ``pair_potential``); the arithmetic is that of `cgpot.potential.density_table`.  The energy
-of a site follows from its own neighbours alone: nothing is passed between sites.
+`PairAndDensity` stands in a model where `PairSpline` does without such a part (option
+``pair_potential``); the arithmetic is that of `cgpot.potential.density_table`.  The energy of a
+site follows from its own neighbours alone: nothing is passed between sites.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from cgpot.core.config import StrictModel
-from cgpot.molecules.frame import BeadTopology
+from cgpot.molecules.frame import Topology
 
 
 class LocalDensitySection(StrictModel):
@@ -26,7 +26,7 @@ class LocalDensitySection(StrictModel):
         description="of a neighbour: count: 1; mass: its mass, over the mean of the bead types",
     )
 
-    def weights(self, topology: BeadTopology) -> tuple[float, ...]:
+    def weights(self, topology: Topology) -> tuple[float, ...]:
         """Weight of a neighbour of each type."""
         masses = np.asarray(topology.type_masses, dtype=np.float64)
         if self.weight == "count":
