@@ -68,6 +68,12 @@ def deploy_ensemble(
                 **options,
             )
         )
+        if "bonded" in done[-1].content:
+            raise InputError(
+                "an ensemble of networks of molecules of several sites: each member has bonded "
+                "terms of its own; deploy one of them",
+                file=source,
+            )
     models = [folder / f"{name}.{index}.nequip.pt2" for index in range(len(done))]
     sidecars = [deployment.content for deployment in done]
     file = folder / f"{name}.ensemble.json"

@@ -17,6 +17,7 @@ from cgpot.core.progress import progress
 from cgpot.core.versions import RESULT_FORMAT, check_checkpoint
 from cgpot.deploy.fastest import compile_fastest
 from cgpot.deploy.package import build_package, candidates, compile_package, has_triton
+from cgpot.deploy.tables import deploy_bonded, deploy_tables
 from cgpot.deploy.verify import verify
 from cgpot.molecules.exclusions import SEEN_PAIRS
 from cgpot.molecules.extxyz import read_frames
@@ -86,8 +87,6 @@ def deploy(
     result = training_result(source)
     temperature = _temperature(result, temperature, source)
     if result.get("kind") in ("uf3", "mscg", "pair"):
-        from cgpot.deploy.tables import deploy_tables
-
         return Deployment(*deploy_tables(source, result, output, name))
     check_options(device, tables, tf32, precision, str(result["dtype"]))
     ways = (tables,) if tables != "auto" else candidates(device)
@@ -100,7 +99,10 @@ def deploy(
     package = folder / f"{name}.nequip.zip"
     compiled = folder / f"{name}.nequip.pt2"
     sidecar = folder / f"{name}.cgpot.json"
-    require_single_sites(next(read_frames(example)).topology, "deploying a network", file=example)
+    pairs = str(result.get("pairs", "all"))
+    if "lammps" not in result:
+        topology = next(read_frames(example)).topology
+        require_single_sites(topology, "deploying a network without bonded part", file=example)
     digest = sha256_file(checkpoint)
     thermal = bool(result.get("temperature_input"))
     check_checkpoint(checkpoint)
@@ -125,7 +127,7 @@ def deploy(
                 compiled,
                 device,
                 ways,
-                lambda file: verify(model, package, file, example, device),
+                lambda file: verify(model, package, file, example, device, pairs),
                 example,
                 tf32=tf32,
             )
@@ -139,17 +141,19 @@ def deploy(
         else:
             compile_package(package, compiled, device, fast=fast, tables=ways[0], tf32=tf32)
             advance(1)
-            record = verify(model, package, compiled, example, device)
+            record = verify(model, package, compiled, example, device, pairs)
         advance(1)
     result = {**result, "temperature": temperature}
     content = _sidecar(result, digest, package, compiled, device, record)
     content |= options
+    tables, told = deploy_bonded(source, result, folder, name)
+    content |= told
     write_json(sidecar, content)
     write_manifest(
         sidecar,
         stage=STAGE,
         inputs={"model": checkpoint, "result": source / "result.json", "example": example},
-        outputs=[package, compiled],
+        outputs=[package, compiled, *tables],
         config={"device": device, "name": name, **options},
     )
     return Deployment(sidecar, content)

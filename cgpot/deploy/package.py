@@ -39,7 +39,7 @@ def stand_alone(checkpoint: str | Path, example: str | Path, target: Path) -> Pa
         parameters = deepcopy(record["hyper_parameters"])
         data = parameters["info_dict"]["data"]
         dataset = {**data["train_dataset"], "file_path": str(Path(example).resolve())}
-        for selection in ("frames", "bootstrap"):  # of the training set, not of the example
+        for selection in ("frames", "bootstrap", "bonded_file"):  # of the training set alone
             dataset.pop(selection, None)
         loader: dict[str, Any] = {"_target_": "torch.utils.data.DataLoader"}
         parameters["info_dict"]["data"] = {

@@ -50,13 +50,7 @@ def deploy_tables(
     origin = [require_file(source / f, "file of the training") for f in result["lammps"]["files"]]
     copies = [folder / (name + Path(f.name).suffix) for f in origin]
     digest = {copy.name: sha256_file(f) for f, copy in zip(origin, copies, strict=True)}
-    lines = [f"# {' '.join(result['bead_names'])}: {result['kind']}, units metal"]
-    lines.append(f"variable {FOLDER} index {folder}")
-    for command in result["lammps"]["commands"]:
-        for f, copy in zip(origin, copies, strict=True):
-            command = re.sub(rf"/{re.escape(f.name)}(?=\s|$)", f"/{copy.name}", command)
-        lines.append(command)
-    text = "\n".join(lines) + "\n"
+    text = _include(result, folder, origin, copies)
     content = {
         "format": FORMAT,
         "kind": result["kind"],
@@ -95,6 +89,47 @@ def deploy_tables(
         config={"name": name},
     )
     return sidecar, content, False
+
+
+def _include(result: dict[str, Any], folder: Path, origin: list[Path], copies: list[Path]) -> str:
+    """The commands of a training, with the names and the folder of the copied files."""
+    lines = [f"# {' '.join(result['bead_names'])}: {result['kind']}, units metal"]
+    lines.append(f"variable {FOLDER} index {folder}")
+    for command in result["lammps"]["commands"]:
+        for f, copy in zip(origin, copies, strict=True):
+            command = re.sub(rf"/{re.escape(f.name)}(?=\s|$)", f"/{copy.name}", command)
+        lines.append(command)
+    return "\n".join(lines) + "\n"
+
+
+def deploy_bonded(
+    source: Path, result: dict[str, Any], folder: Path, name: str
+) -> tuple[list[Path], dict[str, Any]]:
+    """Write the bonded tables that belong to a network, and the include file that names them.
+
+    Args:
+        source: training folder.
+        result: its result.json.
+        folder: for the files.
+        name: stem of the files.
+
+    Returns:
+        The files, and the keys of the sidecar that tell of them.
+
+    Raises:
+        InputError: the training folder lacks a file, or a path with a space.
+    """
+    if "lammps" not in result:
+        return [], {}
+    if " " in str(folder):
+        raise InputError("the path holds a space, at which LAMMPS splits it", file=folder)
+    origin = [require_file(source / f, "file of the training") for f in result["lammps"]["files"]]
+    copies = [folder / (name + Path(f.name).suffix) for f in origin]
+    for f, copy in zip(origin, copies, strict=True):
+        with atomic_path(copy) as temporary:
+            shutil.copyfile(f, temporary)
+    include = write_text(folder / f"{name}.bonded.lmp", _include(result, folder, origin, copies))
+    return [*copies, include], {"bonded": result["lammps"]["bonded"], "bonded_file": include.name}
 
 
 def _current(sidecar: Path, content: dict[str, Any]) -> bool:

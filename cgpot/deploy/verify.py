@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError, InputError, ToolError
 from cgpot.core.files import require_file
+from cgpot.molecules.exclusions import seen_mask
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.frame import CGFrame
 
@@ -33,8 +34,14 @@ class Labels:
     virial: Array
 
 
-def frame_data(frame: CGFrame, r_max: float) -> dict[str, Any]:
-    """One frame with its neighbour list as nequip's dictionary."""
+def frame_data(frame: CGFrame, r_max: float, pairs: str = "all") -> dict[str, Any]:
+    """One frame with its neighbour list as nequip's dictionary.
+
+    Args:
+        frame: the sites.
+        r_max: cutoff, Å.
+        pairs: which pairs of sites the model sees (`cgpot.molecules.exclusions.SEEN_PAIRS`).
+    """
     import torch
     from nequip.data import AtomicDataDict, compute_neighborlist_, from_dict
 
@@ -47,14 +54,30 @@ def frame_data(frame: CGFrame, r_max: float) -> dict[str, Any]:
         }
     )
     result: dict[str, Any] = compute_neighborlist_(data, r_max)
+    if pairs != "all":
+        i, j = result[AtomicDataDict.EDGE_INDEX_KEY].numpy()
+        shift = result[AtomicDataDict.EDGE_CELL_SHIFT_KEY].numpy()
+        seen = seen_mask(
+            pairs,
+            frame.topology.bond_distance_of(i, j),
+            frame.positions[j] - frame.positions[i] + shift @ frame.cell,
+            frame.cell,
+            np.asarray(frame.pbc),
+        )
+        for key, axis in (
+            (AtomicDataDict.EDGE_INDEX_KEY, 1),
+            (AtomicDataDict.EDGE_CELL_SHIFT_KEY, 0),
+        ):
+            where = torch.from_numpy(np.flatnonzero(seen))
+            result[key] = torch.index_select(result[key], axis, where)
     return result
 
 
-def eager_labels(model: Any, frame: CGFrame) -> Labels:
+def eager_labels(model: Any, frame: CGFrame, pairs: str = "all") -> Labels:
     """Labels from a nequip `GraphModel`."""
     from nequip.data import AtomicDataDict
 
-    out = model(frame_data(frame, float(model.metadata["r_max"])))
+    out = model(frame_data(frame, float(model.metadata["r_max"]), pairs))
     stress = out[AtomicDataDict.STRESS_KEY].detach().double().cpu().numpy().reshape(3, 3)
     return Labels(
         float(out[AtomicDataDict.TOTAL_ENERGY_KEY].detach().double()),
@@ -71,7 +94,7 @@ class CompiledModel:
         ToolError: torch cannot load it.
     """
 
-    def __init__(self, path: str | Path, device: str = "cpu") -> None:
+    def __init__(self, path: str | Path, device: str = "cpu", pairs: str = "all") -> None:
         import torch
         from nequip.utils.global_state import set_global_state
         from torch._inductor import codecache as _  # noqa: F401
@@ -84,6 +107,7 @@ class CompiledModel:
         set_global_state()  # nequip's dictionaries are in double precision
         self.path = require_file(path, "compiled model")
         self.device = device
+        self.pairs = pairs
         try:
             self._model = torch._inductor.aoti_load_package(str(path))
             self.metadata = dict(self._model.loader.get_metadata())
@@ -134,7 +158,8 @@ class CompiledModel:
         """The tensors that the model takes, on its device."""
         from cgpot.deploy.target import edge_vector_data
 
-        data = edge_vector_data(frame_data(frame, float(self.metadata["r_max"])), self.vectors)
+        bare = frame_data(frame, float(self.metadata["r_max"]), self.pairs)
+        data = edge_vector_data(bare, self.vectors)
         return [data[key].to(self.device) for key in self._inputs]
 
     def run(self, inputs: list[Any]) -> tuple[Any, Any]:
@@ -227,6 +252,7 @@ def verify(
     compiled: str | Path,
     frames_file: str | Path,
     device: str = "cpu",
+    pairs: str = "all",
 ) -> dict[str, Any]:
     """Compare the three forms of a model on stored frames.
 
@@ -243,7 +269,7 @@ def verify(
     set_global_state()
     model = load_saved_model(str(require_file(checkpoint, "checkpoint")))
     model.eval()
-    fast = CompiledModel(compiled, device)
+    fast = CompiledModel(compiled, device, pairs)
     for key in ("type_names", "model_dtype", "r_max"):
         if str(fast.metadata[key]) != str(model.metadata[key]):
             raise InputError(
@@ -251,7 +277,7 @@ def verify(
                 file=compiled,
             )
     frames = list(read_frames(frames_file))
-    reference = [eager_labels(model, frame) for frame in frames]
+    reference = [eager_labels(model, frame, pairs) for frame in frames]
     archived = load_saved_model(str(require_file(package, "package")))
     archived.eval()
     tolerance = TOLERANCE[str(model.metadata["model_dtype"])]
@@ -260,7 +286,7 @@ def verify(
     record["tf32"] = fast.tf32
     limits = {"package": tolerance, "compiled": compiled_limit(tolerance, fast.tables, fast.tf32)}
     for name, path, labels in (
-        ("package", package, [eager_labels(archived, frame) for frame in frames]),
+        ("package", package, [eager_labels(archived, frame, pairs) for frame in frames]),
         ("compiled", compiled, [fast.labels(frame) for frame in frames]),
     ):
         errors = compare(reference, labels)

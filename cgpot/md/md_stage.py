@@ -35,6 +35,7 @@ from cgpot.md.restart import newest_restart
 from cgpot.md.start import (
     check_model,
     check_pair_file,
+    model_terms,
     pair_file_sidecar,
     pair_file_terms,
     read_start,
@@ -88,7 +89,11 @@ def run_md(
         check_members(config, len(models))
         sidecars = [check_model(path, frame.topology, config.start) for path in models]
         sidecar = sidecars[0]
-    bonded = None
+    bonded = include = None
+    if sidecar is not None and (
+        found := model_terms(models[0], sidecar, frame.topology, config.start)
+    ):
+        bonded, include = found
     tables: dict[str, Any] = {}
     if config.pair_file is not None:
         tables = check_pair_file(config.pair_file, frame.topology, config.start)
@@ -101,13 +106,20 @@ def run_md(
     lammps = find_lammps(config.lammps, config.threads, config.ranks)
     deck = config.deck or deck_path(f"cg_{ensemble}")
     values = _deck_values(ensemble, config, float(temperature), frame, models)
+    if include is not None:
+        values["bonded_file"] = str(include.resolve())
     text = fill_deck(deck, values)
 
     where.mkdir(parents=True, exist_ok=True)
     with folder_lock(where) as lock:
         if fresh:
             _clear(where)
-        _claim(where, ensemble, config, None if bonded is None else config.pair_file)
+        described = None
+        if bonded is not None:
+            described = (
+                sidecar_path(models[0]) if models else pair_file_sidecar(str(config.pair_file))
+            )
+        _claim(where, ensemble, config, described)
         write_data(where / "system.data", frame, bonded=bonded)
         write_text(where / "in.deck", text)
         total = config.steps(config.length_ps)
@@ -212,7 +224,7 @@ def _clear(folder: Path) -> None:
 def _claim(folder: Path, ensemble: Ensemble, config: MdConfig, tables: Path | None = None) -> None:
     """Record the settings of the run, or compare them with those recorded.
 
-    With ``tables``, a pair file of bonded styles, also the sidecar that holds their hashes.
+    With ``tables``, the sidecar of bonded tables, also what it holds: their hashes.
 
     Raises:
         ConfigError: the folder belongs to a run with other settings; the key is named.
@@ -223,8 +235,8 @@ def _claim(folder: Path, ensemble: Ensemble, config: MdConfig, tables: Path | No
         settings[key] = None if path is None else str(Path(path).resolve())
         settings[f"{key}_sha256"] = None if path is None else sha256_file(path)
     settings["ensemble"] = ensemble
-    if tables is not None and (sidecar := pair_file_sidecar(tables)) is not None:
-        settings["sidecar_sha256"] = sha256_file(sidecar)
+    if tables is not None:
+        settings["sidecar_sha256"] = sha256_file(tables)
     path = folder / SETTINGS
     if path.is_file():
         before = read_json(path)

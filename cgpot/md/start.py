@@ -108,7 +108,8 @@ def check_model(model: str | Path, topology: Topology, start: str | Path) -> dic
             key="pairs",
         )
     _check_beads(sidecar, path, topology, start)
-    require_single_sites(topology, "a network in MD", file=start)
+    if "bonded" not in sidecar:
+        require_single_sites(topology, "a network without bonded part in MD", file=start)
     stated = sidecar.get("sha256", {}).get(p.name)
     if stated is not None and stated != sha256_file(p):
         raise ManifestError(
@@ -217,3 +218,40 @@ def pair_file_terms(
     if str(start).endswith(DATA_SUFFIXES):
         check_own_terms(start, terms)
     return terms
+
+
+def model_terms(
+    model: str | Path, sidecar: dict[str, Any], topology: Topology, start: str | Path
+) -> tuple[BondedTerms, Path] | None:
+    """Bonds, angles and dihedrals of a system under a network, and the file of their commands.
+
+    Args:
+        model: compiled model.
+        sidecar: its content (`check_model`).
+        topology: the system's sites.
+        start: file that they come from; terms that it holds must be those of the model.
+
+    Returns:
+        None where the model has no bonded part.
+
+    Raises:
+        InputError: a molecule that the model does not know, other terms in the starting file, or
+            a missing file.
+        ManifestError: tables that are not the ones that the sidecar describes.
+    """
+    if "bonded" not in sidecar:
+        return None
+    path = sidecar_path(model)
+    check_manifest(path, stage="deploy")
+    names = tuple(sidecar["bead_names"])
+    terms = bonded_terms(sidecar["bonded"], topology, path, start)
+    if any(len(table) for table in terms.terms.values()) and topology.type_names != names:
+        raise InputError(
+            f"the bead types are {list(topology.type_names)}; the model was trained on "
+            f"{list(names)}, in this order",
+            file=start,
+        )
+    if str(start).endswith(DATA_SUFFIXES):
+        check_own_terms(start, terms)
+    include = path.with_name(str(sidecar["bonded_file"]))
+    return terms, require_file(include, "bonded terms of the model")

@@ -6,7 +6,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from cgpot.core.errors import ConfigError
 from cgpot.core.files import write_json
+from cgpot.molecules.frame import CGFrame
 from cgpot.training.evaluation.noise_floor import read_noise
 from cgpot.training.folder.fingerprint import earlier_run, fingerprint
 from cgpot.training.folder.outcome import Outcome
@@ -14,6 +16,8 @@ from cgpot.training.folder.states import resolve_temperature
 from cgpot.training.folder.subsets import check_report, load_subsets
 from cgpot.training.folder.training_folder import Folder
 from cgpot.training.folder.training_result import write_result
+from cgpot.training.linear.bonded_part import BondedPart, fit_bonded, has_molecules
+from cgpot.training.linear.lammps_tables import write_bonded
 from cgpot.training.network.nequip_process import run_nequip
 from cgpot.training.network.preparation import prepare
 from cgpot.training.network.trained_network import finish, outputs
@@ -35,6 +39,7 @@ def train(
 
     Raises:
         InputError: labels missing, bead names that differ, or a folder of another run.
+        ConfigError: settings that molecules of several sites do not have.
         DataError: the loss became NaN (epoch and batch are named).
         ToolError: nequip-train failed.
     """
@@ -59,6 +64,9 @@ def train(
     if config.data.noise is not None:
         read_noise(config.data.noise)
     check_report(config, frames["train"])
+    part = _bonded(config, folder, frames["train"], quiet=quiet)
+    if part is not None:
+        frames = {name: [part.remainder(f) for f in some] for name, some in frames.items()}
     if not folder.inputs.is_file() or not folder.nequip.is_file():
         prepare(config, folder, frames["train"], quiet=quiet)
         write_json(folder.inputs, identity)
@@ -71,3 +79,32 @@ def train(
     outcome.result["wall_seconds"] = round(time.monotonic() - start, 2)
     write_result(config, folder, outcome.result, outputs(folder))
     return outcome
+
+
+def _bonded(
+    config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet: bool
+) -> BondedPart | None:
+    """The bonded part of molecules of several sites: that of the folder, or a new one.
+
+    Raises:
+        ConfigError: no pair base, whose walls keep molecules apart, or an input of the temperature.
+    """
+    if not has_molecules(frames[0].topology):
+        return None
+    if config.prior.type == "none":
+        raise ConfigError(
+            "molecules of several sites need a base below the network; expected spline or wall",
+            key="prior.type",
+        )
+    if config.system.temperature_input:
+        raise ConfigError(
+            "the bonded part of molecules of several sites belongs to one temperature",
+            key="system.temperature_input",
+        )
+    if folder.bonded.is_file() and folder.inputs.is_file():
+        return BondedPart.read(folder.bonded)
+    part = fit_bonded(config, frames, quiet=quiet)
+    if part is not None:
+        part.write(folder.bonded)
+        write_bonded(folder.path, part.potential)
+    return part

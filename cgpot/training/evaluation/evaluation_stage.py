@@ -22,6 +22,8 @@ from cgpot.training.evaluation import predictions as ev
 from cgpot.training.evaluation.held_out import HeldOut, Labels, network_labels
 from cgpot.training.evaluation.noise_floor import applicable_noise, floor_record, of_means
 from cgpot.training.folder.graph_frames import load_frames
+from cgpot.training.folder.training_folder import Folder
+from cgpot.training.linear.bonded_part import BondedPart
 
 Array = NDArray[np.float64]
 FORMAT = "cgpot-evaluation-1"
@@ -37,7 +39,7 @@ class Trained:
         kind: ``network``, ``mscg``, ``uf3`` or ``pair`` (of a refinement).
         type_names: bead types that it knows, in the order of their indices.
         labels: forces (n, 3) in eV/Å and virial W (3, 3) in eV of a frame.
-        yardstick: pair fit of the same training frames, if there is one.
+        yardstick: pair fit of the same training frames (or its labels), if there is one.
         result: result.json of its training; empty for a lone checkpoint.
     """
 
@@ -45,7 +47,7 @@ class Trained:
     kind: str
     type_names: tuple[str, ...]
     labels: Labels
-    yardstick: PairTable | None
+    yardstick: PairTable | Labels | None
     result: dict[str, Any]
 
 
@@ -125,7 +127,22 @@ def _network(
     check_checkpoint(checkpoint)
     model = ev.load_model(checkpoint)
     names = tuple(model.metadata["type_names"].split())
-    return Trained(place or checkpoint, "network", names, network_labels(model), table, result)
+    bare = network_labels(model)
+    file = Folder((place or checkpoint.parent).resolve()).bonded
+    if not file.is_file():
+        return Trained(place or checkpoint, "network", names, bare, table, result)
+    part, pairs = BondedPart.read(file), ev.pairs_of(model)
+
+    def with_bonds(labels: Labels) -> Labels:
+        def summed(frame: CGFrame) -> tuple[Array, Array]:
+            forces, virial, _ = part.labels(frame)
+            more, pressure = labels(frame)
+            return forces + more, virial + pressure
+
+        return summed
+
+    yardstick = None if table is None else with_bonds(lambda f: ev.pair_labels(table, f, pairs))
+    return Trained(place or checkpoint, "network", names, with_bonds(bare), yardstick, result)
 
 
 def evaluate_model(

@@ -59,7 +59,7 @@ class HeldOut:
         cls,
         frames: list[CGFrame],
         labels: Labels,
-        yardstick: PairTable | None,
+        yardstick: PairTable | Labels | None,
         *,
         temperature: float | None = None,
         quiet: bool = False,
@@ -69,7 +69,7 @@ class HeldOut:
         Args:
             frames: with force labels.
             labels: of the potential.
-            yardstick: the pair fit, if there is one.
+            yardstick: the pair fit, or its labels, if there is one.
             temperature: K, of frames that carry none, for the kinetic part of pressures.
             quiet: no progress bar.
 
@@ -86,9 +86,13 @@ class HeldOut:
         pair_errors: dict[str, Any] = {}
         pair_arrays: dict[str, Array] | None = None
         if yardstick is not None:
-            pair_errors, pair_arrays = ev.evaluate(
-                frames, lambda frame: ev.pair_labels(yardstick, frame)
+            table = yardstick
+            beside: Labels = (
+                (lambda frame: ev.pair_labels(table, frame))
+                if isinstance(table, PairTable)
+                else table
             )
+            pair_errors, pair_arrays = ev.evaluate(frames, beside)
         known = ev.label_arrays(frames)
         slope = None
         if "pressure_bar" in known:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import atomic_path, require_file
 from cgpot.core.units import EV_PER_A3_IN_BAR
+from cgpot.molecules.exclusions import seen_mask
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.splines import PairTable, pair_index
 from cgpot.training.folder.graph_frames import neighbours, to_data
@@ -52,6 +53,12 @@ def cutoff_of(model: Any) -> float:
     return float(model.metadata["r_max"])
 
 
+def pairs_of(model: Any) -> str:
+    """Which pairs of sites a model sees (`cgpot.molecules.exclusions.SEEN_PAIRS`)."""
+    found = (getattr(module, "sees", None) for module in model.modules())
+    return next((pairs for pairs in found if pairs is not None), "all")
+
+
 def model_labels(
     model: Any, frames: Iterable[CGFrame], *, device: str = "cpu"
 ) -> Iterator[tuple[CGFrame, Array, Array]]:
@@ -63,7 +70,7 @@ def model_labels(
         InputError: the model takes the temperature as an input, and neither it nor a frame has
             one.
     """
-    r_max = cutoff_of(model)
+    r_max, pairs = cutoff_of(model), pairs_of(model)
     thermal = takes_temperature(model)
     stored = stored_temperature(model) if thermal else None
     for frame in frames:
@@ -74,7 +81,11 @@ def model_labels(
                 key="temperature",
             )
         data = to_data(
-            frame, *neighbours(frame, r_max), forces=False, stress=False, temperature=thermal
+            frame,
+            *neighbours(frame, r_max, pairs),
+            forces=False,
+            stress=False,
+            temperature=thermal,
         )
         out = model(AtomicDataDict.to_(data, torch.device(device)))
         forces = out[AtomicDataDict.FORCE_KEY].detach().double().cpu().numpy()
@@ -82,14 +93,22 @@ def model_labels(
         yield frame, forces, -stress * frame.volume
 
 
-def pair_labels(table: PairTable, frame: CGFrame) -> tuple[Array, Array]:
+def pair_labels(table: PairTable, frame: CGFrame, pairs: str = "all") -> tuple[Array, Array]:
     """Forces (n, 3) and virial (3, 3) of a pair table on one frame."""
-    forces, virial, _ = pair_labels_and_energy(table, frame)
+    forces, virial, _ = pair_labels_and_energy(table, frame, pairs)
     return forces, virial
 
 
-def pair_labels_and_energy(table: PairTable, frame: CGFrame) -> tuple[Array, Array, float]:
-    """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV of a pair table on a frame."""
+def pair_labels_and_energy(
+    table: PairTable, frame: CGFrame, pairs: str = "all"
+) -> tuple[Array, Array, float]:
+    """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV of a pair table on a frame.
+
+    Args:
+        table: of the potential.
+        frame: the sites.
+        pairs: which of them interact (`cgpot.molecules.exclusions.SEEN_PAIRS`).
+    """
     from matscipy.neighbours import neighbour_list
 
     i, j, distance, vector = neighbour_list(
@@ -99,6 +118,10 @@ def pair_labels_and_energy(table: PairTable, frame: CGFrame) -> tuple[Array, Arr
         pbc=np.asarray(frame.pbc),
         cutoff=table.r_max,
     )
+    if pairs != "all":
+        bonds = frame.topology.bond_distance_of(i, j)
+        seen = seen_mask(pairs, bonds, vector, frame.cell, np.asarray(frame.pbc))
+        i, j, distance, vector = i[seen], j[seen], distance[seen], vector[seen]
     types = frame.topology.types
     forces = np.zeros((frame.topology.n_sites, 3))
     virial = np.zeros((3, 3))

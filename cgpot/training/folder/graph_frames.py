@@ -14,26 +14,38 @@ from nequip.data.dataset import AtomicDataset
 from torch.utils.data import DataLoader, Sampler
 
 from cgpot.core.errors import DataError, InputError
+from cgpot.molecules.exclusions import seen_mask
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.frame import CGFrame
 from cgpot.training.folder.selection import choose
 from cgpot.training.folder.weights import StateWeights, frame_weights
+from cgpot.training.linear.bonded_part import BondedPart
 from cgpot.training.network.keys import FRAME_WEIGHT_KEY, TEMPERATURE_KEY
 
 register_fields(graph_fields=[TEMPERATURE_KEY, FRAME_WEIGHT_KEY])
 
 
-def neighbours(frame: CGFrame, r_max: float) -> tuple[np.ndarray, np.ndarray]:
-    """Edges (2, E), centres ascending, and their cell shifts (E, 3), both small integers."""
+def neighbours(frame: CGFrame, r_max: float, pairs: str = "all") -> tuple[np.ndarray, np.ndarray]:
+    """Edges (2, E), centres ascending, and their cell shifts (E, 3), both small integers.
+
+    Args:
+        frame: the sites.
+        r_max: cutoff, Å.
+        pairs: which pairs of sites the model sees (`cgpot.molecules.exclusions.SEEN_PAIRS`).
+    """
     from matscipy.neighbours import neighbour_list
 
-    i, j, shift = neighbour_list(
-        "ijS",
+    i, j, shift, vector = neighbour_list(
+        "ijSD",
         positions=frame.positions,
         cell=frame.cell,
         pbc=np.asarray(frame.pbc),
         cutoff=float(r_max),
     )
+    if pairs != "all":
+        distance = frame.topology.bond_distance_of(i, j)
+        seen = seen_mask(pairs, distance, vector, frame.cell, np.asarray(frame.pbc))
+        i, j, shift = i[seen], j[seen], shift[seen]
     order = np.lexsort((j, i))
     edges = np.stack([i[order], j[order]])
     return edges.astype(np.int32), shift[order].astype(np.int16)
@@ -94,6 +106,9 @@ class CGDataset(AtomicDataset):
         need_energy: whether every frame must hold an energy.
         need_temperature: whether every frame must carry its temperature, an input of the model.
         state_weights: give the frames weights (`cgpot.training.folder.weights.frame_weights`).
+        pairs: which pairs of sites the model sees (`cgpot.molecules.exclusions.SEEN_PAIRS`).
+        bonded_file: bonded part (`cgpot.training.linear.bonded_part`) whose forces and virial are
+            taken from the labels.
 
     Raises:
         InputError: other bead names, or labels missing.
@@ -111,6 +126,8 @@ class CGDataset(AtomicDataset):
         need_energy: bool = False,
         need_temperature: bool = False,
         state_weights: StateWeights | None = None,
+        pairs: str = "all",
+        bonded_file: str | None = None,
     ) -> None:
         super().__init__(transforms=[])
         self.file_path = file_path
@@ -128,8 +145,12 @@ class CGDataset(AtomicDataset):
             )
             every.append(frame)
         chosen = choose(len(every), frames, bootstrap)
+        if bonded_file is not None:
+            part = BondedPart.read(bonded_file)
+            for k in np.unique(chosen):
+                every[k] = part.remainder(every[k])
         self.frames = [every[k] for k in chosen]
-        graphs = {k: neighbours(every[k], self.r_max) for k in np.unique(chosen)}
+        graphs = {k: neighbours(every[k], self.r_max, pairs) for k in np.unique(chosen)}
         self._graphs = [graphs[k] for k in chosen]
         self._stress = need_stress or all(frame.virial is not None for frame in self.frames)
         self._energy = all(frame.energy is not None for frame in self.frames)

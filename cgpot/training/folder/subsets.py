@@ -26,7 +26,7 @@ def load_subsets(config: TrainConfig) -> dict[str, list[CGFrame]]:
     every = load_frames(config.data.train, None, stress, need_energy=energy)
     frames = {"train": select(every, config.data.frames, config.data.bootstrap)}
     topology = frames["train"][0].topology
-    if getattr(config.model, "bonds", None) is None:
+    if not config.model.is_network and getattr(config.model, "bonds", None) is None:
         require_single_sites(
             topology, f"a model of type {config.model.type} without bonds", file=config.data.train
         )

@@ -49,6 +49,26 @@ class Folder:
         return self.path / "density_refit.json"
 
     @property
+    def bonded(self) -> Path:
+        """Bonded part below the network, for molecules of several sites."""
+        return self.path / "bonded.json"
+
+    @property
+    def bond_table(self) -> Path:
+        """LAMMPS table of the bonds of the bonded part."""
+        return self.path / "model.bond"
+
+    @property
+    def bend_table(self) -> Path:
+        """LAMMPS table of its angles."""
+        return self.path / "model.bend"
+
+    @property
+    def torsion_table(self) -> Path:
+        """LAMMPS table of its dihedrals."""
+        return self.path / "model.torsion"
+
+    @property
     def yardstick(self) -> Path:
         """Pair spline by force matching alone."""
         return self.path / "pair_fit.json"

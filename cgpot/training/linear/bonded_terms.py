@@ -24,6 +24,8 @@ from cgpot.potential.dihedrals import DihedralBasis
 from cgpot.potential.term_basis import TermBasis
 from cgpot.training.settings.model_settings import MSCGConfig
 
+BOND_SPACING, ANGLE_SPACING, DIHEDRAL_SPACING = 0.05, 5.0, 10.0
+"""Å, degrees and degrees between the knots of `terms_along_bonds`."""
 BOND_MARGIN = 0.3
 """Å of bond length beyond the sampled ones that the bond splines cover."""
 
@@ -178,10 +180,7 @@ def bonded_terms(model: MSCGConfig, frames: Sequence[CGFrame], kt: float) -> Bon
     bonds = angles = dihedrals = None
     if model.bonds is not None:
         sites = bond_sites(topology, model.bonds.types, model.bonds.between)
-        lengths = [bond_vectors(frame, sites)[1] for frame in frames]
-        low = min(float(x.min()) for x in lengths) - BOND_MARGIN
-        high = max(float(x.max()) for x in lengths) + BOND_MARGIN
-        span = (max(low, 0.0), high)
+        span = _span(frames, sites)
         bonds = BondBasis(topology, None, span, model.bonds.spacing, kt, bonds=sites)
     along = None if bonds is None else bonds.sites
     if (section := model.angles) is not None:
@@ -191,3 +190,32 @@ def bonded_terms(model: MSCGConfig, frames: Sequence[CGFrame], kt: float) -> Bon
         sites = term_sites(topology, 4, along, torsion.types, torsion.between)
         dihedrals = DihedralBasis(topology, sites, torsion.spacing, kt)
     return BondedTerms(bonds, angles, dihedrals, model.excluded)
+
+
+def terms_along_bonds(
+    frames: Sequence[CGFrame], kt: float, excluded: tuple[int, ...]
+) -> BondedTerms:
+    """Bonds, angles and dihedrals of the topology, all that its species have.
+
+    Args:
+        frames: of the fit, for the span of the bonds.
+        kt: k_B T, eV.
+        excluded: distances along bonds at which the pair part does not act.
+    """
+    topology = frames[0].topology
+    span = _span(frames, topology.bonds)
+    bonds = BondBasis(topology, None, span, BOND_SPACING, kt, bonds=topology.bonds)
+    angles = dihedrals = None
+    if len(topology.angles):
+        angles = AngleBasis(topology, topology.angles, ANGLE_SPACING, kt)
+    if len(topology.dihedrals):
+        dihedrals = DihedralBasis(topology, topology.dihedrals, DIHEDRAL_SPACING, kt)
+    return BondedTerms(bonds, angles, dihedrals, excluded)
+
+
+def _span(frames: Sequence[CGFrame], bonds: Any) -> tuple[float, float]:
+    """Lengths that bond splines cover, Å."""
+    lengths = [bond_vectors(frame, bonds)[1] for frame in frames]
+    low = min(float(x.min()) for x in lengths) - BOND_MARGIN
+    high = max(float(x.max()) for x in lengths) + BOND_MARGIN
+    return max(low, 0.0), high

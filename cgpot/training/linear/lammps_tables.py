@@ -57,6 +57,14 @@ def write_tables(folder: Path, potential: MSCGPotential) -> tuple[list[Path], li
         commands.append(f"pair_coeff * * local/density ${{pair_folder}}/{DENSITY}")
     if potential.bonded.parts:
         commands.append(f"special_bonds lj/coul {potential.bonded.special()}")
+    more, lines = write_bonded(folder, potential)
+    return files + more, commands + lines
+
+
+def write_bonded(folder: Path, potential: MSCGPotential) -> tuple[list[Path], list[str]]:
+    """Write the tables of bonds, angles and dihedrals; returns them and their LAMMPS commands."""
+    files: list[Path] = []
+    commands: list[str] = []
     for word, name, points, file, write in (
         ("bond", "bond", BOND_POINTS, BOND, _bonds),
         ("angle", "angle", ANGLES, BEND, _bends),

@@ -206,6 +206,7 @@ def fit_mscg(
     temperature: float,
     *,
     weights: Sequence[float] | Array | None = None,
+    bonded: BondedTerms | None = None,
     quiet: bool = False,
 ) -> tuple[MSCGPotential, PairTable]:
     """Fit an MS-CG potential, and the plain pair fit (forces alone) to compare it with.
@@ -216,6 +217,7 @@ def fit_mscg(
             frames have them.
         temperature: K, for the repulsive wall where no pair was seen.
         weights: of the frames (`cgpot.training.folder.weights.frame_weights`); None: their own.
+        bonded: terms along bonds, instead of those that the model's sections name.
         quiet: no progress bar.
 
     Raises:
@@ -225,7 +227,8 @@ def fit_mscg(
     if not frames:
         raise DataError("no frames to fit")
     topology = frames[0].topology
-    bonded = bonded_terms(model, frames, KB * temperature)
+    if bonded is None:
+        bonded = bonded_terms(model, frames, KB * temperature)
     pair = PairBasis(
         topology.type_names,
         model.cutoff,

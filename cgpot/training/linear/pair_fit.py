@@ -19,7 +19,7 @@ from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.base import Base
 from cgpot.potential.basis import Basis, Joint
-from cgpot.potential.local_density import LocalDensityBasis
+from cgpot.potential.local_density import Exclude, LocalDensityBasis
 from cgpot.potential.pair_basis import PairBasis, Wall
 from cgpot.potential.splines import PairTable
 from cgpot.training.linear.equations import NormalEquations, jackknife_error
@@ -41,6 +41,7 @@ class PairFit:
         spacing: wanted knot spacing, Å (rounded so that it divides r_max).
         temperature: K, for the wall.
         density: a local-density term, fitted with the splines by `solve_base`.
+        exclude: pairs of sites that do not interact: frame and pairs -> mask.
 
     Raises:
         DataError: fewer than 4 intervals.
@@ -54,8 +55,9 @@ class PairFit:
         temperature: float,
         *,
         density: LocalDensityBasis | None = None,
+        exclude: Exclude | None = None,
     ) -> None:
-        self.basis = PairBasis(type_names, r_max, spacing, temperature)
+        self.basis = PairBasis(type_names, r_max, spacing, temperature, exclude=exclude)
         self.density = density
         self.temperature = temperature
         parts: dict[str, Basis] = {"pair": self.basis}

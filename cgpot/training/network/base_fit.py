@@ -9,11 +9,13 @@ import numpy as np
 
 from cgpot.core.errors import DataError
 from cgpot.core.progress import progress
+from cgpot.molecules.exclusions import hidden_pairs
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.density_table import DensityTable
-from cgpot.potential.local_density import LocalDensityBasis, sampled_spans, spread
+from cgpot.potential.local_density import Exclude, LocalDensityBasis, sampled_spans, spread
 from cgpot.potential.splines import ZERO_AT_CUTOFF, PairTable, basis, basis_derivative, locate
 from cgpot.training.folder.facts import DataFacts
+from cgpot.training.linear.bonded_part import seen_pairs
 from cgpot.training.linear.pair_fit import N_BLOCKS, PairFit, Wall, labelled
 from cgpot.training.settings.train_settings import TrainConfig
 
@@ -45,12 +47,14 @@ def fit_prior(
         DataError: too few pairs, no stress where the virial is to be matched, or one density where
             the slope of the pressure is.
     """
+    exclude = hidden_pairs(seen_pairs(config, frames[0].topology))
     fit = PairFit(
         facts.type_names,
         config.prior_range,
         config.prior.spacing,
         config.temperature,
-        density=density_basis(config, frames),
+        density=density_basis(config, frames, exclude),
+        exclude=exclude,
     )
     blocks = np.array_split(np.arange(len(frames)), min(N_BLOCKS, len(frames)))
     with progress("pair fit", len(frames), quiet=quiet) as advance:
@@ -83,7 +87,9 @@ def fit_prior(
     return Prior(base.pair, yardstick, base.density)
 
 
-def density_basis(config: TrainConfig, frames: list[CGFrame]) -> LocalDensityBasis | None:
+def density_basis(
+    config: TrainConfig, frames: list[CGFrame], exclude: Exclude | None = None
+) -> LocalDensityBasis | None:
     """The basis of the section ``prior.local_density``; None without one.
 
     Raises:
@@ -94,7 +100,7 @@ def density_basis(config: TrainConfig, frames: list[CGFrame]) -> LocalDensityBas
         return None
     topology = frames[0].topology
     weights = section.weights(topology)
-    spans = sampled_spans(spread(frames), section.cutoff, INDICATOR, weights)
+    spans = sampled_spans(spread(frames), section.cutoff, INDICATOR, weights, exclude)
     return LocalDensityBasis(
         topology.type_names,
         section.cutoff,
@@ -103,6 +109,7 @@ def density_basis(config: TrainConfig, frames: list[CGFrame]) -> LocalDensityBas
         kind=INDICATOR,
         weights=weights,
         linear=section.cutoff > config.prior_range,
+        exclude=exclude,
     )
 
 

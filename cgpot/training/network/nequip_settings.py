@@ -93,6 +93,8 @@ def build(
     pair_range: tuple[float, int] | None,
     density_file: Path | None = None,
     density_range: tuple[float, int] | None = None,
+    pairs: str = "all",
+    bonded_file: Path | None = None,
 ) -> dict[str, Any]:
     """The configuration as plain data.
 
@@ -104,6 +106,8 @@ def build(
         pair_range: its cutoff (Å) and number of intervals.
         density_file: density.json of the prior, if any.
         density_range: its cutoff (Å) and number of intervals.
+        pairs: which pairs of sites the network sees (`cgpot.molecules.exclusions.SEEN_PAIRS`).
+        bonded_file: bonded.json, whose forces and virial are taken from the labels, if any.
     """
     model = config.model
     optimiser = config.optimiser
@@ -162,6 +166,10 @@ def build(
         extras["need_temperature"] = True
     if facts.weighted:
         extras["state_weights"] = config.data.state_weights
+    if pairs != "all":
+        extras["pairs"] = pairs
+    if bonded_file is not None:
+        extras["bonded_file"] = str(bonded_file)
 
     def dataset(path: Path, **selection: int | None) -> dict[str, Any]:
         return {
@@ -182,6 +190,7 @@ def build(
             "pair_file": str(pair_file),
             "r_max": pair_range[0],
             "intervals": pair_range[1],
+            **({} if pairs == "all" else {"sees": pairs}),
         }
         network["pair_potential"] = {
             "_target_": "cgpot.training.network.pair_module.PairSpline",

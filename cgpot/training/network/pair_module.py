@@ -30,6 +30,8 @@ class PairSpline(GraphModuleMixin, torch.nn.Module):
         r_max: cutoff of the table, Å (used with ``intervals`` when the file is absent, as on
             loading a packaged model whose state dict holds the coefficients).
         intervals: number of spline intervals.
+        sees: which pairs of sites the model's neighbour list holds
+            (`cgpot.molecules.exclusions.SEEN_PAIRS`); kept for whoever makes that list.
 
     Raises:
         ValueError: the table is for other bead types, or another cutoff or length.
@@ -44,11 +46,13 @@ class PairSpline(GraphModuleMixin, torch.nn.Module):
         pair_file: str | None = None,
         r_max: float | None = None,
         intervals: int | None = None,
+        sees: str = "all",
         per_atom_energy_field: str = AtomicDataDict.PER_ATOM_ENERGY_KEY,
         irreps_in: dict[str, Irreps] | None = None,
     ) -> None:
         super().__init__()
         self.per_atom_energy_field = per_atom_energy_field
+        self.sees = sees
         self._init_irreps(
             irreps_in=irreps_in,
             required_irreps_in=[],

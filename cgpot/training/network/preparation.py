@@ -12,6 +12,7 @@ from cgpot.training.folder.facts import DataFacts
 from cgpot.training.folder.graph_frames import neighbours
 from cgpot.training.folder.training_folder import Folder
 from cgpot.training.folder.training_result import examples
+from cgpot.training.linear.bonded_part import seen_pairs
 from cgpot.training.network.base_fit import fit_prior
 from cgpot.training.network.nequip_settings import build, write
 from cgpot.training.settings.train_settings import TrainConfig
@@ -22,17 +23,21 @@ def prepare(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet
 
     Args:
         config: of a network.
-        folder: to write into.
-        frames: training frames.
+        folder: to write into; holds the bonded part, if there is one.
+        frames: training frames, less the bonded part.
         quiet: no progress bars.
 
     Raises:
         DataError: no neighbours within the cutoff, or a stress that does not vary.
     """
+    pairs = seen_pairs(config, frames[0].topology)
     sample = frames[:: max(1, len(frames) // 50)]
     mean = float(
         np.mean(
-            [neighbours(f, config.model.cutoff)[0].shape[1] / f.topology.n_sites for f in sample]
+            [
+                neighbours(f, config.model.cutoff, pairs)[0].shape[1] / f.topology.n_sites
+                for f in sample
+            ]
         )
     )
     facts = DataFacts.of(frames, mean, config.data.state_weights)
@@ -61,5 +66,7 @@ def prepare(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet
         pair_range=(prior.table.r_max, prior.table.intervals) if prior.table else None,
         density_file=folder.density if prior.density is not None else None,
         density_range=(prior.density.cutoff, prior.density.intervals) if prior.density else None,
+        pairs=pairs,
+        bonded_file=folder.bonded if folder.bonded.is_file() else None,
     )
     write(folder.nequip, record)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.base import Base
-from cgpot.potential.local_density import LocalDensityBasis
+from cgpot.potential.local_density import Exclude, LocalDensityBasis
 from cgpot.potential.splines import PairTable
 from cgpot.training.linear.pair_fit import N_BLOCKS, PairFit
 
@@ -54,6 +54,7 @@ def refit_base(
     smooth: float,
     match_mean_virial: bool,
     match_slope: bool = False,
+    exclude: Exclude | None = None,
 ) -> Base:
     """The base that, beside the network, fits the labels best.
 
@@ -66,6 +67,7 @@ def refit_base(
         smooth: penalty on second differences of the change, relative (`PairFit.solve`).
         match_mean_virial: make the mean pressure residual on these frames vanish.
         match_slope: make the slope of the residual with density vanish.
+        exclude: pairs of sites that the base does not see: frame and pairs -> mask.
 
     Raises:
         DataError: a frame without forces, or without a virial that is to be matched, or a density
@@ -79,7 +81,8 @@ def refit_base(
         temperature,
         density=None
         if density is None
-        else LocalDensityBasis.of(density, linear=density.cutoff > pair.r_max),
+        else LocalDensityBasis.of(density, exclude, linear=density.cutoff > pair.r_max),
+        exclude=exclude,
     )
     for number, (frame, forces, virial) in enumerate(labels):
         if frame.forces is None:

@@ -14,6 +14,7 @@ import torch
 from cgpot.core.files import atomic_path
 from cgpot.core.progress import progress
 from cgpot.core.versions import RESULT_FORMAT
+from cgpot.molecules.exclusions import hidden_pairs
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.base import Base
 from cgpot.potential.density_table import DensityTable
@@ -25,6 +26,8 @@ from cgpot.training.folder.facts import DataFacts
 from cgpot.training.folder.training_folder import Folder
 from cgpot.training.folder.training_result import Subsets, counts, system
 from cgpot.training.folder.weights import describe_states, type_weights
+from cgpot.training.linear.bonded_part import BondedPart, seen_pairs
+from cgpot.training.linear.lammps_tables import write_bonded
 from cgpot.training.network.lightning_module import read_table
 from cgpot.training.network.loss_curves import draw_curves
 from cgpot.training.network.nequip_settings import energy_weight, loss_weights, slope_weight
@@ -61,11 +64,16 @@ def finish(config: TrainConfig, folder: Folder, frames: Subsets, *, quiet: bool)
     model = ev.load_model(folder.final)
     test = frames["test"]
     table = PairTable.read(folder.yardstick)
+    pairs = seen_pairs(config, test[0].topology)
+
+    def yardstick(frame: CGFrame) -> tuple[np.ndarray, np.ndarray]:
+        return ev.pair_labels(table, frame, pairs)
+
     held_out = HeldOut.of(
-        test, network_labels(model), table, temperature=config.temperature, quiet=quiet
+        test, network_labels(model), yardstick, temperature=config.temperature, quiet=quiet
     )
     held_out.save(folder.parity)
-    val, _ = ev.evaluate(frames["val"], lambda frame: ev.pair_labels(table, frame))
+    val, _ = ev.evaluate(frames["val"], yardstick)
     draw_curves(folder.metrics, folder.curves, pair_force_rmse=val["force_rmse"])
     noise = None if config.data.noise is None else of_means(read_noise(config.data.noise), test)
     facts = DataFacts.of(frames["train"], 0.0, config.data.state_weights)
@@ -95,11 +103,28 @@ def finish(config: TrainConfig, folder: Folder, frames: Subsets, *, quiet: bool)
         else None,
         **system(frames["train"], config.model.cutoff, config.temperature),
         "dtype": getattr(config.model, "dtype", None),
+        "pairs": pairs,
+        **_bonded(folder),
         "prior": config.prior.type,
         "local_density": None
         if config.prior.local_density is None
         else config.prior.local_density.model_dump(),
         "refit": refitted.pair.info["refit"] if refitted is not None else None,
+    }
+
+
+def _bonded(folder: Folder) -> dict[str, Any]:
+    """Key ``lammps`` of result.json: tables, commands and terms of the bonded part."""
+    if not folder.bonded.is_file():
+        return {}
+    part = BondedPart.read(folder.bonded)
+    files, commands = write_bonded(folder.path, part.potential)
+    return {
+        "lammps": {
+            "files": [path.name for path in files],
+            "commands": commands,
+            "bonded": part.record,
+        }
     }
 
 
@@ -111,6 +136,10 @@ def outputs(folder: Folder) -> list[Path]:
         folder.refit,
         folder.density,
         folder.density_refit,
+        folder.bonded,
+        folder.bond_table,
+        folder.bend_table,
+        folder.torsion_table,
         folder.yardstick,
         folder.nequip,
         folder.metrics,
@@ -153,6 +182,7 @@ def _refit(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet:
             smooth=config.prior.smooth,
             match_mean_virial=config.loss.stress not in (None, 0),
             match_slope=config.prior.match_slope,
+            exclude=hidden_pairs(seen_pairs(config, frames[0].topology)),
         )
     base.pair.write(folder.refit)
     if base.density is not None:
