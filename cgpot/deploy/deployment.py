@@ -146,14 +146,14 @@ def deploy(
     result = {**result, "temperature": temperature}
     content = _sidecar(result, digest, package, compiled, device, record)
     content |= options
-    tables, told = deploy_bonded(source, result, folder, name)
+    bonded_files, told = deploy_bonded(source, result, folder, name)
     content |= told
     write_json(sidecar, content)
     write_manifest(
         sidecar,
         stage=STAGE,
         inputs={"model": checkpoint, "result": source / "result.json", "example": example},
-        outputs=[package, compiled, *tables],
+        outputs=[package, compiled, *bonded_files],
         config={"device": device, "name": name, **options},
     )
     return Deployment(sidecar, content)

@@ -90,10 +90,9 @@ def run_md(
         sidecars = [check_model(path, frame.topology, config.start) for path in models]
         sidecar = sidecars[0]
     bonded = include = None
-    if sidecar is not None and (
-        found := model_terms(models[0], sidecar, frame.topology, config.start)
-    ):
-        bonded, include = found
+    if sidecar is not None:
+        found = model_terms(models[0], sidecar, frame.topology, config.start)
+        bonded, include = (None, None) if found is None else found
     tables: dict[str, Any] = {}
     if config.pair_file is not None:
         tables = check_pair_file(config.pair_file, frame.topology, config.start)

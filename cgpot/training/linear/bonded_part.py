@@ -3,8 +3,8 @@
 
 A network that sees no bonded neighbours cannot hold a molecule together.  Bonds, angles and
 dihedrals come from one linear fit with the pair splines (MS-CG; Noid et al., J. Chem. Phys. 128,
-244115 (2008)); their forces and virial are taken from the labels, and the same splines run in LAMMPS
-as bonded tables.  What is subtracted is what is deployed.
+244115 (2008)); their forces and virial are taken from the labels, and the same splines
+run in LAMMPS as bonded tables.  What is subtracted is what is deployed.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def has_molecules(topology: Topology) -> bool:
 def seen_pairs(config: TrainConfig, topology: Topology) -> str:
     """Which pairs of sites a network of these settings sees (`SEEN_PAIRS`).
 
-    ``auto`` leaves out what the bonded terms join: 1-2, 1-3 and 1-4 pairs; all pairs of molecules of
-    one site.
+    ``auto`` leaves out what the bonded terms join: 1-2, 1-3 and 1-4 pairs.  Molecules of one site
+    see all pairs.
 
     Raises:
         ConfigError: pairs that the bonded part cannot stand beside.
@@ -110,8 +110,8 @@ def seen_pairs(config: TrainConfig, topology: Topology) -> str:
         return "not-1-4"
     if asked in ("all", "intermolecular"):
         raise ConfigError(
-            f"{asked!r} is not to be had for molecules of several sites yet; expected auto, not-1-2, "
-            "not-1-3 or not-1-4",
+            f"{asked!r} is not to be had for molecules of several sites yet; expected auto, "
+            "not-1-2, not-1-3 or not-1-4",
             key="model.pairs",
         )
     return asked

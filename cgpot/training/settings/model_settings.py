@@ -65,8 +65,9 @@ class NetworkConfig(BaseModelConfig):
     )
     pairs: Literal["auto", "all", "intermolecular", "not-1-2", "not-1-3", "not-1-4"] = Field(
         default="auto",
-        description="which pairs of sites the network sees, for molecules of several sites: not-1-3 "
-        "leaves out sites joined by one or two bonds; auto: not-1-4 (bonded terms act there)",
+        description="which pairs of sites the network sees, for molecules of several sites: "
+        "not-1-3 leaves out sites joined by one or two bonds; auto: not-1-4 (bonded terms act "
+        "there)",
     )
     options: dict[str, Any] = Field(
         default_factory=dict,
