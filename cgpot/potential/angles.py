@@ -94,6 +94,10 @@ class AngleBasis(TermBasis):
         stiffness, mean = self.well(kind)
         return np.asarray(-stiffness * (np.cos(q) - mean) * np.sin(q))
 
+    def jacobian(self, q: Array) -> Array:
+        """Length of a circle of latitude."""
+        return np.asarray(np.sin(q))
+
     def centres(self, intervals: IntArray) -> Array:
         """Middle of intervals, radians."""
         return np.asarray((intervals + 0.5) * np.pi / self.intervals)

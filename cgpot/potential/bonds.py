@@ -170,6 +170,10 @@ class BondBasis(TermBasis):
         stiffness, mean = self.spring(kind)
         return np.asarray(stiffness * (q - mean))
 
+    def jacobian(self, q: Array) -> Array:
+        """Area of a sphere, Å^2."""
+        return np.asarray(q**2)
+
     def centres(self, intervals: IntArray) -> Array:
         """Middle of intervals, Å."""
         return np.asarray(self.low + (intervals + 0.5) * self.step)

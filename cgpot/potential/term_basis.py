@@ -129,6 +129,10 @@ class TermBasis(ABC):
     def target(self, kind: int, q: Array) -> Array:
         """u'(q) of the anchor where nothing was sampled, eV/Å or eV/radian."""
 
+    def jacobian(self, q: Array) -> Array:
+        """Volume element of the coordinate, up to a constant."""
+        return np.ones_like(q)
+
     @abstractmethod
     def centres(self, intervals: IntArray) -> Array:
         """Coordinate in the middle of intervals."""

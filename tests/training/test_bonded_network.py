@@ -63,8 +63,11 @@ def write_case(folder: Path, frames: list[CGFrame], **changes: object) -> TrainC
     return load_config(folder / "train.yaml")
 
 
-def test_what_is_subtracted_is_what_is_written(chains: list[CGFrame], tmp_path: Path) -> None:
-    config = write_case(tmp_path, chains)
+@pytest.mark.parametrize(("bonded", "left"), [("forces", 0.2), ("inversion", 0.4)])
+def test_what_is_subtracted_is_what_is_written(
+    chains: list[CGFrame], tmp_path: Path, bonded: str, left: float
+) -> None:
+    config = write_case(tmp_path, chains, prior={"bonded": bonded})
     part = fit_bonded(config, chains[:-4], quiet=True)
     assert part is not None
     assert sorted(part.potential.bonded.parts) == ["angle", "bond", "dihedral"]
@@ -85,7 +88,7 @@ def test_what_is_subtracted_is_what_is_written(chains: list[CGFrame], tmp_path: 
         slope = (energies[0] - energies[1]) / (2 * step)
         assert -slope == pytest.approx(forces[site, axis], abs=1e-7)
     # the bonds are gone from the labels: what stays is far smaller
-    assert np.std(rest.forces) < 0.2 * np.std(frame.forces)
+    assert np.std(rest.forces) < left * np.std(frame.forces)
 
 
 def test_the_graph_leaves_out_what_the_base_leaves_out(chains: list[CGFrame]) -> None:

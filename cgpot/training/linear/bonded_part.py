@@ -23,7 +23,9 @@ from cgpot.molecules.exclusions import bonds_left_out
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.topology import Topology
 from cgpot.potential.basis import Joint
-from cgpot.training.linear.bonded_terms import terms_along_bonds
+from cgpot.potential.inversion import invert
+from cgpot.potential.pair_basis import PairBasis
+from cgpot.training.linear.bonded_terms import BondedTerms, terms_along_bonds
 from cgpot.training.linear.mscg import MSCGPotential, fit_mscg
 from cgpot.training.settings.model_settings import MSCGConfig
 
@@ -122,7 +124,8 @@ def fit_bonded(
 ) -> BondedPart | None:
     """The bonded part of molecules of several sites; None for those of one site.
 
-    The pair splines of the joint fit see the pairs that the network sees; with stress labels the
+    By Boltzmann inversion of each distribution, or (``prior.bonded: forces``) by one fit to the
+    forces with the pair splines, which see the pairs that the network sees; with stress labels the
     mean virial is imposed on it.
 
     Args:
@@ -141,6 +144,8 @@ def fit_bonded(
     topology.require_bonds("a network", file=config.data.train)
     excluded = tuple(range(1, bonds_left_out(seen_pairs(config, topology)) + 1))
     terms = terms_along_bonds(frames, KB * config.temperature, excluded)
+    if config.prior.bonded == "inversion":
+        return BondedPart(_inverted(config, frames, terms))
     model = MSCGConfig(
         cutoff=config.prior_range,
         spacing=config.prior.spacing,
@@ -151,3 +156,28 @@ def fit_bonded(
     )
     potential, _ = fit_mscg(model, frames, config.temperature, bonded=terms, quiet=quiet)
     return BondedPart(potential)
+
+
+def _inverted(config: TrainConfig, frames: list[CGFrame], terms: BondedTerms) -> MSCGPotential:
+    """Bonded splines by Boltzmann inversion, beside a pair part of nothing."""
+    names = frames[0].topology.type_names
+    spacing = config.prior.spacing
+    pair = PairBasis(names, config.prior_range, spacing, config.temperature)
+    bare = MSCGPotential(
+        frames[0].topology,
+        pair,
+        terms.bonds,
+        None,
+        np.zeros(0),
+        np.zeros((0, 0)),
+        {},
+        terms.angles,
+        terms.dihedrals,
+        terms.excluded,
+    )
+    found = {name: invert(part, frames) for name, part in terms.parts.items()}
+    values = [found.get(name, np.zeros(part.size)) for name, part in bare.joint.parts.items()]
+    coefficients = np.concatenate(values)
+    info = {"bonded": "inversion", "frames": len(frames)}
+    empty = np.zeros((0, len(coefficients)))
+    return replace(bare, coefficients=coefficients, samples=empty, info=info)

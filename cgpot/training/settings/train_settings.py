@@ -116,6 +116,11 @@ class PriorConfig(StrictModel):
         description="a term of the local density beside the pair spline, which can carry mean and "
         "slope of the pressure; null: none",
     )
+    bonded: Literal["inversion", "forces"] = Field(
+        default="inversion",
+        description="bonds, angles and dihedrals of molecules of several sites: inversion: by "
+        "Boltzmann inversion of their distributions; forces: by force matching with the pairs",
+    )
     smooth: float = Field(default=1e-6, ge=0, description="penalty on second differences, relative")
     refit: bool = Field(
         default=True,
