@@ -14,11 +14,12 @@ from backmap_systems import BENZENE, apart, benzenes, mapped
 from cgpot.core.errors import ConfigError, InputError, UnitError
 from cgpot.core.units import KCAL_MOL
 from cgpot.formats.lammps import LammpsDump, read_data
+from cgpot.formats.lammps.data import moved_data
 from cgpot.md.aa_benzene import BenzeneBox, write_aa_data
 from cgpot.md.engine import find_lammps
 from cgpot.select.atomistic_runs import AtomisticRuns, prepare
 from cgpot.select.conformations import read_structure
-from cgpot.select.lammps_deck import LammpsRun, moved_data, site_text
+from cgpot.select.lammps_deck import LammpsRun, site_text
 
 TWO = """\
 site-types:
