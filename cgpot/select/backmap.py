@@ -20,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
-from cgpot.md.aa_benzene import random_rotation
-from cgpot.md.benzene_backmap import CONTACT, SWEEPS, TRIALS
 from cgpot.molecules.frame import Array, CGFrame
 from cgpot.select.conformations import MoleculeKind, Structure, tree, whole
 
 IntArray = NDArray[np.int64]
+SWEEPS = 4
+TRIALS = 24
+CONTACT = 2.5
+"""Å: atoms of two molecules repel as (CONTACT / r)^12 while orientations are chosen."""
 LINE = 0.1
 """Å: sites whose rms distance from a line is below this say nothing about the angle around it."""
 FIT_MARGIN = 0.05
@@ -48,6 +50,18 @@ class Backmapped:
     cell: Array
     misfit: float
     contact: float
+
+
+def random_rotation(rng: np.random.Generator) -> Array:
+    """A uniformly distributed rotation matrix (3, 3) (Shoemake, Graphics Gems III, 124)."""
+    w, x, y, z = (q := rng.normal(size=4)) / np.linalg.norm(q)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
 
 
 def kabsch(moving: Array, fixed: Array) -> Array:
