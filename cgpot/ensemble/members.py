@@ -33,7 +33,7 @@ RESULT = "ensemble.json"
 
 
 @dataclass
-class Ensemble:
+class TrainedEnsemble:
     """What a call did.
 
     Attributes:
@@ -118,7 +118,7 @@ def train_ensemble(
     restart: bool = False,
     quiet: bool = False,
     say: Callable[[str], None] = lambda text: None,
-) -> Ensemble:
+) -> TrainedEnsemble:
     """Train the members one after another and describe how they differ.
 
     The same call goes on where an interrupted one ended; with more members it adds them.
@@ -163,7 +163,7 @@ def train_ensemble(
         mean = FOLDER
         write_mean(folder, [outcome.folder for outcome in outcomes], config.model.type)
     if skipped and _current(file, names):
-        return Ensemble(file, read_json(file), skipped=True)
+        return TrainedEnsemble(file, read_json(file), skipped=True)
     parities = []
     for outcome in outcomes:
         with np.load(require_file(outcome.folder / "parity.npz", "parity arrays")) as arrays:
@@ -195,7 +195,7 @@ def train_ensemble(
         },
         seed=config.seed,
     )
-    return Ensemble(file, content)
+    return TrainedEnsemble(file, content)
 
 
 def _current(file: Path, names: list[str]) -> bool:

@@ -102,13 +102,17 @@ def aa_speed(
             )
         if status != 0:
             raise ToolError(diagnose(status, log, screen).message)
-        printed = [p.read_text(encoding="utf-8", errors="replace") for p in (log, screen)]
+        spoken = timed(
+            log.read_text(encoding="utf-8", errors="replace"),
+            screen.read_text(encoding="utf-8", errors="replace"),
+            steps,
+        )
     options[options.index("data") + 1] = Path(data).name
     return {
         "format": FORMAT,
         "system": name or Path(data).stem,
         "engine": "LAMMPS",
-        **timed(*printed, steps),
+        **spoken,
         "n_molecules": None if atoms.molecules is None else int(atoms.molecules.max()) + 1,
         "n_atoms": atoms.n_atoms,
         "threads": threads,

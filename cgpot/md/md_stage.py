@@ -17,13 +17,13 @@ from cgpot.core.errors import ConfigError, DataError, ToolError
 from cgpot.core.files import read_json, sha256_file, write_json, write_text
 from cgpot.core.manifest import manifest_path, write_manifest
 from cgpot.core.progress import progress
-from cgpot.formats.lammps.bonded_sections import BondedTerms
+from cgpot.formats.lammps.bonded_sections import BondedSections
 from cgpot.formats.lammps.cg_data import write_data
 from cgpot.formats.lammps.log import cpu_use
 from cgpot.md.compiled_models import batch_file, check_members, model_file, model_files
 from cgpot.md.deck import Value, deck_path, fill_deck
 from cgpot.md.engine import Failure, diagnose, find_lammps, folder_lock, run_lammps
-from cgpot.md.md_settings import MAY_CHANGE, Ensemble, MdConfig
+from cgpot.md.md_settings import MAY_CHANGE, MdConfig, MdEnsemble
 from cgpot.md.outputs import (
     merged_thermo,
     production_table,
@@ -54,7 +54,7 @@ EXPLOSION_FACTOR = 10.0
 
 
 def run_md(
-    ensemble: Ensemble,
+    ensemble: MdEnsemble,
     config: MdConfig,
     folder: str | Path,
     *,
@@ -138,7 +138,7 @@ def run_md(
 
 
 def _deck_values(
-    ensemble: Ensemble, config: MdConfig, temperature: float, frame: CGFrame, models: list[Path]
+    ensemble: MdEnsemble, config: MdConfig, temperature: float, frame: CGFrame, models: list[Path]
 ) -> dict[str, Value]:
     values: dict[str, Value] = {
         "data": "system.data",
@@ -209,7 +209,9 @@ def _clear(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _claim(folder: Path, ensemble: Ensemble, config: MdConfig, tables: Path | None = None) -> None:
+def _claim(
+    folder: Path, ensemble: MdEnsemble, config: MdConfig, tables: Path | None = None
+) -> None:
     """Record the settings of the run, or compare them with those recorded.
 
     With ``tables``, a pair file of bonded styles, also the sidecar that holds their hashes.
@@ -252,12 +254,12 @@ def _claim(folder: Path, ensemble: Ensemble, config: MdConfig, tables: Path | No
 
 def _collect(
     folder: Path,
-    ensemble: Ensemble,
+    ensemble: MdEnsemble,
     config: MdConfig,
     temperature: float,
     frame: CGFrame,
     failure: Failure | None,
-    bonded: BondedTerms | None = None,
+    bonded: BondedSections | None = None,
 ) -> dict[str, Any]:
     """Write thermo.csv, the trajectory, md.json and the manifest."""
     logs = segment_files(folder, "log")

@@ -13,7 +13,7 @@ from typing import Any
 from cgpot.core.errors import DataError, InputError, ManifestError
 from cgpot.core.files import read_json, require_file, sha256_file
 from cgpot.core.manifest import check_manifest
-from cgpot.formats.lammps.bonded_sections import BondedTerms, bonded_terms, check_own_terms
+from cgpot.formats.lammps.bonded_sections import BondedSections, check_own_terms, sections_of
 from cgpot.formats.lammps.cg_data import read_data
 from cgpot.molecules.exclusions import SEEN_PAIRS
 from cgpot.molecules.extxyz import read_frames
@@ -185,7 +185,7 @@ def check_pair_file(pair_file: str | Path, topology: Topology, start: str | Path
 
 def pair_file_terms(
     pair_file: str | Path, topology: Topology, start: str | Path
-) -> BondedTerms | None:
+) -> BondedSections | None:
     """Bonds, angles and dihedrals of a system that a pair file with such styles needs.
 
     Args:
@@ -213,7 +213,7 @@ def pair_file_terms(
             file=p,
         )
     sidecar = check_pair_file(p, topology, start)
-    terms = bonded_terms(sidecar["bonded"], topology, path, start)
+    terms = sections_of(sidecar["bonded"], topology, path, start)
     if str(start).endswith(DATA_SUFFIXES):
         check_own_terms(start, terms)
     return terms

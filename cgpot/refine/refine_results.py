@@ -23,7 +23,7 @@ from cgpot.potential.pair_tables import pair_keys, write_lammps_table
 from cgpot.potential.splines import PairTable
 from cgpot.refine.judge import judge
 from cgpot.refine.loop_state import Loop
-from cgpot.refine.reweighting import Samples, ensemble
+from cgpot.refine.reweighting import Samples, weighted_averages
 from cgpot.refine.sampling import POINTS
 
 Array = NDArray[np.float64]
@@ -107,7 +107,7 @@ def _best(loop: Loop, records: list[dict[str, Any]], runs: list[Samples]) -> int
         recent = [*others[-(loop.config.step.memory - 1) or len(others) :], runs[number]]
         if loop.config.step.memory == 1:
             recent = [runs[number]]
-        now = ensemble(
+        now = weighted_averages(
             recent,
             runs[number].coefficients,
             loop.basis,

@@ -14,9 +14,9 @@ from cgpot.core.errors import InputError
 from cgpot.core.files import read_json, sha256_file
 from cgpot.potential.refined import refined_model
 from cgpot.potential.splines import PairTable, pair_index
-from cgpot.refine.counts_basis import PairBasis
+from cgpot.refine.counts_basis import CountsBasis
 from cgpot.refine.refine_settings import RefineConfig
-from cgpot.refine.target import Target
+from cgpot.refine.refine_target import Target
 
 Array = NDArray[np.float64]
 TEMPERATURE_TOLERANCE = 0.02
@@ -148,7 +148,7 @@ def check_beads(start: Start, target: Target, file: Path) -> None:
         )
 
 
-def from_zero(config: RefineConfig, target: Target, basis: PairBasis) -> PairTable:
+def from_zero(config: RefineConfig, target: Target, basis: CountsBasis) -> PairTable:
     """The pair table of a start from zero.
 
     Raises:

@@ -8,9 +8,9 @@ import pytest
 from lammps_support import LJ, lattice, script
 
 from cgpot.core.errors import DataError, InputError
+from cgpot.formats.lammps.atomistic_thermo import parse_thermo
 from cgpot.formats.lammps.cg_data import write_data
 from cgpot.formats.lammps.log import cpu_use, last_step, merge, parse_log, read_log, unit_style
-from cgpot.formats.lammps.thermo import parse_thermo
 from cgpot.md.outputs import COLUMNS, merged_thermo, write_thermo_csv
 
 THERMO = "thermo_style custom step time temp press pe c_virial pxy cpu"

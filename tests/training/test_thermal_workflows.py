@@ -29,7 +29,7 @@ from cgpot.molecules.extxyz import read_frames, write_frames
 from cgpot.potential.splines import PairTable
 from cgpot.refine.refine_settings import RefineConfig
 from cgpot.refine.refine_start import compiled_model, resolve
-from cgpot.study.pipeline import plan
+from cgpot.study.stage_commands import plan
 from cgpot.training.evaluation.predictions import load_model, model_labels
 from cgpot.training.network.amend import amend
 from cgpot.training.settings.train_settings import load_config

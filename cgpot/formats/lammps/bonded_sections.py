@@ -25,7 +25,7 @@ WIDTHS = {"bonds": 2, "angles": 3, "dihedrals": 4}
 
 
 @dataclass(frozen=True)
-class BondedTerms:
+class BondedSections:
     """What the sections Bonds, Angles and Dihedrals of a data file hold.
 
     Attributes:
@@ -55,9 +55,9 @@ def molecule_sites(topology: Topology) -> Iterator[tuple[str, IntArray]]:
         yield "-".join(topology.type_names[t] for t in topology.types[sites]), sites
 
 
-def bonded_terms(
+def sections_of(
     record: Mapping[str, Any], topology: Topology, sidecar: str | Path, start: str | Path
-) -> BondedTerms:
+) -> BondedSections:
     """The terms of a system.
 
     Args:
@@ -97,10 +97,10 @@ def bonded_terms(
         word: np.concatenate([np.zeros((0, 1 + WIDTHS[word]), dtype=np.int64), *tables])
         for word, tables in found.items()
     }
-    return BondedTerms(types, terms)
+    return BondedSections(types, terms)
 
 
-def check_own_terms(path: str | Path, terms: BondedTerms) -> None:
+def check_own_terms(path: str | Path, terms: BondedSections) -> None:
     """Compare the sections Bonds, Angles and Dihedrals of a data file, if any, with the terms.
 
     Raises:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import require_file, write_text
-from cgpot.formats.lammps.bonded_sections import BondedTerms
+from cgpot.formats.lammps.bonded_sections import BondedSections
 from cgpot.formats.lammps.data import read_type_names
 from cgpot.molecules.frame import Array, CGFrame, Topology
 from cgpot.molecules.paths import BondPaths
@@ -59,7 +59,7 @@ def write_data(
     path: str | Path,
     frame: CGFrame,
     velocities: NDArray[np.float64] | None = None,
-    bonded: BondedTerms | None = None,
+    bonded: BondedSections | None = None,
 ) -> Path:
     """Write a CG frame as a LAMMPS data file (units metal, atom_style molecular).
 
