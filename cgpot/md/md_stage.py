@@ -89,11 +89,13 @@ def run_md(
         sidecars = [check_model(path, frame.topology, config.start) for path in models]
         sidecar = sidecars[0]
     bonded = None
-    tables: dict[str, Any] = {}
+    tables = None
     if config.pair_file is not None:
         tables = check_pair_file(config.pair_file, frame.topology, config.start)
         bonded = pair_file_terms(config.pair_file, frame.topology, config.start)
-    temperature = config.temperature or (sidecar or tables).get("temperature")
+    temperature = config.temperature or next(
+        (record.temperature for record in (sidecar, tables) if record is not None), None
+    )
     if temperature is None:
         raise ConfigError("give a temperature in K (the potential names none)", key="temperature")
     if config.density_kg_m3 is not None:

@@ -294,7 +294,7 @@ def test_what_is_refused(tmp_path: Path, teacher: Path) -> None:
     empty.mkdir()
     lone = tmp_path / "lone"
     lone.mkdir()
-    (lone / "ensemble.json").write_text('{"members": []}')
+    (lone / "ensemble.json").write_text('{"format": "cgpot-ensemble-1", "members": []}')
     usual: dict[str, object] = {"teachers": [teacher], "dataset": data, "quiet": True}
     cases: list[tuple[dict[str, object], type[CgpotError], str]] = [
         ({"teachers": [empty]}, InputError, "has not finished"),

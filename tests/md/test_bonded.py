@@ -81,7 +81,10 @@ def deployed(tmp_path: Path) -> Path:
     include = tmp_path / "model.pair.lmp"
     include.write_text(INCLUDE)
     sidecar = tmp_path / "model.cgpot.json"
-    content = {"bead_names": ["A", "B"], "masses": [40.0, 40.0], "bonded": RECORD}
+    content = {
+        "format": "cgpot-model-1", "units": {}, "bead_names": ["A", "B"], "masses": [40.0, 40.0],
+        "bonded": RECORD,
+    }  # fmt: skip
     sidecar.write_text(json.dumps(content))
     write_manifest(sidecar, stage="deploy", inputs={}, outputs=[include])
     write_frames(tmp_path / "start.extxyz", [chains()])
@@ -312,7 +315,9 @@ def test_a_run_keeps_to_its_tables(tmp_path: Path, deployed: Path) -> None:
     )  # fmt: skip
     run_md("nvt", config, tmp_path / "out", quiet=True)
     sidecar = tmp_path / "model.cgpot.json"
-    sidecar.write_text(sidecar.read_text().replace('{"bead', '{"sha256": "other", "bead', 1))
+    sidecar.write_text(
+        sidecar.read_text().replace('{"format', '{"sha256": {"x": "other"}, "format', 1)
+    )
     write_manifest(sidecar, stage="deploy", inputs={}, outputs=[deployed])
     with pytest.raises(ConfigError, match="key 'sidecar_sha256': the folder holds a run with"):
         run_md("nvt", config, tmp_path / "out", quiet=True)
