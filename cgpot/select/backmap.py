@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
 from cgpot.molecules.frame import Array, CGFrame
+from cgpot.molecules.pairs import neighbour_images
 from cgpot.select.conformations import MoleculeKind, Structure, tree, whole
 
 IntArray = NDArray[np.int64]
@@ -214,17 +215,13 @@ class _Around:
 
 
 def _neighbours(molecules: list[_Molecule], cell: Array) -> list[_Around]:
-    from matscipy.neighbours import neighbour_list
-
     radius = np.array([m.kind.radius for m in molecules]) + 0.5
     centres = np.stack([m.centre for m in molecules])
     cutoff = 2.0 * float(radius.max()) + CONTACT
-    i, j, image = neighbour_list(
-        "ijS", positions=centres, cell=cell, pbc=np.ones(3, dtype=bool), cutoff=cutoff
-    )
+    found = neighbour_images(centres, cell, cutoff)
     # its own images turn with a molecule: they cannot be kept away by turning it
-    keep = i != j
-    i, j, shift = i[keep], j[keep], image[keep] @ cell
+    keep = found.i != found.j
+    i, j, shift = found.i[keep], found.j[keep], found.shift[keep] @ cell
     order = np.argsort(i, kind="stable")
     bounds = np.searchsorted(i[order], np.arange(len(molecules) + 1))
     result = []

@@ -62,3 +62,14 @@ def test_no_two_tables_of_words_have_one_name() -> None:
                     found[target.id].append(path)
     assert {"TERM_NAMES", "TERM_SECTIONS", "SECTION_OF_SPAN"} <= set(found)
     assert twice(found) == {}
+
+
+def test_one_module_searches_for_neighbours() -> None:
+    """matscipy and scipy's trees in `molecules.pairs` alone; freud for g(r) (`molecules.rdf`)."""
+    found = {
+        str(path.relative_to(ROOT))
+        for path in FILES
+        for library in ("matscipy", "KDTree", "ase.neighborlist")
+        if library in path.read_text(encoding="utf-8")
+    }
+    assert found == {"molecules/pairs.py"}

@@ -17,6 +17,7 @@ from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import atomic_path, require_file
 from cgpot.core.units import EV_PER_A3_IN_BAR
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.pairs import half_list
 from cgpot.potential.splines import PairTable, pair_index
 from cgpot.training.folder.graph_frames import neighbours, to_data
 from cgpot.training.network.metrics import mean_with_error
@@ -89,16 +90,13 @@ def pair_labels(table: PairTable, frame: CGFrame) -> tuple[Array, Array]:
 
 
 def pair_labels_and_energy(table: PairTable, frame: CGFrame) -> tuple[Array, Array, float]:
-    """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV of a pair table on a frame."""
-    from matscipy.neighbours import neighbour_list
+    """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV of a pair table on a frame.
 
-    i, j, distance, vector = neighbour_list(
-        "ijdD",
-        positions=frame.positions,
-        cell=frame.cell,
-        pbc=np.asarray(frame.pbc),
-        cutoff=table.r_max,
-    )
+    Raises:
+        DataError: two sites at the same place.
+    """
+    pairs = half_list(frame, table.r_max)
+    i, j, vector, distance = pairs.i, pairs.j, pairs.vector, pairs.distance
     types = frame.topology.types
     forces = np.zeros((frame.topology.n_sites, 3))
     virial = np.zeros((3, 3))
@@ -110,8 +108,9 @@ def pair_labels_and_energy(table: PairTable, frame: CGFrame) -> tuple[Array, Arr
         mask = rows == row
         along = (table.force(distance[mask], a, b) / distance[mask])[:, None] * vector[mask]
         np.subtract.at(forces, i[mask], along)
-        virial += 0.5 * np.einsum("ea,eb->ab", vector[mask], along)
-        energy += 0.5 * float(table.energy(distance[mask], a, b).sum())
+        np.add.at(forces, j[mask], along)
+        virial += np.einsum("ea,eb->ab", vector[mask], along)
+        energy += float(table.energy(distance[mask], a, b).sum())
     return forces, virial, energy
 
 

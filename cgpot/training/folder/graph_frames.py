@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Sampler
 from cgpot.core.errors import DataError, InputError
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.pairs import neighbour_images
 from cgpot.training.folder.selection import choose
 from cgpot.training.folder.weights import StateWeights, frame_weights
 from cgpot.training.network.keys import FRAME_WEIGHT_KEY, TEMPERATURE_KEY
@@ -25,18 +26,10 @@ register_fields(graph_fields=[TEMPERATURE_KEY, FRAME_WEIGHT_KEY])
 
 def neighbours(frame: CGFrame, r_max: float) -> tuple[np.ndarray, np.ndarray]:
     """Edges (2, E), centres ascending, and their cell shifts (E, 3), both small integers."""
-    from matscipy.neighbours import neighbour_list
-
-    i, j, shift = neighbour_list(
-        "ijS",
-        positions=frame.positions,
-        cell=frame.cell,
-        pbc=np.asarray(frame.pbc),
-        cutoff=float(r_max),
-    )
-    order = np.lexsort((j, i))
-    edges = np.stack([i[order], j[order]])
-    return edges.astype(np.int32), shift[order].astype(np.int16)
+    found = neighbour_images(frame.positions, frame.cell, r_max, frame.pbc)
+    order = np.lexsort((found.j, found.i))
+    edges = np.stack([found.i[order], found.j[order]])
+    return edges.astype(np.int32), found.shift[order].astype(np.int16)
 
 
 def to_data(
