@@ -177,7 +177,8 @@ def test_an_ensemble_gives_its_mean_and_spread(tmp_path: Path, teacher: Path) ->
     )
     ensemble = tmp_path / "ensemble"
     ensemble.mkdir()
-    (ensemble / "ensemble.json").write_text(json.dumps({"members": [str(teacher), str(other)]}))
+    record = {"format": "cgpot-ensemble-1", "members": [str(teacher), str(other)]}
+    (ensemble / "ensemble.json").write_text(json.dumps(record))
     both = Teacher([ensemble])
     assert members(ensemble) == [teacher, other]
     frame, spread = both.label(fluid(3))
