@@ -25,6 +25,8 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+BENZENE = ROOT / "workflows" / "systems" / "benzene" / "lammps"
+sys.path.insert(0, str(BENZENE))  # benzene_box.py: atoms for tests of atomistic runs
 
 
 PROGRAMS = {"gromacs": "gmx", "votca": "csg_map"}

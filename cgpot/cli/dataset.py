@@ -123,7 +123,7 @@ def register(app: typer.Typer) -> None:
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     ) -> None:
         """Split mapped runs by contiguous blocks of time and report on the labels."""
-        from cgpot.dataset.build import build_dataset
+        from cgpot.dataset.dataset_stage import build_dataset
         from cgpot.dataset.split import SplitPlan
 
         if gap is None and gap_frames is None:

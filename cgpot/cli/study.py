@@ -144,7 +144,7 @@ def _summary(title: str, rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from cgpot.study.collect import state_text
+    from cgpot.study.point_rows import state_text
 
     def pm(row: dict[str, Any], key: str, error: str, form: str) -> str:
         if row[key] is None:

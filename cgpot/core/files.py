@@ -122,12 +122,17 @@ def thermo_path(data_set: str | Path) -> Path:
     return p.with_name(f"{name}.thermo.csv")
 
 
-def open_text(path: str | Path, mode: str = "r", kind: str | Path | None = None) -> IO[str]:
-    """Open a text file, through xz or gzip when the name (or ``kind``) ends so."""
+def open_text(
+    path: str | Path, mode: str = "r", kind: str | Path | None = None, errors: str = "strict"
+) -> IO[str]:
+    """Open a text file, through xz or gzip when the name (or ``kind``) ends so.
+
+    `errors` says what becomes of bytes that are not UTF-8, as in Python's ``open``.
+    """
     name = str(kind if kind is not None else path)
     text_mode = mode + "t"
     if name.endswith(".xz"):
-        return lzma.open(path, text_mode, encoding="utf-8")  # type: ignore[return-value]
+        return lzma.open(path, text_mode, encoding="utf-8", errors=errors)  # type: ignore[return-value]
     if name.endswith(".gz"):
-        return gzip.open(path, text_mode, encoding="utf-8")  # type: ignore[return-value]
-    return open(path, mode, encoding="utf-8")
+        return gzip.open(path, text_mode, encoding="utf-8", errors=errors)  # type: ignore[return-value]
+    return open(path, mode, encoding="utf-8", errors=errors)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from cgpot.core.errors import InputError
-from cgpot.core.files import read_json, require_file
+from cgpot.core.files import require_file
 from cgpot.core.manifest import package_versions
+from cgpot.core.records.training_record import TrainingRecord
 
-RESULT_FORMAT = "cgpot-training-1"
-"""Format of result.json that this version reads and writes."""
+RESULT_FORMAT = TrainingRecord.FORMAT
 
 
 def series(version: str) -> str:
@@ -83,11 +83,11 @@ def check_checkpoint(path: str | Path, *, strict: bool = True) -> dict[str, Any]
     return hyper
 
 
-def read_result(folder: str | Path) -> dict[str, Any]:
+def read_result(folder: str | Path) -> TrainingRecord:
     """result.json of a training folder.
 
     Raises:
-        InputError: unfinished training, or a folder of another format.
+        InputError: unfinished training, a folder of another format, or a damaged one.
     """
     file = Path(folder) / "result.json"
     if not file.is_file():
@@ -98,13 +98,4 @@ def read_result(folder: str | Path) -> dict[str, Any]:
             else "no result.json; expected a folder of `cgpot train` or its model.ckpt",
             file=folder,
         )
-    record = read_json(file)
-    found = record.get("format") if isinstance(record, dict) else None
-    if found != RESULT_FORMAT:
-        raise InputError(
-            f"expected format {RESULT_FORMAT}, found {found!r}: a folder of another cgpot; use "
-            "that version, or train again with `cgpot train --restart`",
-            file=file,
-            key="format",
-        )
-    return dict(record)
+    return TrainingRecord.read(file)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
-from cgpot.molecules.rdf import RDFAccumulator, freud_box
+from cgpot.molecules.pairs import shortest_between_molecules
+from cgpot.molecules.rdf import RDFAccumulator
 
 Array = NDArray[np.float64]
 MAX_LAG = 5
@@ -92,27 +93,10 @@ class LabelStatistics:
 
     def _shortest(self, frame: CGFrame) -> None:
         """Shortest distance between sites of different molecules."""
-        import freud
-
-        topology = frame.topology
-        if topology.n_sites < 2:
-            return
-        box = freud_box(frame.cell)
-        points = box.wrap(frame.positions)
-        largest = int(np.bincount(topology.molecules).max())
-        neighbours = min(largest, topology.n_sites - 1)
-        found = (
-            freud.locality.AABBQuery(box, points)
-            .query(points, {"num_neighbors": neighbours, "exclude_ii": True})
-            .toNeighborList()
-        )
-        i, j = found.query_point_indices, found.point_indices
-        other = topology.molecules[i] != topology.molecules[j]
-        if other.any():
-            d = float(np.asarray(found.distances)[other].min())
-            if d < self.shortest:
-                self.shortest = d
-                self.shortest_frame = frame.source_frame or 0
+        found = shortest_between_molecules(frame, self.shortest)
+        if found < self.shortest:
+            self.shortest = found
+            self.shortest_frame = frame.source_frame or 0
 
     @property
     def force_rms(self) -> float:

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from cgpot.core.errors import InputError, ToolError
-from cgpot.core.files import read_json, sha256_file, write_json
+from cgpot.core.files import read_json, sha256_file
 from cgpot.core.manifest import manifest_path, write_manifest
+from cgpot.core.records import (
+    DeployedEnsembleRecord,
+    DeployedTablesRecord,
+    EnsembleRecord,
+    ModelRecord,
+    Record,
+)
 from cgpot.deploy.deployment import STAGE, Deployment, deploy
 from cgpot.deploy.package import compile_package
 from cgpot.deploy.verify import verify_batch
-
-FORMAT = "cgpot-model-ensemble-1"
-LINEAR_FORMAT = "cgpot-linear-ensemble-1"
-TRAINED_FORMAT = "cgpot-ensemble-1"
 
 
 def is_ensemble(training: str | Path) -> bool:
@@ -48,14 +51,12 @@ def deploy_ensemble(
         ManifestError, ToolError, DataError: see `cgpot.deploy.deployment.deploy`.
     """
     source = Path(training).resolve() / "ensemble.json"
-    record = read_json(source)
-    if not isinstance(record, dict) or record.get("format") != TRAINED_FORMAT:
-        raise InputError(f"expected format {TRAINED_FORMAT!r}", file=source, key="format")
-    if record.get("kind", "network") != "network":
+    record = EnsembleRecord.read(source)
+    if record.kind != "network":
         return _linear(source, record, Path(output).resolve(), name)
     folder = Path(output).resolve()
     done: list[Deployment] = []
-    for index, member in enumerate(record["members"]):
+    for index, member in enumerate(record.members):
         if done and done[0].content["fast"]:  # networks of one kind: what is fastest for one
             options["tables"] = done[0].content["tables"]
         done.append(
@@ -81,17 +82,17 @@ def deploy_ensemble(
         batch = device == "cuda"
     record_of_batch = None
     if batch:
-        example = source.parent / record["members"][0] / "example.extxyz"
+        example = source.parent / record.members[0] / "example.extxyz"
         record_of_batch = _together(file, name, models, example, device, options)
     content = {
-        "format": FORMAT,
+        "format": DeployedEnsembleRecord.FORMAT,
         "batch": record_of_batch,
         "members": [model.name for model in models],
         "sha256": {model.name: sha256_file(model) for model in models},
         "bead_names": sidecars[0]["bead_names"],
         "temperature": sidecars[0]["temperature"],
         "device": device,
-        "spread": record["spread"],
+        "spread": record.spread,
         "verification": _worst([sidecar["verification"] for sidecar in sidecars]),
     }
     outputs = list(models)
@@ -133,36 +134,35 @@ def _together(
     digest = sha256_file(target)
     content = {**first, "sha256": {target.name: digest}, "members": len(models)}
     content["verification"] = {**first["verification"], "compiled": checks["compiled"]}
-    write_json(sidecar, content)
+    ModelRecord.write(sidecar, content)
     times = {key: round(checks[key], 3) for key in ("members_ms", "batch_ms")}
     return {"file": target.name, "sha256": digest, "errors": checks["compiled"], **times}
 
 
-def _linear(source: Path, record: dict[str, Any], folder: Path, name: str) -> Deployment:
+def _linear(source: Path, record: EnsembleRecord, folder: Path, name: str) -> Deployment:
     """Files of LAMMPS for the mean of linear models and for each member."""
-    mean = record.get("mean")
-    if not mean:
+    if record.mean is None:
         raise InputError(
-            f"an ensemble of {record['kind']} models without their mean; run 'cgpot ensemble' "
+            f"an ensemble of {record.kind} models without their mean; run 'cgpot ensemble' "
             "again, it keeps the members",
             file=source,
             key="mean",
         )
     done = [
         deploy(source.parent / member, folder, name=f"{name}.{index}")
-        for index, member in enumerate(record["members"])
+        for index, member in enumerate(record.members)
     ]
-    of_mean = deploy(source.parent / str(mean), folder, name=name)
+    of_mean = deploy(source.parent / record.mean, folder, name=name)
     done.append(of_mean)
     file = folder / f"{name}.ensemble.json"
     content = {
-        "format": LINEAR_FORMAT,
-        "kind": record["kind"],
+        "format": DeployedTablesRecord.FORMAT,
+        "kind": record.kind,
         "pair_file": of_mean.content["pair_file"],
         "members": [deployment.content["pair_file"] for deployment in done[:-1]],
         "bead_names": of_mean.content["bead_names"],
         "temperature": of_mean.content["temperature"],
-        "spread": record["spread"],
+        "spread": record.spread,
     }
     sidecars = [deployment.sidecar for deployment in done]
     return _describe(file, content, done, source, sidecars, {"name": name})
@@ -181,7 +181,8 @@ def _describe(
     if skipped and file.is_file() and manifest_path(file).is_file() and read_json(file) == content:
         return Deployment(file, content, skipped=True)
     manifest_path(file).unlink(missing_ok=True)
-    write_json(file, content)
+    kind: type[Record] = DeployedTablesRecord if "kind" in content else DeployedEnsembleRecord
+    kind.write(file, content)
     write_manifest(file, stage=STAGE, inputs={"ensemble": source}, outputs=outputs, config=config)
     return Deployment(file, content)
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from cgpot.core.checkpoints import save_at_temperature
 from cgpot.core.errors import ConfigError, InputError, ManifestError, ToolError
-from cgpot.core.files import read_json, require_file, sha256_file, write_json
+from cgpot.core.files import read_json, require_file, sha256_file
 from cgpot.core.manifest import check_manifest, manifest_path, package_versions, write_manifest
 from cgpot.core.native import built_operators
 from cgpot.core.progress import progress
-from cgpot.core.versions import RESULT_FORMAT, check_checkpoint
+from cgpot.core.records import ModelRecord, TrainingRecord
+from cgpot.core.versions import check_checkpoint
 from cgpot.deploy.fastest import compile_fastest
 from cgpot.deploy.package import build_package, candidates, compile_package, has_triton
 from cgpot.deploy.tables import deploy_bonded, deploy_tables
@@ -25,7 +26,6 @@ from cgpot.molecules.single_sites import require_single_sites
 from cgpot.potential.refined import refined_model
 
 STAGE = "deploy"
-FORMAT = "cgpot-model-1"
 
 
 @dataclass
@@ -86,9 +86,9 @@ def deploy(
     source = refined_model(Path(training).resolve())
     result = training_result(source)
     temperature = _temperature(result, temperature, source)
-    if result.get("kind") in ("uf3", "mscg", "pair"):
+    if result.kind in ("uf3", "mscg", "pair"):
         return Deployment(*deploy_tables(source, result, output, name))
-    check_options(device, tables, tf32, precision, str(result["dtype"]))
+    check_options(device, tables, tf32, precision, str(result.dtype))
     ways = (tables,) if tables != "auto" else candidates(device)
     if not fast:
         ways = ("none",)
@@ -99,12 +99,12 @@ def deploy(
     package = folder / f"{name}.nequip.zip"
     compiled = folder / f"{name}.nequip.pt2"
     sidecar = folder / f"{name}.cgpot.json"
-    pairs = str(result.get("pairs", "all"))
-    if "lammps" not in result:
+    pairs = result.pairs
+    if result.lammps is None:
         topology = next(read_frames(example)).topology
         require_single_sites(topology, "deploying a network without bonded part", file=example)
     digest = sha256_file(checkpoint)
-    thermal = bool(result.get("temperature_input"))
+    thermal = result.temperature_input is not None
     check_checkpoint(checkpoint)
     if _current(sidecar, digest, device, options, ways, temperature if thermal else None):
         return Deployment(sidecar, read_json(sidecar), skipped=True)
@@ -143,12 +143,11 @@ def deploy(
             advance(1)
             record = verify(model, package, compiled, example, device, pairs)
         advance(1)
-    result = {**result, "temperature": temperature}
-    content = _sidecar(result, digest, package, compiled, device, record)
+    content = _sidecar(result, temperature, digest, package, compiled, device, record)
     content |= options
     bonded_files, told = deploy_bonded(source, result, folder, name)
     content |= told
-    write_json(sidecar, content)
+    ModelRecord.write(sidecar, content)
     write_manifest(
         sidecar,
         stage=STAGE,
@@ -201,10 +200,10 @@ def check_options(device: str, tables: str, tf32: bool, precision: str | None, d
         )
 
 
-def _temperature(result: dict[str, Any], wanted: float | None, source: Path) -> float:
+def _temperature(result: TrainingRecord, wanted: float | None, source: Path) -> float:
     """The temperature of the deployed model, K."""
-    trained = float(result["temperature"])
-    if not result.get("temperature_input"):
+    trained = result.temperature
+    if result.temperature_input is None:
         if wanted is not None and abs(wanted - trained) > 0.02 * trained:
             raise InputError(
                 f"the model is a potential of mean force at {trained:g} K, not at {wanted:g} K; "
@@ -213,8 +212,7 @@ def _temperature(result: dict[str, Any], wanted: float | None, source: Path) -> 
                 key="temperature",
             )
         return trained
-    span = result["temperature_input"]
-    low, high = (span["reference"] + sign * span["scale"] for sign in (-1, 1))
+    low, high = result.temperature_input.range
     if wanted is None or not low - 1e-6 <= wanted <= high + 1e-6:
         found = "no temperature" if wanted is None else f"{wanted:g} K"
         raise InputError(
@@ -226,7 +224,7 @@ def _temperature(result: dict[str, Any], wanted: float | None, source: Path) -> 
     return wanted
 
 
-def training_result(folder: Path) -> dict[str, Any]:
+def training_result(folder: Path) -> TrainingRecord:
     """result.json of a finished training folder, its files unchanged.
 
     Raises:
@@ -242,19 +240,18 @@ def training_result(folder: Path) -> dict[str, Any]:
             "on where it stopped",
             file=folder,
         )
-    result = read_json(path)
-    if isinstance(result, dict) and result.get("format") == "cgpot-refined-pair-1":
+    content = read_json(path)
+    if isinstance(content, dict) and content.get("format") == "cgpot-refined-pair-1":
         raise InputError(
             "a refined pair potential of an earlier version; run the same 'cgpot refine' command "
             "again: it writes the folder anew, and no iteration is run again",
             file=path,
             key="format",
         )
-    if not isinstance(result, dict) or result.get("format") != RESULT_FORMAT:
-        raise InputError(f"expected format {RESULT_FORMAT!r}", file=path, key="format")
-    if result.get("pairs", "all") not in SEEN_PAIRS:
+    result = TrainingRecord.of(content, path)
+    if result.pairs not in SEEN_PAIRS:
         raise InputError(
-            f"expected one of {', '.join(SEEN_PAIRS)}, found {result['pairs']!r}",
+            f"expected one of {', '.join(SEEN_PAIRS)}, found {result.pairs!r}",
             file=path,
             key="pairs",
         )
@@ -301,7 +298,8 @@ def _current(
 
 
 def _sidecar(
-    result: dict[str, Any],
+    result: TrainingRecord,
+    temperature: float,
     checkpoint: str,
     package: Path,
     compiled: Path,
@@ -314,15 +312,15 @@ def _sidecar(
 
     versions = _versions()
     return {
-        "format": FORMAT,
+        "format": ModelRecord.FORMAT,
         "units": {"energy": "eV", "length": "angstrom"},
-        "bead_names": result["bead_names"],
-        "masses": result["masses"],
-        "cutoff": result["cutoff"],
-        "pairs": result.get("pairs", "all"),
-        "temperature": result["temperature"],
-        "density_kg_m3": result["density_kg_m3"],
-        "dtype": result["dtype"],
+        "bead_names": list(result.bead_names),
+        "masses": list(result.masses),
+        "cutoff": result.cutoff,
+        "pairs": result.pairs,
+        "temperature": temperature,
+        "density_kg_m3": result.density_kg_m3,
+        "dtype": result.dtype,
         "device": device,
         "torch_version": versions["torch"].split("+")[0],
         "nequip_version": versions["nequip"],
@@ -336,8 +334,5 @@ def _sidecar(
         "operators": VERSION,
         "per_edge_type_cutoff": None,
         "verification": verification,
-        "data": {
-            key: result[key]
-            for key in ("n_train", "force_rmse", "force_rmse_pair_fit", "pressure_residual_bar")
-        },
+        "data": result.quality(),
     }

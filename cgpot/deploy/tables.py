@@ -14,17 +14,16 @@ from cgpot.core.files import (
     read_json,
     require_file,
     sha256_file,
-    write_json,
     write_text,
 )
 from cgpot.core.manifest import check_manifest, manifest_path, write_manifest
+from cgpot.core.records import ModelRecord, TrainingRecord
 
-FORMAT = "cgpot-model-1"
 FOLDER = "pair_folder"
 
 
 def deploy_tables(
-    source: Path, result: dict[str, Any], output: str | Path, name: str
+    source: Path, result: TrainingRecord, output: str | Path, name: str
 ) -> tuple[Path, dict[str, Any], bool]:
     """Write `<name>.pair.lmp`, the files it names, and `<name>.cgpot.json`.
 
@@ -47,30 +46,29 @@ def deploy_tables(
         raise InputError("the path holds a space, at which LAMMPS splits it", file=folder)
     sidecar = folder / f"{name}.cgpot.json"
     include = folder / f"{name}.pair.lmp"
-    origin = [require_file(source / f, "file of the training") for f in result["lammps"]["files"]]
+    if result.lammps is None:
+        raise InputError("the key is missing", file=source / "result.json", key="lammps")
+    origin = [require_file(source / f, "file of the training") for f in result.lammps.files]
     copies = [folder / (name + Path(f.name).suffix) for f in origin]
     digest = {copy.name: sha256_file(f) for f, copy in zip(origin, copies, strict=True)}
     text = _include(result, folder, origin, copies)
     content = {
-        "format": FORMAT,
-        "kind": result["kind"],
+        "format": ModelRecord.FORMAT,
+        "kind": result.kind,
         "units": {"energy": "eV", "length": "angstrom"},
-        "bead_names": result["bead_names"],
-        "masses": result["masses"],
-        "cutoff": result["cutoff"],
-        "temperature": result["temperature"],
-        "density_kg_m3": result["density_kg_m3"],
+        "bead_names": list(result.bead_names),
+        "masses": list(result.masses),
+        "cutoff": result.cutoff,
+        "temperature": result.temperature,
+        "density_kg_m3": result.density_kg_m3,
         "sha256": digest,
         "pair_file": include.name,
-        "data": {
-            key: result.get(key)
-            for key in ("n_train", "force_rmse", "force_rmse_pair_fit", "pressure_residual_bar")
-        },
+        "data": result.quality(),
     }
-    if "bonded" in result["lammps"]:
-        content["bonded"] = result["lammps"]["bonded"]
-    if "refined" in result:
-        content["refined"] = result["refined"]
+    if result.lammps.bonded is not None:
+        content["bonded"] = result.lammps.bonded
+    if result.refined is not None:
+        content["refined"] = result.refined
     if _current(sidecar, content) and include.read_text(encoding="utf-8") == text:
         return sidecar, content, True
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +78,7 @@ def deploy_tables(
         with atomic_path(copy) as temporary:
             shutil.copyfile(f, temporary)
     write_text(include, text)
-    write_json(sidecar, content)
+    ModelRecord.write(sidecar, content)
     write_manifest(
         sidecar,
         stage="deploy",
@@ -91,11 +89,11 @@ def deploy_tables(
     return sidecar, content, False
 
 
-def _include(result: dict[str, Any], folder: Path, origin: list[Path], copies: list[Path]) -> str:
+def _include(result: TrainingRecord, folder: Path, origin: list[Path], copies: list[Path]) -> str:
     """The commands of a training, with the names and the folder of the copied files."""
-    lines = [f"# {' '.join(result['bead_names'])}: {result['kind']}, units metal"]
+    lines = [f"# {' '.join(result.bead_names)}: {result.kind}, units metal"]
     lines.append(f"variable {FOLDER} index {folder}")
-    for command in result["lammps"]["commands"]:
+    for command in result.lammps.commands if result.lammps is not None else ():
         for f, copy in zip(origin, copies, strict=True):
             command = re.sub(rf"/{re.escape(f.name)}(?=\s|$)", f"/{copy.name}", command)
         lines.append(command)
@@ -103,7 +101,7 @@ def _include(result: dict[str, Any], folder: Path, origin: list[Path], copies: l
 
 
 def deploy_bonded(
-    source: Path, result: dict[str, Any], folder: Path, name: str
+    source: Path, result: TrainingRecord, folder: Path, name: str
 ) -> tuple[list[Path], dict[str, Any]]:
     """Write the bonded tables that belong to a network, and the include file that names them.
 
@@ -119,17 +117,17 @@ def deploy_bonded(
     Raises:
         InputError: the training folder lacks a file, or a path with a space.
     """
-    if "lammps" not in result:
+    if result.lammps is None:
         return [], {}
     if " " in str(folder):
         raise InputError("the path holds a space, at which LAMMPS splits it", file=folder)
-    origin = [require_file(source / f, "file of the training") for f in result["lammps"]["files"]]
+    origin = [require_file(source / f, "file of the training") for f in result.lammps.files]
     copies = [folder / (name + Path(f.name).suffix) for f in origin]
     for f, copy in zip(origin, copies, strict=True):
         with atomic_path(copy) as temporary:
             shutil.copyfile(f, temporary)
     include = write_text(folder / f"{name}.bonded.lmp", _include(result, folder, origin, copies))
-    return [*copies, include], {"bonded": result["lammps"]["bonded"], "bonded_file": include.name}
+    return [*copies, include], {"bonded": result.lammps.bonded, "bonded_file": include.name}
 
 
 def _current(sidecar: Path, content: dict[str, Any]) -> bool:

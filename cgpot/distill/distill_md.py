@@ -12,6 +12,7 @@ import numpy as np
 
 from cgpot.core.errors import ConfigError, InputError
 from cgpot.core.files import read_json, write_json
+from cgpot.core.records import ModelRecord, TrainingRecord
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.frame import CGFrame
 
@@ -131,7 +132,7 @@ def _claim_tables(where: Path, potential: dict[str, Path], *, replace: bool) -> 
     )
     if not sidecar.is_file():
         return
-    tables = read_json(sidecar).get("sha256")
+    tables = ModelRecord.read(sidecar).sha256
     record = where / TABLES
     if record.is_file() and read_json(record) != tables:
         if not replace:
@@ -151,7 +152,7 @@ def deploy_student(
     """Deploy a student, at a temperature (K) if it takes that as an input; its description."""
     from cgpot.deploy.deployment import deploy
 
-    thermal = read_json(training / "result.json").get("temperature_input")
+    thermal = TrainingRecord.read(training / "result.json").temperature_input is not None
     chosen = temperature if thermal else None
     return deploy(training, target, temperature=chosen, quiet=quiet).sidecar
 

@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
-from cgpot.core.files import read_json, require_file, sha256_file
+from cgpot.core.files import require_file, sha256_file
 from cgpot.core.manifest import check_manifest
+from cgpot.core.records import EnsembleRecord, TrainingRecord
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.refined import refined_model
 
@@ -37,14 +37,14 @@ class Teacher:
         if not self.folders:
             raise InputError("no teacher was given")
         results = [_result(folder) for folder in self.folders]
-        names = {tuple(result["bead_names"]) for result in results}
+        names = {result.bead_names for result in results}
         if len(names) > 1:
             raise InputError(
                 f"the bead types of the teachers differ: {sorted(map(list, names))}",
                 file=self.folders[-1],
             )
         self.type_names: tuple[str, ...] = names.pop()
-        self.thermal = any(result.get("temperature_input") for result in results)
+        self.thermal = any(result.temperature_input is not None for result in results)
         self._models = [
             _labels(folder, result) for folder, result in zip(self.folders, results, strict=True)
         ]
@@ -103,13 +103,10 @@ def members(path: str | Path) -> list[Path]:
     record = folder / "ensemble.json"
     if not record.is_file():
         return [folder]
-    listed = read_json(record).get("members")
-    if not isinstance(listed, list) or not listed:
-        raise InputError("expected a list of members", file=record, key="members")
-    return [folder / str(name) for name in listed]
+    return [folder / name for name in EnsembleRecord.read(record).members]
 
 
-def _result(folder: Path) -> dict[str, Any]:
+def _result(folder: Path) -> TrainingRecord:
     path = folder / "result.json"
     if not path.is_file():
         raise InputError(
@@ -118,14 +115,13 @@ def _result(folder: Path) -> dict[str, Any]:
             file=folder,
         )
     check_manifest(path, stage="training")
-    record: dict[str, Any] = read_json(path)
-    return record
+    return TrainingRecord.read(path)
 
 
 def _labels(
-    folder: Path, result: dict[str, Any]
+    folder: Path, result: TrainingRecord
 ) -> Callable[[CGFrame], tuple[Array, Array, float]]:
-    kind = result.get("kind", "network")
+    kind = result.kind
     if kind == "uf3":
         from cgpot.training.linear.uf3 import UF3Potential
 
@@ -154,7 +150,7 @@ def _labels(
 
     model = load_model(require_file(folder / "model.ckpt", "checkpoint"))
     cutoff = cutoff_of(model)
-    thermal = bool(result.get("temperature_input"))
+    thermal = result.temperature_input is not None
 
     def network(frame: CGFrame) -> tuple[Array, Array, float]:
         data = to_data(

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from cgpot.core.errors import InputError, ManifestError
-from cgpot.core.files import atomic_path, read_json, require_file, sha256_file, write_json
+from cgpot.core.files import atomic_path, read_json, require_file, sha256_file
 from cgpot.core.manifest import check_manifest, manifest_path, write_manifest
+from cgpot.core.records import TrainingRecord
 from cgpot.core.units import EV_PER_A3_IN_BAR
 from cgpot.molecules.frame import Array
 from cgpot.potential.pair_tables import write_lammps_table
@@ -216,7 +217,7 @@ def write_mean(ensemble: Path, folders: Sequence[Path], kind: str) -> Path:
         "seconds": round(sum(float(m.get("seconds") or 0.0) for m in members), 2),
         "mean_of": [f.name for f in folders],
     }
-    write_json(result_file, result)
+    TrainingRecord.write(result_file, result)
     write_manifest(
         result_file,
         stage="training",

@@ -22,18 +22,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import ConfigError, DataError, InputError, ManifestError
-from cgpot.core.files import read_json, require_file, write_json
+from cgpot.core.files import read_json, require_file
 from cgpot.core.manifest import check_manifest, manifest_path, write_manifest
+from cgpot.core.records import EnsembleRecord
 from cgpot.training.settings.train_settings import TrainConfig
 
 Array = NDArray[np.float64]
-FORMAT = "cgpot-ensemble-1"
 STAGE = "ensemble"
 RESULT = "ensemble.json"
 
 
 @dataclass
-class Ensemble:
+class TrainedEnsemble:
     """What a call did.
 
     Attributes:
@@ -118,7 +118,7 @@ def train_ensemble(
     restart: bool = False,
     quiet: bool = False,
     say: Callable[[str], None] = lambda text: None,
-) -> Ensemble:
+) -> TrainedEnsemble:
     """Train the members one after another and describe how they differ.
 
     The same call goes on where an interrupted one ended; with more members it adds them.
@@ -163,14 +163,14 @@ def train_ensemble(
         mean = FOLDER
         write_mean(folder, [outcome.folder for outcome in outcomes], config.model.type)
     if skipped and _current(file, names):
-        return Ensemble(file, read_json(file), skipped=True)
+        return TrainedEnsemble(file, read_json(file), skipped=True)
     parities = []
     for outcome in outcomes:
         with np.load(require_file(outcome.folder / "parity.npz", "parity arrays")) as arrays:
             parities.append(dict(arrays))
     first = outcomes[0].result
     content = {
-        "format": FORMAT,
+        "format": EnsembleRecord.FORMAT,
         "members": names,
         "bootstrap": bootstrap,
         "seeds": [config.seed + index for index in range(members)],
@@ -183,7 +183,7 @@ def train_ensemble(
     }
     for stale in (manifest_path(file), file):
         stale.unlink(missing_ok=True)
-    write_json(file, content)
+    EnsembleRecord.write(file, content)
     write_manifest(
         file,
         stage=STAGE,
@@ -195,7 +195,7 @@ def train_ensemble(
         },
         seed=config.seed,
     )
-    return Ensemble(file, content)
+    return TrainedEnsemble(file, content)
 
 
 def _current(file: Path, names: list[str]) -> bool:
@@ -209,7 +209,7 @@ def _current(file: Path, names: list[str]) -> bool:
     return bool(read_json(file).get("members") == names)
 
 
-def read_ensemble(path: str | Path) -> tuple[dict[str, Any], list[Path]]:
+def read_ensemble(path: str | Path) -> tuple[EnsembleRecord, list[Path]]:
     """ensemble.json of a folder, and the folders of its members.
 
     Raises:
@@ -217,10 +217,8 @@ def read_ensemble(path: str | Path) -> tuple[dict[str, Any], list[Path]]:
     """
     p = Path(path)
     file = require_file(p / RESULT if p.is_dir() else p, "ensemble")
-    record = read_json(file)
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise InputError(f"expected format {FORMAT!r}", file=file, key="format")
-    folders = [file.parent / str(name) for name in record["members"]]
+    record = EnsembleRecord.read(file)
+    folders = [file.parent / name for name in record.members]
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"the member {folder.name} is missing", file=file)

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from cgpot.core.errors import InputError
 from cgpot.core.files import atomic_path, read_json, write_text
 from cgpot.core.progress import progress
+from cgpot.core.records import DeployedTablesRecord, ModelRecord, TrainingRecord
 from cgpot.ensemble.members import force_spread
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.frame import Array, CGFrame
@@ -70,7 +70,7 @@ def load_members(paths: Sequence[str | Path]) -> Members:
     from cgpot.training.evaluation.evaluation_stage import load_trained
 
     found: list[Forces] = []
-    records: list[dict[str, Any]] = []
+    records: list[ModelRecord | TrainingRecord] = []
     origins: list[Path] = []
     for path in map(Path, paths):
         if deployed := _deployed(path):
@@ -79,14 +79,14 @@ def load_members(paths: Sequence[str | Path]) -> Members:
             for file in deployed:
                 model = CompiledModel(file)
                 found.append(lambda frame, model=model: model.labels(frame).forces)  # type: ignore[misc]
-                records.append(read_json(_sidecar(file)))
+                records.append(ModelRecord.read(_sidecar(file)))
                 origins.append(file)
             continue
         folders = read_ensemble(path)[1] if (path / "ensemble.json").is_file() else [path]
         for folder in folders:
             trained = load_trained(folder)
             found.append(lambda frame, trained=trained: trained.labels(frame)[0])  # type: ignore[misc]
-            if not trained.result:
+            if not isinstance(trained.result, TrainingRecord):
                 raise InputError(
                     "expected a folder of 'cgpot train' or 'cgpot ensemble'", file=path
                 )
@@ -98,25 +98,24 @@ def load_members(paths: Sequence[str | Path]) -> Members:
             "several trained models)",
             file=paths[0] if paths else None,
         )
-    names = tuple(records[0]["bead_names"])
+    names = records[0].bead_names
     for record, where in zip(records, origins, strict=True):
-        if tuple(record["bead_names"]) != names:
+        if record.bead_names != names:
             raise InputError(
-                f"the members know different beads: {list(names)} and {record['bead_names']}",
+                f"the members know different beads: {list(names)} and {list(record.bead_names)}",
                 file=where,
             )
-    return Members(names, tuple(float(m) for m in records[0]["masses"]), tuple(found))
+    return Members(names, records[0].masses, tuple(found))
 
 
 def _deployed(path: Path) -> list[Path]:
     """Compiled members of a deployed ensemble; none where the path is something else."""
-    from cgpot.deploy.deployed_ensemble import LINEAR_FORMAT
     from cgpot.md.compiled_models import ENSEMBLE_SUFFIX, model_files
 
     files = sorted(path.glob(f"*{ENSEMBLE_SUFFIX}")) if path.is_dir() else [path]
     files = [file for file in files if file.is_file() and file.name.endswith(ENSEMBLE_SUFFIX)]
     for file in files:
-        if read_json(file).get("format") == LINEAR_FORMAT:
+        if read_json(file).get("format") == DeployedTablesRecord.FORMAT:
             raise InputError(
                 "tables of linear models; expected the folder of 'cgpot ensemble' itself", file=file
             )

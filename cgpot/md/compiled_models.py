@@ -10,12 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from cgpot.core.errors import ConfigError, InputError, ManifestError
-from cgpot.core.files import read_json, require_file, sha256_file
+from cgpot.core.files import require_file, sha256_file
+from cgpot.core.records import DeployedEnsembleRecord
 from cgpot.md.md_settings import MdConfig
 from cgpot.md.start import MODEL_SUFFIX
 
 ENSEMBLE_SUFFIX = ".ensemble.json"
-ENSEMBLE_FORMAT = "cgpot-model-ensemble-1"
 
 
 def model_file(path: str | Path) -> Path:
@@ -50,16 +50,10 @@ def model_files(path: str | Path) -> list[Path]:
     p = require_file(model_file(path), "compiled model")
     if not p.name.endswith(ENSEMBLE_SUFFIX):
         return [p]
-    record = read_json(p)
-    if not isinstance(record, dict) or record.get("format") != ENSEMBLE_FORMAT:
-        found = record.get("format") if isinstance(record, dict) else None
-        raise InputError(f"expected format {ENSEMBLE_FORMAT!r}, found {found!r}", file=p)
-    members = record.get("members")
-    if not isinstance(members, list) or len(members) < 2:
-        raise InputError("expected a list of at least two members", file=p, key="members")
-    paths = [require_file(p.parent / str(name), "member of the ensemble") for name in members]
+    record = DeployedEnsembleRecord.read(p)
+    paths = [require_file(p.parent / name, "member of the ensemble") for name in record.members]
     for member in paths:
-        stated = record.get("sha256", {}).get(member.name)
+        stated = record.sha256.get(member.name)
         if stated is not None and stated != sha256_file(member):
             raise ManifestError(
                 f"changed since {p.name} was written (sha256 differs); run 'cgpot deploy' again",
@@ -78,11 +72,11 @@ def batch_file(path: str | Path) -> Path | None:
     p = model_file(path)
     if not p.name.endswith(ENSEMBLE_SUFFIX):
         return None
-    batch = read_json(p).get("batch") or {}
-    if "file" not in batch or batch["batch_ms"] >= batch["members_ms"]:
+    batch = DeployedEnsembleRecord.read(p).batch
+    if batch is None or batch.file is None or not batch.faster:
         return None
-    found = require_file(p.parent / str(batch["file"]), "members of the ensemble in one file")
-    if batch["sha256"] != sha256_file(found):
+    found = require_file(p.parent / batch.file, "members of the ensemble in one file")
+    if batch.sha256 != sha256_file(found):
         raise ManifestError(
             f"changed since {p.name} was written (sha256 differs); run 'cgpot deploy' again",
             file=found,

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from cgpot.core.config import StrictModel, load_yaml_dict, validate
 from cgpot.core.errors import ConfigError
 
-Ensemble = Literal["nvt", "npt", "nve"]
+MdEnsemble = Literal["nvt", "npt", "nve"]
 Coupling = Literal["langevin", "nose-hoover"]
 Barostat = Literal["nose-hoover", "berendsen"]
 SpreadAction = Literal["dump", "warn", "stop"]

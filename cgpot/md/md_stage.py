@@ -17,13 +17,13 @@ from cgpot.core.errors import ConfigError, DataError, ToolError
 from cgpot.core.files import read_json, sha256_file, write_json, write_text
 from cgpot.core.manifest import manifest_path, write_manifest
 from cgpot.core.progress import progress
-from cgpot.formats.lammps.bonded_sections import BondedTerms
+from cgpot.formats.lammps.bonded_sections import BondedSections
 from cgpot.formats.lammps.cg_data import write_data
 from cgpot.formats.lammps.log import cpu_use
 from cgpot.md.compiled_models import batch_file, check_members, model_file, model_files
 from cgpot.md.deck import Value, deck_path, fill_deck
 from cgpot.md.engine import Failure, diagnose, find_lammps, folder_lock, run_lammps
-from cgpot.md.md_settings import MAY_CHANGE, Ensemble, MdConfig
+from cgpot.md.md_settings import MAY_CHANGE, MdConfig, MdEnsemble
 from cgpot.md.outputs import (
     merged_thermo,
     production_table,
@@ -55,7 +55,7 @@ EXPLOSION_FACTOR = 10.0
 
 
 def run_md(
-    ensemble: Ensemble,
+    ensemble: MdEnsemble,
     config: MdConfig,
     folder: str | Path,
     *,
@@ -93,11 +93,13 @@ def run_md(
     if sidecar is not None:
         found = model_terms(models[0], sidecar, frame.topology, config.start)
         bonded, include = (None, None) if found is None else found
-    tables: dict[str, Any] = {}
+    tables = None
     if config.pair_file is not None:
         tables = check_pair_file(config.pair_file, frame.topology, config.start)
         bonded = pair_file_terms(config.pair_file, frame.topology, config.start)
-    temperature = config.temperature or (sidecar or tables).get("temperature")
+    temperature = config.temperature or next(
+        (record.temperature for record in (sidecar, tables) if record is not None), None
+    )
     if temperature is None:
         raise ConfigError("give a temperature in K (the potential names none)", key="temperature")
     if config.density_kg_m3 is not None:
@@ -149,7 +151,7 @@ def run_md(
 
 
 def _deck_values(
-    ensemble: Ensemble, config: MdConfig, temperature: float, frame: CGFrame, models: list[Path]
+    ensemble: MdEnsemble, config: MdConfig, temperature: float, frame: CGFrame, models: list[Path]
 ) -> dict[str, Value]:
     values: dict[str, Value] = {
         "data": "system.data",
@@ -220,7 +222,9 @@ def _clear(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _claim(folder: Path, ensemble: Ensemble, config: MdConfig, tables: Path | None = None) -> None:
+def _claim(
+    folder: Path, ensemble: MdEnsemble, config: MdConfig, tables: Path | None = None
+) -> None:
     """Record the settings of the run, or compare them with those recorded.
 
     With ``tables``, the sidecar of bonded tables, also what it holds: their hashes.
@@ -263,12 +267,12 @@ def _claim(folder: Path, ensemble: Ensemble, config: MdConfig, tables: Path | No
 
 def _collect(
     folder: Path,
-    ensemble: Ensemble,
+    ensemble: MdEnsemble,
     config: MdConfig,
     temperature: float,
     frame: CGFrame,
     failure: Failure | None,
-    bonded: BondedTerms | None = None,
+    bonded: BondedSections | None = None,
 ) -> dict[str, Any]:
     """Write thermo.csv, the trajectory, md.json and the manifest."""
     logs = segment_files(folder, "log")

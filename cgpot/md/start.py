@@ -8,12 +8,12 @@ import re
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from cgpot.core.errors import DataError, InputError, ManifestError
-from cgpot.core.files import read_json, require_file, sha256_file
+from cgpot.core.files import require_file, sha256_file
 from cgpot.core.manifest import check_manifest
-from cgpot.formats.lammps.bonded_sections import BondedTerms, bonded_terms, check_own_terms
+from cgpot.core.records import ModelRecord
+from cgpot.formats.lammps.bonded_sections import BondedSections, check_own_terms, sections_of
 from cgpot.formats.lammps.cg_data import read_data
 from cgpot.molecules.exclusions import SEEN_PAIRS
 from cgpot.molecules.extxyz import read_frames
@@ -21,7 +21,6 @@ from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.molecules.single_sites import require_single_sites
 from cgpot.molecules.whole import molecule_centres, wrap
 
-SIDECAR_FORMAT = "cgpot-model-1"
 MODEL_SUFFIX = ".nequip.pt2"
 DATA_SUFFIXES = (".data", ".lmpdat")
 MASS_TOLERANCE = 1e-3
@@ -82,7 +81,7 @@ def sidecar_path(model: str | Path) -> Path:
     return p.with_name(p.name.removesuffix(MODEL_SUFFIX) + ".cgpot.json")
 
 
-def check_model(model: str | Path, topology: Topology, start: str | Path) -> dict[str, Any]:
+def check_model(model: str | Path, topology: Topology, start: str | Path) -> ModelRecord:
     """Check a model against the system it shall run; returns the sidecar.
 
     Raises:
@@ -95,22 +94,17 @@ def check_model(model: str | Path, topology: Topology, start: str | Path) -> dic
     path = sidecar_path(p)
     if not path.is_file():
         raise InputError(f"no sidecar '{path.name}' beside the model; run 'cgpot deploy'", file=p)
-    sidecar = read_json(path)
-    if not isinstance(sidecar, dict) or sidecar.get("format") != SIDECAR_FORMAT:
-        raise InputError(f"expected format {SIDECAR_FORMAT!r}", file=path, key="format")
-    for key in ("bead_names", "masses", "units"):
-        if key not in sidecar:
-            raise InputError("the key is missing", file=path, key=key)
-    if sidecar.get("pairs", "all") not in SEEN_PAIRS:
+    sidecar = ModelRecord.read(path)
+    if sidecar.pairs not in SEEN_PAIRS:
         raise InputError(
-            f"expected one of {', '.join(SEEN_PAIRS)}, found {sidecar['pairs']!r}",
+            f"expected one of {', '.join(SEEN_PAIRS)}, found {sidecar.pairs!r}",
             file=path,
             key="pairs",
         )
     _check_beads(sidecar, path, topology, start)
-    if "bonded" not in sidecar:
+    if sidecar.bonded is None:
         require_single_sites(topology, "a network without bonded part in MD", file=start)
-    stated = sidecar.get("sha256", {}).get(p.name)
+    stated = sidecar.sha256.get(p.name)
     if stated is not None and stated != sha256_file(p):
         raise ManifestError(
             f"changed since {path.name} was written (sha256 differs); run 'cgpot deploy' again",
@@ -119,16 +113,14 @@ def check_model(model: str | Path, topology: Topology, start: str | Path) -> dic
     return sidecar
 
 
-def _check_beads(
-    sidecar: dict[str, Any], path: Path, topology: Topology, start: str | Path
-) -> None:
+def _check_beads(sidecar: ModelRecord, path: Path, topology: Topology, start: str | Path) -> None:
     """Refuse beads of the system that the model lacks, or of other mass."""
-    masses = dict(zip(sidecar["bead_names"], sidecar["masses"], strict=False))
+    masses = dict(zip(sidecar.bead_names, sidecar.masses, strict=True))
     for name, mass in zip(topology.type_names, topology.type_masses, strict=True):
         if name not in masses:
             raise InputError(
                 f"the system's bead type '{name}' is not one of the model's "
-                f"({', '.join(sidecar['bead_names'])}, from {path.name})",
+                f"({', '.join(sidecar.bead_names)}, from {path.name})",
                 file=start,
             )
         if abs(mass - masses[name]) > MASS_TOLERANCE * masses[name]:
@@ -152,7 +144,9 @@ def pair_file_sidecar(pair_file: str | Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def check_pair_file(pair_file: str | Path, topology: Topology, start: str | Path) -> dict[str, Any]:
+def check_pair_file(
+    pair_file: str | Path, topology: Topology, start: str | Path
+) -> ModelRecord | None:
     """Content of the sidecar beside a pair file, after it was compared with the system.
 
     Args:
@@ -161,7 +155,7 @@ def check_pair_file(pair_file: str | Path, topology: Topology, start: str | Path
         start: file that they come from, for messages.
 
     Returns:
-        The sidecar; empty where there is none.
+        The sidecar; None where there is none.
 
     Raises:
         InputError: beads in another order than that of the tables.
@@ -170,10 +164,10 @@ def check_pair_file(pair_file: str | Path, topology: Topology, start: str | Path
     """
     path = pair_file_sidecar(require_file(pair_file, "pair file"))
     if path is None:
-        return {}
-    sidecar: dict[str, Any] = read_json(path)
+        return None
+    sidecar = ModelRecord.read(path)
     check_manifest(path, stage="deploy")
-    names = tuple(sidecar["bead_names"])
+    names = sidecar.bead_names
     if topology.type_names != names:
         raise InputError(
             f"the bead types are {list(topology.type_names)}; the tables of {path.name} are "
@@ -186,7 +180,7 @@ def check_pair_file(pair_file: str | Path, topology: Topology, start: str | Path
 
 def pair_file_terms(
     pair_file: str | Path, topology: Topology, start: str | Path
-) -> BondedTerms | None:
+) -> BondedSections | None:
     """Bonds, angles and dihedrals of a system that a pair file with such styles needs.
 
     Args:
@@ -207,22 +201,23 @@ def pair_file_terms(
     if not _STYLE.search(p.read_text(encoding="utf-8", errors="replace")):
         return None
     path = pair_file_sidecar(p)
-    if path is None or "bonded" not in read_json(path):
+    bonded = None if path is None else ModelRecord.read(path).bonded
+    if path is None or bonded is None:
         raise InputError(
             "the file has bonded styles, but no sidecar beside it says which sites they join; "
             f"expected NAME{PAIR_SUFFIX} and NAME.cgpot.json as 'cgpot deploy' writes them",
             file=p,
         )
-    sidecar = check_pair_file(p, topology, start)
-    terms = bonded_terms(sidecar["bonded"], topology, path, start)
+    check_pair_file(p, topology, start)
+    terms = sections_of(bonded, topology, path, start)
     if str(start).endswith(DATA_SUFFIXES):
         check_own_terms(start, terms)
     return terms
 
 
 def model_terms(
-    model: str | Path, sidecar: dict[str, Any], topology: Topology, start: str | Path
-) -> tuple[BondedTerms, Path] | None:
+    model: str | Path, sidecar: ModelRecord, topology: Topology, start: str | Path
+) -> tuple[BondedSections, Path] | None:
     """Bonds, angles and dihedrals of a system under a network, and the file of their commands.
 
     Args:
@@ -239,12 +234,12 @@ def model_terms(
             a missing file.
         ManifestError: tables that are not the ones that the sidecar describes.
     """
-    if "bonded" not in sidecar:
+    if sidecar.bonded is None:
         return None
     path = sidecar_path(model)
     check_manifest(path, stage="deploy")
-    names = tuple(sidecar["bead_names"])
-    terms = bonded_terms(sidecar["bonded"], topology, path, start)
+    names = sidecar.bead_names
+    terms = sections_of(sidecar.bonded, topology, path, start)
     if any(len(table) for table in terms.terms.values()) and topology.type_names != names:
         raise InputError(
             f"the bead types are {list(topology.type_names)}; the model was trained on "
@@ -253,5 +248,5 @@ def model_terms(
         )
     if str(start).endswith(DATA_SUFFIXES):
         check_own_terms(start, terms)
-    include = path.with_name(str(sidecar["bonded_file"]))
+    include = path.with_name(str(sidecar.bonded_file))
     return terms, require_file(include, "bonded terms of the model")

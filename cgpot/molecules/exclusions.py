@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import ConfigError
-from cgpot.molecules.frame import CGFrame
-from cgpot.molecules.pairs import Pairs
 
 SEEN_PAIRS: Final = ("all", "not-1-2", "not-1-3", "not-1-4", "intermolecular")
 """All pairs; those not joined by one (up to two, up to three) bonds; those between molecules."""
@@ -76,26 +73,3 @@ def seen_mask(
     if pairs != "intermolecular":
         hidden &= distance <= most
     return ~(hidden & nearest_image(vectors, cell, pbc))
-
-
-def hidden_pairs(pairs: str) -> Callable[[CGFrame, Pairs], NDArray[np.bool_]] | None:
-    """The pairs of a neighbour list that a potential does not see, frame and list -> mask.
-
-    None where it sees all.
-
-    Args:
-        pairs: one of `SEEN_PAIRS`.
-
-    Raises:
-        ConfigError: `pairs` is none of `SEEN_PAIRS`.
-    """
-    bonds_left_out(pairs)
-    if pairs == "all":
-        return None
-
-    def hidden(frame: CGFrame, found: Pairs) -> NDArray[np.bool_]:
-        distance = frame.topology.bond_distance_of(found.i, found.j)
-        pbc = np.asarray(frame.pbc)
-        return ~seen_mask(pairs, distance, found.vector, frame.cell, pbc)
-
-    return hidden

@@ -12,7 +12,7 @@ from cgpot.core.errors import DataError
 Places = tuple[tuple[int, ...], ...]
 """Terms of a molecule by the places of its sites, counted from 0."""
 
-WORDS = {2: "bond", 3: "angle", 4: "dihedral"}
+TERM_NAMES = {2: "bond", 3: "angle", 4: "dihedral"}
 _NAME = re.compile(r"[A-Za-z0-9+_-]+")
 
 
@@ -49,7 +49,7 @@ class Species:
         if not self.beads:
             raise DataError(f"species {self.name!r} has no beads; expected at least one")
         object.__setattr__(self, "beads", tuple(self.beads))
-        for width, word in WORDS.items():
+        for width, word in TERM_NAMES.items():
             given = getattr(self, f"{word}s")
             if given is not None:
                 object.__setattr__(self, f"{word}s", self._checked(given, width, word))

@@ -16,7 +16,7 @@ from typing import Literal
 
 from cgpot.core import native
 from cgpot.core.errors import CgpotError, InputError
-from cgpot.plugin.build import find_compiler, find_tool, lammps_release
+from cgpot.plugin.plugin_build import find_compiler, find_tool, lammps_release
 
 Status = Literal["ok", "warn", "fail"]
 OLDEST_CMAKE = (3, 20)

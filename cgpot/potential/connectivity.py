@@ -21,7 +21,7 @@ Places = Sequence[Sequence[int]]
 Between = str | Places | Mapping[str, Places] | None
 """Places of sites in the molecule (from 0), for all molecules or by their beads."""
 
-WORDS = {2: "bonds", 3: "angles", 4: "dihedrals"}
+TERM_SECTIONS = {2: "bonds", 3: "angles", 4: "dihedrals"}
 NEAR = 3
 """Bonds between sites up to which pairs may be excluded (1-4)."""
 
@@ -48,7 +48,7 @@ def listed(topology: Topology, between: Places | Mapping[str, Places], width: in
         ConfigError: a place beyond the molecule or given twice, beads of no molecule, or one list
             for molecules that differ.
     """
-    key = f"model.{WORDS[width]}.between"
+    key = f"model.{TERM_SECTIONS[width]}.between"
     molecules = [m for m in members(topology) if len(m) > 1]
     known = sorted({beads(topology, m) for m in molecules})
     if not isinstance(between, Mapping):
@@ -92,7 +92,7 @@ def chosen(topology: Topology, sites: IntArray, types: Sequence[Sequence[str]] |
     if types is None:
         return sites
     width = sites.shape[1]
-    key = f"model.{WORDS[width]}"
+    key = f"model.{TERM_SECTIONS[width]}"
     found = topology.types[sites]
     keep = np.zeros(len(sites), dtype=bool)
     for names in types:
@@ -111,8 +111,8 @@ def chosen(topology: Topology, sites: IntArray, types: Sequence[Sequence[str]] |
                     f"no molecule holds both {a!r} and {b!r} as different sites", key=key
                 )
             raise ConfigError(
-                f"no {WORDS[width][:-1]} {'-'.join(names)} is among the {len(sites)} "
-                f"{WORDS[width]} of the molecules",
+                f"no {TERM_SECTIONS[width][:-1]} {'-'.join(names)} is among the {len(sites)} "
+                f"{TERM_SECTIONS[width]} of the molecules",
                 key=key,
             )
         keep |= mine
@@ -200,7 +200,7 @@ def term_sites(
     Raises:
         ConfigError: see `listed` and `chosen`; no bonds to go along, or no term at all.
     """
-    word = WORDS[width]
+    word = TERM_SECTIONS[width]
     if between is None:
         if bonds is None:
             raise ConfigError(

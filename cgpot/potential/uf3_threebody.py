@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import ConfigError
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.pairs import neighbour_images
 from cgpot.potential.basis import Mask, Rows, no_anchors
 from cgpot.potential.splines import basis, basis_derivative
 from cgpot.potential.triplets import triplet_types, triplets
@@ -242,20 +243,12 @@ class ThreeBody:
 
     def _triples(self, frame: CGFrame) -> _Triples:
         """Centres with two neighbours each; of those the one of the lower type first."""
-        from matscipy.neighbours import neighbour_list
-
         grid = self.grid
-        i, j, vector, distance = neighbour_list(
-            "ijDd",
-            positions=frame.positions,
-            cell=frame.cell,
-            pbc=np.asarray(frame.pbc),
-            cutoff=grid.cutoff,
-        )
-        keep = distance > grid.inner
-        order = np.argsort(i[keep], kind="stable")
-        i, j = i[keep][order].astype(np.int64), j[keep][order].astype(np.int64)
-        vector, distance = vector[keep][order], distance[keep][order]
+        found = neighbour_images(frame.positions, frame.cell, grid.cutoff, frame.pbc)
+        keep = np.flatnonzero(found.distance > grid.inner)
+        order = keep[np.argsort(found.i[keep], kind="stable")]
+        i, j = found.i[order], found.j[order]
+        vector, distance = found.vector[order], found.distance[order]
         first, second = triplets(i)
         types = frame.topology.types
         swap = types[j[first]] > types[j[second]]

@@ -82,7 +82,7 @@ def count_pairs(frame: CGFrame, grid: Grid) -> NDArray[np.uint32]:
 
 
 @dataclass(frozen=True)
-class PairBasis:
+class CountsBasis:
     """B-splines of a pair table on a grid of distances.
 
     Coefficients are flat vectors of ``pairs * width`` (``width = intervals + 3``), eV.

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.units import KB
-from cgpot.refine.counts_basis import PairBasis
-from cgpot.refine.reweighting import Ensemble
-from cgpot.refine.target import Target
+from cgpot.refine.counts_basis import CountsBasis
+from cgpot.refine.refine_target import Target
+from cgpot.refine.reweighting import WeightedAverages
 
 Array = NDArray[np.float64]
 SEEN = 0.02
@@ -25,7 +25,9 @@ FLOOR = 0.01
 """Least relative error of a fine bin of g(r)."""
 
 
-def inversion_step(cg: Ensemble, target: Target, *, value_kT: float, curvature_kT: float) -> Array:
+def inversion_step(
+    cg: WeightedAverages, target: Target, *, value_kT: float, curvature_kT: float
+) -> Array:
     """Change of the coefficients, (size,), eV, without the pressure."""
     ideal = np.where(target.ideal > 0, target.ideal, 1.0)
     g = cg.counts / ideal
@@ -41,7 +43,7 @@ def inversion_step(cg: Ensemble, target: Target, *, value_kT: float, curvature_k
 
 
 def potential_of_mean_force(
-    target: Target, basis: PairBasis, temperature: float, wall: Array
+    target: Target, basis: CountsBasis, temperature: float, wall: Array
 ) -> Array:
     """Splines (size,) of -k_B T ln g(r) where pairs are, and of a wall further inside, eV.
 

@@ -11,13 +11,13 @@ import numpy as np
 from cgpot.analysis.pairs import pair_labels
 from cgpot.molecules.rdf import first_peak, rdf_error
 from cgpot.refine.refine_settings import ToleranceConfig
-from cgpot.refine.reweighting import Ensemble
-from cgpot.refine.target import Target
+from cgpot.refine.refine_target import Target
+from cgpot.refine.reweighting import WeightedAverages
 
 HALF_NORMAL = math.sqrt(2.0 / math.pi)
 
 
-def judge(cg: Ensemble, target: Target, tolerance: ToleranceConfig) -> dict[str, Any]:
+def judge(cg: WeightedAverages, target: Target, tolerance: ToleranceConfig) -> dict[str, Any]:
     """Δg, first peak and pressure of averages against the reference, plain data.
 
     ``rdf_error`` is the largest over the pairs of bead types, ``rdf_error_noise`` what two
@@ -74,7 +74,7 @@ def judge(cg: Ensemble, target: Target, tolerance: ToleranceConfig) -> dict[str,
     return record
 
 
-def coarse_g(cg: Ensemble, target: Target) -> np.ndarray:
+def coarse_g(cg: WeightedAverages, target: Target) -> np.ndarray:
     """g(r) (pairs, bins) of averages."""
     ideal = np.where(target.ideal > 0, target.ideal, 1.0)
     return target.grid.coarse(cg.counts / ideal)

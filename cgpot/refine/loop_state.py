@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from cgpot.core.units import density_kg_m3
 from cgpot.potential.splines import PairTable
-from cgpot.refine.counts_basis import PairBasis
+from cgpot.refine.counts_basis import CountsBasis
 from cgpot.refine.refine_settings import RefineConfig
 from cgpot.refine.refine_start import Start
-from cgpot.refine.target import Target
+from cgpot.refine.refine_target import Target
 
 Array = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ class Loop:
     folder: Path
     start: Start
     target: Target
-    basis: PairBasis
+    basis: CountsBasis
     initial: PairTable
     model: Path | None
     quiet: bool

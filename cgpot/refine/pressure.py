@@ -6,13 +6,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.refine.counts_basis import PairBasis
-from cgpot.refine.reweighting import Ensemble
+from cgpot.refine.counts_basis import CountsBasis
+from cgpot.refine.reweighting import WeightedAverages
 
 Array = NDArray[np.float64]
 
 
-def predicted(cg: Ensemble, change: Array) -> float:
+def predicted(cg: WeightedAverages, change: Array) -> float:
     """Pressure (bar) to first order after a change of the coefficients.
 
     dP/dc_k = <P_k> - β Cov(P, S_k): the virial of B_k itself, and the change of the mean of
@@ -21,7 +21,7 @@ def predicted(cg: Ensemble, change: Array) -> float:
     return cg.pressure + float(cg.pressure_slope @ change)
 
 
-def ramp(basis: PairBasis) -> Array:
+def ramp(basis: CountsBasis) -> Array:
     """Coefficients (size,) of 1 - r/r_c for every pair of types, smoothed at r_c."""
     edges = basis.grid.edges
     r = 0.5 * (edges[1:] + edges[:-1])
@@ -30,7 +30,9 @@ def ramp(basis: PairBasis) -> Array:
     return basis.project(target, weight, 1e-9 * np.eye(basis.size))
 
 
-def linear_correction(cg: Ensemble, change: Array, wanted: float, largest_kT: float) -> Array:
+def linear_correction(
+    cg: WeightedAverages, change: Array, wanted: float, largest_kT: float
+) -> Array:
     """Reith's ΔV = A (1 - r/r_c), (size,), eV, on top of a change that is already decided.
 
     A is what brings the pressure to the wanted one by linear response, at most ``largest_kT``

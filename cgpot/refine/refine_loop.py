@@ -18,7 +18,7 @@ from cgpot.core.files import read_json, require_file, sha256_file, write_json
 from cgpot.md.start import read_start
 from cgpot.potential.refined import refined_model
 from cgpot.potential.splines import PairTable
-from cgpot.refine.counts_basis import PairBasis
+from cgpot.refine.counts_basis import CountsBasis
 from cgpot.refine.inverse_boltzmann import inversion_step
 from cgpot.refine.judge import coarse_g, judge
 from cgpot.refine.loop_state import Loop
@@ -26,10 +26,10 @@ from cgpot.refine.pressure import linear_correction, predicted
 from cgpot.refine.refine_results import finish
 from cgpot.refine.refine_settings import RefineConfig
 from cgpot.refine.refine_start import check_beads, compiled_model, from_zero, resolve
+from cgpot.refine.refine_target import Target, check_configuration, read_target
 from cgpot.refine.relative_entropy import newton_step
-from cgpot.refine.reweighting import Ensemble, Samples, ensemble
+from cgpot.refine.reweighting import Samples, WeightedAverages, weighted_averages
 from cgpot.refine.sampling import is_blow_up, sample, set_aside, write_potential
-from cgpot.refine.target import Target, check_configuration, read_target
 
 Array = NDArray[np.float64]
 FORMAT = "cgpot-refine-1"
@@ -40,7 +40,7 @@ IDENTITY_LEAVES_OUT = {"iterations", "tolerance", "threads", "deploy", "deployed
 
 
 @dataclass
-class Outcome:
+class Refinement:
     """What a call did.
 
     Attributes:
@@ -56,7 +56,7 @@ class Outcome:
 
 def refine(
     config: RefineConfig, output: str | Path, *, restart: bool = False, quiet: bool = False
-) -> Outcome:
+) -> Refinement:
     """Refine a potential, or go on where an interrupted refinement stopped.
 
     Args:
@@ -86,7 +86,7 @@ def refine(
         quiet=quiet,
     )
     check_beads(start, target, config.reference[0])
-    basis = PairBasis(len(target.n_pairs), start.r_max, start.intervals, target.grid)
+    basis = CountsBasis(len(target.n_pairs), start.r_max, start.intervals, target.grid)
     model = None
     if start.kind == "network":
         assert start.table is not None
@@ -98,7 +98,7 @@ def refine(
     loop = Loop(config, folder, start, target, basis, initial, model, quiet)
     write_json(folder / "inputs.json", identity)
     done = _iterate(loop)
-    return Outcome(folder, finish(loop, *done))
+    return Refinement(folder, finish(loop, *done))
 
 
 def _check_model(model: Path, target: Target, config: RefineConfig) -> None:
@@ -260,10 +260,10 @@ def _begun(where: Path, halvings: int, coefficients: Array) -> Array:
     return before.coefficients.reshape(-1) if same else coefficients
 
 
-def _average(loop: Loop, runs: list[Samples]) -> Ensemble:
+def _average(loop: Loop, runs: list[Samples]) -> WeightedAverages:
     """Averages at the coefficients of the last run, from the last runs together."""
     recent = runs[-loop.config.step.memory :]
-    return ensemble(
+    return weighted_averages(
         recent,
         recent[-1].coefficients,
         loop.basis,
@@ -272,7 +272,7 @@ def _average(loop: Loop, runs: list[Samples]) -> Ensemble:
     )
 
 
-def next_step(loop: Loop, cg: Ensemble) -> tuple[Array, dict[str, Any]]:
+def next_step(loop: Loop, cg: WeightedAverages) -> tuple[Array, dict[str, Any]]:
     """The change of the coefficients after an iteration, and facts about it.
 
     Raises:

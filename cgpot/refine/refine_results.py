@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from cgpot.core.errors import InputError
 from cgpot.core.files import atomic_path, write_json, write_text
 from cgpot.core.manifest import write_manifest
+from cgpot.core.records import TrainingRecord
 from cgpot.core.units import KB
-from cgpot.core.versions import RESULT_FORMAT
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.pair_tables import pair_keys, write_lammps_table
 from cgpot.potential.splines import PairTable
 from cgpot.refine.judge import judge
 from cgpot.refine.loop_state import Loop
-from cgpot.refine.reweighting import Samples, ensemble
+from cgpot.refine.reweighting import Samples, weighted_averages
 from cgpot.refine.sampling import POINTS
 
 Array = NDArray[np.float64]
@@ -107,7 +107,7 @@ def _best(loop: Loop, records: list[dict[str, Any]], runs: list[Samples]) -> int
         recent = [*others[-(loop.config.step.memory - 1) or len(others) :], runs[number]]
         if loop.config.step.memory == 1:
             recent = [runs[number]]
-        now = ensemble(
+        now = weighted_averages(
             recent,
             runs[number].coefficients,
             loop.basis,
@@ -212,7 +212,7 @@ def write_pair_folder(output: Path, table: PairTable, loop: Loop, facts: dict[st
             inputs["test"] = loop.config.test
         names = ("pair.json", "model.table", "model.pair.lmp", "parity.npz")
         result = {
-            "format": RESULT_FORMAT,
+            "format": TrainingRecord.FORMAT,
             "kind": "pair",
             "model": "pair",
             "n_parameters": int(np.count_nonzero(table.coefficients)),
@@ -227,7 +227,7 @@ def write_pair_folder(output: Path, table: PairTable, loop: Loop, facts: dict[st
             "lammps": {"files": ["model.table"], "commands": commands},
             "refined": facts,
         }
-        write_json(folder / "result.json", result)
+        TrainingRecord.write(folder / "result.json", result)
         write_manifest(
             folder / "result.json",
             stage="training",

@@ -5,18 +5,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
-from cgpot.core.files import read_json, sha256_file
+from cgpot.core.files import sha256_file
+from cgpot.core.records import ModelRecord, TrainingRecord
 from cgpot.potential.refined import refined_model
 from cgpot.potential.splines import PairTable, pair_index
-from cgpot.refine.counts_basis import PairBasis
+from cgpot.refine.counts_basis import CountsBasis
 from cgpot.refine.refine_settings import RefineConfig
-from cgpot.refine.target import Target
+from cgpot.refine.refine_target import Target
 
 Array = NDArray[np.float64]
 TEMPERATURE_TOLERANCE = 0.02
@@ -44,12 +44,12 @@ class Start:
     intervals: int
     table: PairTable | None = None
     training: Path | None = None
-    result: dict[str, Any] | None = None
+    result: TrainingRecord | None = None
 
     @property
     def thermal(self) -> bool:
         """Whether the network takes the temperature as an input."""
-        return bool((self.result or {}).get("temperature_input"))
+        return self.result is not None and self.result.temperature_input is not None
 
 
 def resolve(config: RefineConfig) -> Start:
@@ -67,8 +67,8 @@ def resolve(config: RefineConfig) -> Start:
         return _network(path, config.temperature)
     if path.is_dir():
         result = path / "result.json"
-        record = read_json(result) if result.is_file() else {}
-        if record.get("kind") == "uf3" or _more_than_pairs(record):
+        record = TrainingRecord.read(result) if result.is_file() else None
+        if record is not None and (record.kind == "uf3" or _more_than_pairs(record)):
             raise InputError(
                 "the potential has more than pair terms and no network; expected a pair table, "
                 "a network, or 'zero'",
@@ -88,9 +88,9 @@ def resolve(config: RefineConfig) -> Start:
     return Start("pair", table.type_names, table.r_max, table.intervals, table)
 
 
-def _more_than_pairs(record: dict[str, Any]) -> bool:
+def _more_than_pairs(record: TrainingRecord) -> bool:
     """Whether a linear model has terms beside its pair table."""
-    commands = (record.get("lammps") or {}).get("commands") or []
+    commands = () if record.lammps is None else record.lammps.commands
     plain = ("pair_style table ", "pair_coeff ", "special_bonds ")
     return any(not command.startswith(plain) for command in commands)
 
@@ -111,10 +111,9 @@ def _network(folder: Path, temperature: float) -> Start:
             f"{coefficients.shape}; expected the same knots",
             file=folder,
         )
-    made_at = float(result["temperature"])
-    span = result.get("temperature_input")
-    if span:
-        low, high = (span["reference"] + sign * span["scale"] for sign in (-1, 1))
+    made_at = result.temperature
+    if result.temperature_input is not None:
+        low, high = result.temperature_input.range
         if not low - 1e-6 <= temperature <= high + 1e-6:
             raise InputError(
                 f"the network was trained from {low:g} to {high:g} K, the refinement is at "
@@ -148,7 +147,7 @@ def check_beads(start: Start, target: Target, file: Path) -> None:
         )
 
 
-def from_zero(config: RefineConfig, target: Target, basis: PairBasis) -> PairTable:
+def from_zero(config: RefineConfig, target: Target, basis: CountsBasis) -> PairTable:
     """The pair table of a start from zero.
 
     Raises:
@@ -192,8 +191,8 @@ def compiled_model(config: RefineConfig, start: Start, folder: Path, *, quiet: b
         temperature = config.temperature if start.thermal else None
         done = deploy(start.training, folder, temperature=temperature, quiet=quiet)
         return done.sidecar.with_name("model.nequip.pt2")
-    sidecar = read_json(sidecar_path(config.deployed))
-    stated = sidecar.get("sha256", {}).get("model.ckpt")
+    sidecar = ModelRecord.read(sidecar_path(config.deployed))
+    stated = sidecar.sha256.get("model.ckpt")
     if stated != sha256_file(start.training / "model.ckpt"):
         raise InputError(
             f"made from another checkpoint than that of {start.training}; run 'cgpot deploy' "
@@ -201,9 +200,9 @@ def compiled_model(config: RefineConfig, start: Start, folder: Path, *, quiet: b
             file=config.deployed,
             key="deployed",
         )
-    if start.thermal and abs(sidecar.get("temperature", 0.0) - config.temperature) > 1e-6:
+    if start.thermal and abs((sidecar.temperature or 0.0) - config.temperature) > 1e-6:
         raise InputError(
-            f"deployed at {sidecar.get('temperature')} K, the refinement is at "
+            f"deployed at {sidecar.temperature} K, the refinement is at "
             f"{config.temperature:g} K; deploy the network at this temperature, or leave the key "
             "out",
             file=config.deployed,

@@ -21,23 +21,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
-from cgpot.refine.reweighting import Ensemble, relative_noise
-from cgpot.refine.target import Target
+from cgpot.refine.refine_target import Target
+from cgpot.refine.reweighting import WeightedAverages, relative_noise
 
 Array = NDArray[np.float64]
 
 
-def gradient(cg: Ensemble, target: Target) -> Array:
+def gradient(cg: WeightedAverages, target: Target) -> Array:
     """Gradient of the relative entropy, (size,), 1/eV."""
     return cg.beta * (cg.basis.sums(target.counts) - cg.sums)
 
 
-def hessian(cg: Ensemble) -> Array:
+def hessian(cg: WeightedAverages) -> Array:
     """Hessian of the relative entropy, (size, size), 1/eV^2."""
     return cg.beta**2 * cg.covariance
 
 
-def reference_noise(target: Target, cg: Ensemble) -> float:
+def reference_noise(target: Target, cg: WeightedAverages) -> float:
     """Squared error of the reference's mean counts over the variance of a CG frame."""
     ideal = target.ideal
     error = target.blocks.std(axis=0, ddof=1) / math.sqrt(len(target.blocks)) * ideal
@@ -45,7 +45,7 @@ def reference_noise(target: Target, cg: Ensemble) -> float:
 
 
 def newton_step(
-    cg: Ensemble,
+    cg: WeightedAverages,
     target: Target,
     *,
     value_kT: float,

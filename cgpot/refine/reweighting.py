@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cgpot.core.errors import InputError
 from cgpot.core.files import atomic_path, require_file
 from cgpot.core.units import KB
-from cgpot.refine.counts_basis import PairBasis
+from cgpot.refine.counts_basis import CountsBasis
 
 Array = NDArray[np.float64]
 BLOCKS = 10
@@ -73,7 +73,7 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Ensemble:
+class WeightedAverages:
     """Averages at some coefficients.
 
     Attributes:
@@ -93,7 +93,7 @@ class Ensemble:
         effective_own: the same for the last run alone.
     """
 
-    basis: PairBasis
+    basis: CountsBasis
     temperature: float
     volume: float
     sums: Array
@@ -126,7 +126,7 @@ def relative_noise(error: Array, variance: Array) -> float:
 
 
 def weights(
-    runs: Sequence[Samples], coefficients: Array, basis: PairBasis, temperature: float
+    runs: Sequence[Samples], coefficients: Array, basis: CountsBasis, temperature: float
 ) -> list[Array]:
     """Weights of the frames of each run in the ensemble of the coefficients; they sum to 1."""
     beta = 1.0 / (KB * temperature)
@@ -185,14 +185,14 @@ def shrunk(centred: Array, w: Array, noise: float, target: Array) -> Array:
     return np.asarray((1.0 - part) * sample + part * target)
 
 
-def ensemble(
+def weighted_averages(
     runs: Sequence[Samples],
     coefficients: Array,
-    basis: PairBasis,
+    basis: CountsBasis,
     *,
     temperature: float,
     volume: float,
-) -> Ensemble:
+) -> WeightedAverages:
     """Averages of the runs' frames reweighted to the coefficients.
 
     Standard errors come from blocks of contiguous frames: Σ_B (W_B (x_B - x))^2 with W_B the
@@ -231,7 +231,7 @@ def ensemble(
     )
     slope = w @ direct - beta * (w * (pressure - mean_pressure)) @ centred
     own = parts[-1] / max(float(parts[-1].sum()), 1e-300)
-    return Ensemble(
+    return WeightedAverages(
         basis=basis,
         temperature=temperature,
         volume=volume,

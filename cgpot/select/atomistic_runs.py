@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Atomistic runs for chosen CG configurations: what to build, and with which engine.
 
-Without a structure the molecules are the project's benzene and the engine is LAMMPS (deck
-aa_benzene_held).  With a structure and a mapping they may be any (`cgpot.select.backmap`), and
-the engine is GROMACS (`cgpot.select.gromacs_deck`) or LAMMPS (`cgpot.select.lammps_deck`).
+A structure and a mapping say how (`cgpot.select.backmap`), for molecules of any kind; the engine is
+GROMACS (`cgpot.select.gromacs_deck`) or LAMMPS (`cgpot.select.lammps_deck`).
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cgpot.core.errors import ConfigError
-from cgpot.core.files import require_file, write_text
+from cgpot.core.files import require_file
 from cgpot.core.progress import progress
 from cgpot.molecules.frame import CGFrame
 from cgpot.select.backmap import Backmapped, backmap
@@ -23,7 +22,6 @@ from cgpot.select.conformations import Structure, read_structure
 
 Engine = Literal["lammps", "gromacs"]
 Sampling = Literal["held", "free"]
-BENZENE_DECK = "aa_benzene_held"
 AVERAGE = "cgpot select --average frame.*/held.extxyz --output labelled.extxyz"
 
 
@@ -33,16 +31,16 @@ class AtomisticRuns:
 
     Attributes:
         engine: program that runs them.
-        structure: atomistic structure of the same system; None: benzene.
-        mapping: mapping file.
+        structure: atomistic structure of the same system (needed).
+        mapping: mapping file (needed).
         conformations: files with coordinates of the structure's atoms.
         topology: topol.top of the user (GROMACS).
         mdp: .mdp of the user with the settings of the force field (GROMACS).
-        force_field: LAMMPS commands of the user (LAMMPS with a structure).
+        force_field: LAMMPS commands of the user (LAMMPS).
         sampling: ``held``: mean forces at the configuration; ``free``: a run from it.
         length_ps, equilibrate_ps: ps.
         timestep_fs: fs.
-        anneal: the equilibration begins at this many times the temperature (with a structure).
+        anneal: the equilibration begins at this many times the temperature.
         seed: of orientations, velocities and baths.
     """
 
@@ -73,25 +71,20 @@ class AtomisticRuns:
             raise ConfigError(f"{self.sampling!r}; expected held or free", key="sampling")
         if not self.anneal >= 1.0:
             raise ConfigError(f"{self.anneal:g}; expected at least 1", key="anneal")
-        wanted: tuple[str, ...] = ()
-        if self.engine == "gromacs":
-            wanted = ("topology", "structure", "mapping")
-        elif self.structure is not None:
-            wanted = ("mapping", "force_field")
+        engine = ("topology",) if self.engine == "gromacs" else ("force_field",)
+        wanted = ("structure", "mapping", *engine)
         missing = [name for name in wanted if getattr(self, name) is None]
         if missing:
             raise ConfigError(
-                f"runs in {self.engine.upper()} need --{' and --'.join(missing)}".replace("_", "-"),
+                f"runs in {self.engine.upper()} need --{' and --'.join(missing)}".replace("_", "-")
+                + "; --no-atomistic writes the configurations alone",
                 key=missing[0],
             )
         other = ("topology", "mdp") if self.engine == "lammps" else ("force_field",)
-        if self.structure is None:
-            other = (*other, "force_field", "conformations")
         for name in other:
             if getattr(self, name):
                 raise ConfigError(
-                    f"has no use in runs of {'benzene in ' if self.structure is None else ''}"
-                    f"{self.engine.upper()}",
+                    f"has no use in runs of {self.engine.upper()}",
                     key=name,
                 )
         if self.engine == "lammps" and self.sampling == "free":
@@ -128,9 +121,9 @@ def prepare(
         InputError: molecules that cannot be built, files that do not fit the frames.
     """
     runs.check()
-    if runs.structure is None:
-        return _benzene(frames, runs, temperature)
-    mapping = require_file(runs.mapping or "", "mapping file")
+    assert runs.structure is not None
+    assert runs.mapping is not None
+    mapping = require_file(runs.mapping, "mapping file")
     structure = read_structure(runs.structure, mapping, runs.conformations)
     write, commands, notes = _engine(runs, mapping, temperature, structure)
     writers, facts = [], []
@@ -202,41 +195,10 @@ def _engine(
     return lammps, (*_lammps_commands(mapping), AVERAGE), ()
 
 
-def _lammps_commands(mapping: str | Path | None) -> tuple[str, str]:
-    name = "mapping.yaml" if mapping is None else shlex.quote(str(Path(mapping).resolve()))
+def _lammps_commands(mapping: Path) -> tuple[str, str]:
+    name = shlex.quote(str(mapping.resolve()))
     return (
         "lmp -in in.deck -log run.0.log",
         f"cgpot map {name} --topology system.data --trajectory run.0.dump --energy run.0.log "
         "--output held.extxyz",
     )
-
-
-def _benzene(frames: Sequence[CGFrame], runs: AtomisticRuns, temperature: float) -> Prepared:
-    """Benzene in LAMMPS, one site a molecule."""
-    from cgpot.md.aa_benzene import write_aa_data
-    from cgpot.md.benzene_backmap import benzene_box
-    from cgpot.md.deck import deck_path, fill_deck
-
-    writers = []
-    for k, frame in enumerate(frames):
-        box = benzene_box(frame, runs.seed + k)
-        # half of the shortest edge bounds the cutoff of small test systems
-        cutoff = min(12.0, round(0.45 * float(box.edges.min()), 3))
-        text = fill_deck(
-            deck_path(BENZENE_DECK),
-            {
-                "data": "system.data", "temperature": temperature, "length_ps": runs.length_ps,
-                "equilibrate_ps": runs.equilibrate_ps, "timestep_fs": runs.timestep_fs,
-                "seed": 12345 + runs.seed + k, "cutoff": cutoff,
-            },
-        )  # fmt: skip
-
-        def write(folder: Path, box: Any = box, text: str = text) -> list[Path]:
-            return [
-                write_aa_data(folder / "system.data", box),
-                write_text(folder / "in.deck", text),
-            ]
-
-        writers.append(write)
-    commands = (*_lammps_commands(runs.mapping), AVERAGE)
-    return Prepared(tuple(writers), ({},) * len(frames), commands)

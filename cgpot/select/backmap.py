@@ -20,12 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
-from cgpot.md.aa_benzene import random_rotation
-from cgpot.md.benzene_backmap import CONTACT, SWEEPS, TRIALS
 from cgpot.molecules.frame import Array, CGFrame
+from cgpot.molecules.pairs import neighbour_images
 from cgpot.select.conformations import MoleculeKind, Structure, tree, whole
 
 IntArray = NDArray[np.int64]
+SWEEPS = 4
+TRIALS = 24
+CONTACT = 2.5
+"""Å: atoms of two molecules repel as (CONTACT / r)^12 while orientations are chosen."""
 LINE = 0.1
 """Å: sites whose rms distance from a line is below this say nothing about the angle around it."""
 FIT_MARGIN = 0.05
@@ -48,6 +51,18 @@ class Backmapped:
     cell: Array
     misfit: float
     contact: float
+
+
+def random_rotation(rng: np.random.Generator) -> Array:
+    """A uniformly distributed rotation matrix (3, 3) (Shoemake, Graphics Gems III, 124)."""
+    w, x, y, z = (q := rng.normal(size=4)) / np.linalg.norm(q)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
 
 
 def kabsch(moving: Array, fixed: Array) -> Array:
@@ -200,17 +215,13 @@ class _Around:
 
 
 def _neighbours(molecules: list[_Molecule], cell: Array) -> list[_Around]:
-    from matscipy.neighbours import neighbour_list
-
     radius = np.array([m.kind.radius for m in molecules]) + 0.5
     centres = np.stack([m.centre for m in molecules])
     cutoff = 2.0 * float(radius.max()) + CONTACT
-    i, j, image = neighbour_list(
-        "ijS", positions=centres, cell=cell, pbc=np.ones(3, dtype=bool), cutoff=cutoff
-    )
+    found = neighbour_images(centres, cell, cutoff)
     # its own images turn with a molecule: they cannot be kept away by turning it
-    keep = i != j
-    i, j, shift = i[keep], j[keep], image[keep] @ cell
+    keep = found.i != found.j
+    i, j, shift = found.i[keep], found.j[keep], found.shift[keep] @ cell
     order = np.argsort(i, kind="stable")
     bounds = np.searchsorted(i[order], np.arange(len(molecules) + 1))
     result = []

@@ -18,8 +18,8 @@ import numpy as np
 from cgpot.core.errors import ConfigError, InputError
 from cgpot.core.files import require_file, write_text
 from cgpot.core.units import KCAL_MOL, lammps_factors
+from cgpot.formats.lammps.data import atom_style, moved_data
 from cgpot.md.deck import deck_path, fill_deck
-from cgpot.molecules.frame import Array
 from cgpot.select.backmap import Backmapped
 from cgpot.select.conformations import Structure
 
@@ -28,8 +28,6 @@ STIFFNESS = 64.0 * KCAL_MOL
 """eV/Å^2 per amu: 5000 kcal/mol/Å^2 on a benzene, a period of 38 fs for every site."""
 BATH_PS = 0.2
 SAMPLE_PS = 0.1
-COLUMNS = {"atomic": 2, "charge": 3, "bond": 3, "angle": 3, "molecular": 3, "full": 4}
-"""Atom style -> column of x in the section Atoms."""
 
 
 @dataclass(frozen=True)
@@ -77,75 +75,6 @@ class LammpsRun:
     def steps(self, time_ps: float) -> int:
         """Steps of a time."""
         return round(time_ps * 1e3 / self.timestep_fs)
-
-
-def atom_style(path: str | Path) -> str:
-    """Atom style of a data file, from the comment behind ``Atoms``.
-
-    Raises:
-        InputError: no such comment, or a style whose columns are not known.
-    """
-    p = require_file(path, "LAMMPS data file")
-    match = re.search(r"^Atoms(?:\s*#\s*(\w+))?", p.read_text(encoding="utf-8"), re.MULTILINE)
-    if match is None:
-        raise InputError("no section Atoms; expected a LAMMPS data file", file=p)
-    if match[1] not in COLUMNS:
-        raise InputError(
-            f"the section Atoms has {match[1] or 'no style'} behind it; expected 'Atoms # STYLE' "
-            f"with one of {', '.join(COLUMNS)}",
-            file=p,
-        )
-    return match[1]
-
-
-def moved_data(path: str | Path, positions: Array, cell: Array) -> str:
-    """Text of a data file with other coordinates and box, without velocities.
-
-    Args:
-        path: the data file; atom ids run from 1 to n.
-        positions: (n, 3) Å by atom id, molecules whole; wrapped here, with image flags.
-        cell: (3, 3) Å, lower triangular.
-
-    Raises:
-        InputError: another number of atoms, or a damaged line.
-    """
-    p = Path(path)
-    x = COLUMNS[atom_style(p)]
-    images = np.floor(positions @ np.linalg.inv(cell) + 1e-12).astype(np.int64)
-    wrapped = positions - images @ cell
-    bounds = {f"{a}lo {a}hi": f"0.0 {cell[i, i]:.10g}" for i, a in enumerate("xyz")}
-    tilt = " ".join(f"{cell[i, j]:.10g}" for i, j in ((1, 0), (2, 0), (2, 1)))
-    tilted = bool(np.abs([cell[1, 0], cell[2, 0], cell[2, 1]]).max() > 0.0)
-    lines: list[str] = []
-    section, count = "", 0
-    for number, line in enumerate(p.read_text(encoding="utf-8").splitlines(), 1):
-        text = line.split("#")[0].strip()
-        words = text.split()
-        ends = " ".join(words[-2:])
-        if number > 1 and ends in bounds:
-            lines.append(f"{bounds[ends]} {ends}")
-            if ends == "zlo zhi" and tilted:
-                lines.append(f"{tilt} xy xz yz")
-            continue
-        if text.endswith("xy xz yz"):
-            continue
-        if words and words[0][0].isalpha() and number > 1:
-            section = text
-        if section == "Velocities":
-            continue
-        if section == "Atoms" and words and words[0].isdigit():
-            row = int(words[0]) - 1
-            if not (0 <= row < len(positions) and len(words) in (x + 3, x + 6)):
-                raise InputError(f"line {number} is {text[:60]!r}: no atom of this system", file=p)
-            count += 1
-            where = " ".join(f"{value:.10g}" for value in wrapped[row])
-            flags = " ".join(str(value) for value in images[row])
-            lines.append(f"{' '.join(words[:x])} {where} {flags}")
-            continue
-        lines.append(line)
-    if count != len(positions):
-        raise InputError(f"{count} atoms, expected {len(positions)}", file=p)
-    return "\n".join(lines) + "\n"
 
 
 def site_text(structure: Structure) -> str:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cgpot.core.errors import CgpotError
-from cgpot.study.pipeline import Stage, Surroundings, command, plan
 from cgpot.study.points import Point
+from cgpot.study.stage_commands import Stage, Surroundings, command, plan
 from cgpot.study.stage_process import Ended, Stopped, failure_text, run_stage
 from cgpot.study.state import (
     DONE,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cgpot.study.collect import Row
+from cgpot.study.point_rows import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cgpot.core.files import atomic_path
-from cgpot.study.collect import Row
 from cgpot.study.marks import COLOURS, having, label_points, log_limits, scatter, style
+from cgpot.study.point_rows import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ def draw_all(rows: Sequence[Row], folder: Path, noise: float | None = None) -> l
     """Draw what the rows allow; pictures of an earlier call that they no longer allow go.
 
     Args:
-        rows: of `cgpot.study.collect.collect`.
+        rows: of `cgpot.study.point_rows.collect`.
         folder: for the PNG files.
         noise: Δg between two halves of the atomistic reference.
     """

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from cgpot.core.errors import ConfigError, ToolError
-from cgpot.study.collect import Row, row
 from cgpot.study.execute import PointRun
-from cgpot.study.pipeline import Surroundings
+from cgpot.study.point_rows import Row, row
 from cgpot.study.points import Point, make_point, merge, nested
+from cgpot.study.stage_commands import Surroundings
 from cgpot.study.stage_process import Stopped
 from cgpot.study.state import try_lock
 from cgpot.study.study_run import say

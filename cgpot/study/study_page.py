@@ -14,10 +14,10 @@ import cgpot.report
 from cgpot import __version__
 from cgpot.core.files import write_text
 from cgpot.report.numbers import MISSING, plus_minus, scientific
-from cgpot.study.collect import Row, state_text
 from cgpot.study.columns import COLUMNS, TEXT
 from cgpot.study.marks import families
 from cgpot.study.plots import Plot
+from cgpot.study.point_rows import Row, state_text
 from cgpot.study.state import DONE, FAILED
 from cgpot.study.study_speed import ALONE, BESIDE
 

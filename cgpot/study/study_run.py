@@ -17,8 +17,8 @@ from typing import Any
 from cgpot.core.errors import ConfigError, ToolError
 from cgpot.core.files import read_json, sha256_file, write_json
 from cgpot.study.execute import PointRun, clock, current_state
-from cgpot.study.pipeline import PROGRAM, Surroundings, surroundings
 from cgpot.study.points import Point
+from cgpot.study.stage_commands import PROGRAM, Surroundings, surroundings
 from cgpot.study.stage_process import Stopped, failure_text, run_stage
 from cgpot.study.state import DONE, FAILED, WAITING, in_work, try_lock, wait_lock
 from cgpot.study.study_settings import StudyConfig

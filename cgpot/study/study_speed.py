@@ -21,8 +21,8 @@ import yaml
 
 from cgpot.core.errors import CgpotError, InputError
 from cgpot.core.files import read_json, write_json, write_text
-from cgpot.study.pipeline import Surroundings, potential
 from cgpot.study.points import Point
+from cgpot.study.stage_commands import Surroundings, potential
 from cgpot.study.stage_process import failure_text, run_stage
 from cgpot.study.state import DONE, FAILED, PointFolder, in_work, try_lock
 from cgpot.study.study_settings import SpeedConfig, StudyConfig

@@ -12,7 +12,7 @@ import pytest
 
 from cgpot.core.errors import CgpotError, DataError, InputError
 from cgpot.molecules.extxyz import from_atoms, read_frames, reader, to_atoms, write_frames
-from cgpot.molecules.extxyz.species import parse_species, species_text
+from cgpot.molecules.extxyz.species_key import parse_species, species_text
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.species import Species
 from cgpot.molecules.topology import Topology

@@ -17,7 +17,7 @@ from cgpot.cli.dataset import register
 from cgpot.core.errors import ConfigError, DataError, InputError, ManifestError
 from cgpot.core.manifest import check_manifest
 from cgpot.core.units import AMU_PER_A3_IN_KG_M3, EV_PER_A3_IN_BAR, KB
-from cgpot.dataset.build import BuildResult, build_dataset, report_on
+from cgpot.dataset.dataset_stage import BuiltDataset, build_dataset, report_on
 from cgpot.dataset.labels import LabelStatistics, combined
 from cgpot.dataset.report import read_engine_pressure
 from cgpot.dataset.split import SplitPlan
@@ -28,7 +28,7 @@ PLAN = SplitPlan((0.6, 0.2, 0.2), gap_ps=1.0)
 
 def build(
     files: list[Path], folder: Path, plan: SplitPlan = PLAN, **options: object
-) -> BuildResult:
+) -> BuiltDataset:
     return build_dataset(files, folder, plan, quiet=True, **options)  # type: ignore[arg-type]
 
 

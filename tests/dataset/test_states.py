@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from cgpot.cli import build_app
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.manifest import check_manifest
-from cgpot.dataset.build import build_dataset
+from cgpot.dataset.dataset_stage import build_dataset
 from cgpot.dataset.split import SplitPlan
 from cgpot.molecules.extxyz import from_atoms, read_frames, to_atoms, write_frames
 from cgpot.molecules.frame import state_name

@@ -33,7 +33,7 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def deployed(training: Path) -> Deployment:
     """The deployed model, with the kernels of the built plugin."""
-    from cgpot.plugin.build import build
+    from cgpot.plugin.plugin_build import build
 
     build()
     return deploy(training, training.parent / "deploy", quiet=True)

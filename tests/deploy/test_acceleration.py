@@ -33,7 +33,7 @@ FAST = {
 
 @pytest.fixture(scope="module", autouse=True)
 def native() -> None:
-    from cgpot.plugin.build import build as build_plugin
+    from cgpot.plugin.plugin_build import build as build_plugin
 
     operators.load(build_plugin().library.with_name("cgpotops.so"))
 

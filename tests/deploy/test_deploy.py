@@ -24,6 +24,10 @@ from cgpot.deploy.package import build_package, compile_package, stand_alone
 from cgpot.deploy.verify import CompiledModel, Labels, compare, compiled_limit, verify
 
 STEM = "model"
+FACTS = {
+    "format": RESULT_FORMAT, "bead_names": ["A"], "masses": [1.0], "cutoff": 5.0,
+    "temperature": 300.0,
+}  # fmt: skip
 
 
 def test_sidecar_says_what_the_plugin_reads(training: Path, deployed: Deployment) -> None:
@@ -169,7 +173,7 @@ def test_a_damaged_compiled_model_is_refused(
 
 
 def test_unknown_pairs_are_refused(tmp_path: Path) -> None:
-    write_json(tmp_path / "result.json", {"format": RESULT_FORMAT, "pairs": "bonded"})
+    write_json(tmp_path / "result.json", {**FACTS, "pairs": "bonded"})
     with pytest.raises(InputError, match=r"key 'pairs': expected one of all, .*, found 'bonded'"):
         training_result(tmp_path)
 

@@ -26,7 +26,7 @@ from cgpot.potential.splines import PairTable
 
 @pytest.fixture(scope="module", autouse=True)
 def native() -> None:
-    from cgpot.plugin.build import build as build_plugin
+    from cgpot.plugin.plugin_build import build as build_plugin
 
     operators.load(build_plugin().library.with_name("cgpotops.so"))
 

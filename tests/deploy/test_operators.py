@@ -41,7 +41,7 @@ PLANS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def native() -> None:
-    from cgpot.plugin.build import build
+    from cgpot.plugin.plugin_build import build
 
     library = build().library.with_name("cgpotops.so")
     assert operators.load(library)

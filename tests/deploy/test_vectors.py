@@ -27,7 +27,7 @@ VECTORS, GRADIENT = AtomicDataDict.EDGE_VECTORS_KEY, AtomicDataDict.EDGE_FORCE_K
 
 @pytest.fixture(scope="module", autouse=True)
 def native() -> None:
-    from cgpot.plugin.build import build as build_plugin
+    from cgpot.plugin.plugin_build import build as build_plugin
 
     operators.load(build_plugin().library.with_name("cgpotops.so"))
 

@@ -177,7 +177,8 @@ def test_an_ensemble_gives_its_mean_and_spread(tmp_path: Path, teacher: Path) ->
     )
     ensemble = tmp_path / "ensemble"
     ensemble.mkdir()
-    (ensemble / "ensemble.json").write_text(json.dumps({"members": [str(teacher), str(other)]}))
+    record = {"format": "cgpot-ensemble-1", "members": [str(teacher), str(other)]}
+    (ensemble / "ensemble.json").write_text(json.dumps(record))
     both = Teacher([ensemble])
     assert members(ensemble) == [teacher, other]
     frame, spread = both.label(fluid(3))
@@ -294,7 +295,7 @@ def test_what_is_refused(tmp_path: Path, teacher: Path) -> None:
     empty.mkdir()
     lone = tmp_path / "lone"
     lone.mkdir()
-    (lone / "ensemble.json").write_text('{"members": []}')
+    (lone / "ensemble.json").write_text('{"format": "cgpot-ensemble-1", "members": []}')
     usual: dict[str, object] = {"teachers": [teacher], "dataset": data, "quiet": True}
     cases: list[tuple[dict[str, object], type[CgpotError], str]] = [
         ({"teachers": [empty]}, InputError, "has not finished"),

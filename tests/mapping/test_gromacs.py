@@ -81,7 +81,7 @@ def test_constraints_of_a_tpr(raw: Path) -> None:
 def test_settle_is_three_constraints() -> None:
     from MDAnalysis.topology.tpr.obj import Ilist
 
-    from cgpot.formats.gromacs.topology import constrained_pairs
+    from cgpot.formats.gromacs.atomistic_topology import constrained_pairs
 
     def settle(nr: int, atoms: list[int]) -> Ilist:
         return Ilist(nr, ("SETTLE", "Settle", 3), atoms)

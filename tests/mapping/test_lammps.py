@@ -284,7 +284,7 @@ def test_truncated_dump(run: Path, tmp_path: Path) -> None:
         ("ITEM: TIMESTEP\n0\n", "ITEM: TIMESTEP\nzero\n", "invalid literal"),
         ("ITEM: TIMESTEP\n0\n", "what\n", "expected an 'ITEM:' line, found 'what'"),
         ("\n2 1 1 ", "\n1 1 1 ", "atom ids are not 1 to 120"),
-        ("\n2 1 1 ", "\n2 1 1 abc ", "damaged atom line"),
+        ("\n2 1 1 ", "\n2 1 1 abc ", "damaged frame: atom lines: .*abc"),
     ],
 )
 def test_damaged_dump(run: Path, tmp_path: Path, old: str, new: str, match: str) -> None:
@@ -310,6 +310,19 @@ def test_times(run: Path) -> None:
     assert next(iter(dump(run / "run.dump", timestep=0.002))).time == 0.0
     last = list(dump(run / "run.dump", timestep=0.002))[-1]
     assert last.time == pytest.approx(0.4)
+
+
+def test_velocities_carry_the_kinetic_energy(tmp_path: Path) -> None:
+    """1/2 sum m v^2 of a frame is LAMMPS's own kinetic energy (real units: A/fs)."""
+    folder = run_lammps(tmp_path, columns="x y z ix iy iz vx vy vz")
+    names, table, _ = parse_thermo(folder / "log.lammps")
+    # amu (A/ps)^2 in kcal/mol: 1.66053906660e-27 * 1e4 * 6.02214076e23 / 4184
+    unit = 1.66053906660e-27 * 1e4 * 6.02214076e23 / 4184
+    energies = table[-11:, names.index("KinEng")]
+    for frame, energy in zip(dump(folder / "run.dump"), energies, strict=True):
+        assert frame.velocities is not None
+        kinetic = 0.5 * 15.0 * np.sum(frame.velocities**2) * unit
+        assert kinetic == pytest.approx(energy, rel=1e-6)
 
 
 def test_energies_of_other_steps(run: Path) -> None:

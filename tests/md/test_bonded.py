@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from cgpot.core.errors import ConfigError, DataError, InputError, ManifestError, ToolError
 from cgpot.core.manifest import check_manifest, write_manifest
 from cgpot.core.units import KB
-from cgpot.formats.lammps.bonded_sections import bonded_terms, check_own_terms
+from cgpot.formats.lammps.bonded_sections import check_own_terms, sections_of
 from cgpot.formats.lammps.cg_data import read_data, write_data
 from cgpot.formats.lammps.log import read_log
 from cgpot.md.md_settings import MdConfig
@@ -72,7 +72,7 @@ def chains(n: int = 27, seed: int = 1, names: tuple[str, ...] = ("A", "B")) -> C
 
 
 def terms(frame: CGFrame):
-    return bonded_terms(RECORD, frame.topology, "model.cgpot.json", "start.extxyz")
+    return sections_of(RECORD, frame.topology, "model.cgpot.json", "start.extxyz")
 
 
 @pytest.fixture
@@ -81,7 +81,10 @@ def deployed(tmp_path: Path) -> Path:
     include = tmp_path / "model.pair.lmp"
     include.write_text(INCLUDE)
     sidecar = tmp_path / "model.cgpot.json"
-    content = {"bead_names": ["A", "B"], "masses": [40.0, 40.0], "bonded": RECORD}
+    content = {
+        "format": "cgpot-model-1", "units": {}, "bead_names": ["A", "B"], "masses": [40.0, 40.0],
+        "bonded": RECORD,
+    }  # fmt: skip
     sidecar.write_text(json.dumps(content))
     write_manifest(sidecar, stage="deploy", inputs={}, outputs=[include])
     write_frames(tmp_path / "start.extxyz", [chains()])
@@ -157,7 +160,7 @@ def test_a_chain_around_the_box_is_refused(tmp_path: Path) -> None:
         "molecules": {"A-A-A-A": {"bonds": [[1, k, (k + 1) % 4] for k in range(4)]}},
     }
     frame = CGFrame(topology, positions, np.diag([10.0, 30.0, 30.0]))
-    found = bonded_terms(record, topology, "m.cgpot.json", "s")
+    found = sections_of(record, topology, "m.cgpot.json", "s")
     with pytest.raises(DataError, match="bonded to its own image; the box is too small"):
         write_data(tmp_path / "s.data", frame, bonded=found)
     assert not (tmp_path / "s.data").exists()
@@ -273,7 +276,7 @@ def test_systems_that_the_tables_do_not_know(deployed: Path) -> None:
 )
 def test_damaged_records(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=f"model.cgpot.json, key 'bonded': {message}"):
-        bonded_terms({**RECORD, **change}, chains().topology, "model.cgpot.json", "start")
+        sections_of({**RECORD, **change}, chains().topology, "model.cgpot.json", "start")
 
 
 def test_data_files_with_other_terms(tmp_path: Path) -> None:
@@ -288,7 +291,7 @@ def test_data_files_with_other_terms(tmp_path: Path) -> None:
     without = dict(RECORD["molecules"]["A-B-B-A"])
     del without["dihedrals"]
     record = {**RECORD, "molecules": {"A-B-B-A": without, "A": {}}}
-    fewer = bonded_terms(record, frame.topology, "m.cgpot.json", "s")
+    fewer = sections_of(record, frame.topology, "m.cgpot.json", "s")
     path = write_data(tmp_path / "fewer.data", frame, bonded=fewer)
     with pytest.raises(InputError, match=r"the model has a dihedral of type A-B-B-A .* \[1, 2, 3"):
         check_own_terms(path, terms(frame))
@@ -312,7 +315,9 @@ def test_a_run_keeps_to_its_tables(tmp_path: Path, deployed: Path) -> None:
     )  # fmt: skip
     run_md("nvt", config, tmp_path / "out", quiet=True)
     sidecar = tmp_path / "model.cgpot.json"
-    sidecar.write_text(sidecar.read_text().replace('{"bead', '{"sha256": "other", "bead', 1))
+    sidecar.write_text(
+        sidecar.read_text().replace('{"format', '{"sha256": {"x": "other"}, "format', 1)
+    )
     write_manifest(sidecar, stage="deploy", inputs={}, outputs=[deployed])
     with pytest.raises(ConfigError, match="key 'sidecar_sha256': the folder holds a run with"):
         run_md("nvt", config, tmp_path / "out", quiet=True)

@@ -9,7 +9,8 @@ import pytest
 from lammps_support import LJ, lattice, pair_energy, script
 
 from cgpot.core.errors import DataError, InputError
-from cgpot.formats.lammps.cg_data import lammps_cell, read_data, read_type_names, write_data
+from cgpot.formats.lammps.cg_data import lammps_cell, read_data, write_data
+from cgpot.formats.lammps.data import read_type_names
 from cgpot.formats.lammps.log import read_log
 from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.molecules.whole import wrap

@@ -8,8 +8,9 @@ import pytest
 from lammps_support import LJ, lattice, script
 
 from cgpot.core.errors import DataError, InputError
+from cgpot.formats.lammps.atomistic_thermo import parse_thermo
 from cgpot.formats.lammps.cg_data import write_data
-from cgpot.formats.lammps.log import cpu_use, last_step, merge, parse_log, read_log
+from cgpot.formats.lammps.log import cpu_use, last_step, merge, parse_log, read_log, unit_style
 from cgpot.md.outputs import COLUMNS, merged_thermo, write_thermo_csv
 
 THERMO = "thermo_style custom step time temp press pe c_virial pxy cpu"
@@ -78,6 +79,35 @@ def test_pymatgen_fails_on_the_log_that_this_reader_is_for(
         parse_lammps_log(str(cut))
     assert len(read_log(cut)[0]) == 6
     assert not read_log(cut)[0].complete
+
+
+@pytest.mark.parametrize("style", ["one", "multi", "yaml"])
+def test_the_mapping_reads_the_same_tables(logs: dict[str, Path], style: str) -> None:
+    names, rows, units = parse_thermo(logs[style])
+    assert units == "metal"
+    tables = read_log(logs[style])
+    for i, name in enumerate(names):
+        np.testing.assert_array_equal(rows[:, i], np.concatenate([t[name] for t in tables]))
+
+
+@pytest.mark.parametrize("style", ["one", "multi", "yaml"])
+def test_a_run_behind_a_killed_one(logs: dict[str, Path], style: str) -> None:
+    """A log appended to: the run that was killed ends where the next begins."""
+    text = logs[style].read_text()
+    killed = text[: text.index("Loop time of")].replace("...\n", "")
+    tables = parse_log(killed + text, logs[style])
+    assert [len(t) for t in tables] == [6, 6, 3]
+    assert [t.complete for t in tables] == [False, True, True]
+
+
+def test_tables_alone(logs: dict[str, Path]) -> None:
+    """Files of thermo output without the rest of a log."""
+    for style, head in (("one", "   Step"), ("yaml", "keywords:")):
+        text = logs[style].read_text()
+        alone = text[text.index(head) : text.index("Loop time of")]
+        assert [len(t) for t in parse_log(alone, logs[style])] == [6]
+    assert unit_style("units real\n  units   metal\nunits lj x\n") == "metal"
+    assert unit_style("thermo 5\n") is None
 
 
 def test_warnings_within_a_table(logs: dict[str, Path]) -> None:

@@ -113,7 +113,7 @@ def test_scaling_keeps_the_bonds_of_a_chain_longer_than_half_the_box() -> None:
 
 def test_model_that_fits(tmp_path: Path) -> None:
     model = sidecar(tmp_path)
-    assert check_model(model, lattice(2, 6.0).topology, "s.data")["temperature"] == 300.0
+    assert check_model(model, lattice(2, 6.0).topology, "s.data").temperature == 300.0
     assert sidecar_path(model).name == "model.cgpot.json"
 
 
@@ -160,7 +160,14 @@ def tables(folder: Path, names: list[str]) -> Path:
     pair_file.write_text("pair_style table linear 1000\n")
     sidecar = folder / "model.cgpot.json"
     write_json(
-        sidecar, {"bead_names": names, "masses": [78.114] * len(names), "temperature": 311.0}
+        sidecar,
+        {
+            "format": "cgpot-model-1",
+            "units": {},
+            "bead_names": names,
+            "masses": [78.114] * len(names),
+            "temperature": 311.0,
+        },
     )
     write_manifest(sidecar, stage="deploy", inputs={}, outputs=[table, pair_file], config={})
     return pair_file
@@ -174,9 +181,10 @@ def topology(names: tuple[str, ...]) -> Topology:
 def test_the_sidecar_of_tables_goes_with_them(tmp_path: Path) -> None:
     pair_file = tables(tmp_path, ["A", "B"])
     found = check_pair_file(pair_file, topology(("A", "B")), "start.data")
-    assert found["temperature"] == 311.0
+    assert found is not None
+    assert found.temperature == 311.0
     (tmp_path / "lj.lmp").write_text("pair_style lj/cut 10.0\n")
-    assert check_pair_file(tmp_path / "lj.lmp", topology(("A",)), "start.data") == {}
+    assert check_pair_file(tmp_path / "lj.lmp", topology(("A",)), "start.data") is None
 
 
 def test_tables_of_another_order_or_changed_ones_are_refused(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def locked(path: Path) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def plugin() -> Path:
     """The plugin for what is installed; built when it is not there."""
-    from cgpot.plugin.build import build
+    from cgpot.plugin.plugin_build import build
 
     with locked(REPOSITORY / "build" / "plugin.lock"):
         return build().library

@@ -80,7 +80,7 @@ class Runner:
 
     def text(self, ranks: int, deck: str) -> tuple[int, str, Path]:
         from cgpot.core.native import lammps_environment, lammps_program
-        from cgpot.plugin.build import find_tool
+        from cgpot.plugin.plugin_build import find_tool
 
         self.count += 1
         folder = self.folder / str(self.count)

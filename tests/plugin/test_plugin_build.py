@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from cgpot.core import native
 from cgpot.core.errors import InputError, ToolError
 from cgpot.plugin import doctor, load, plugin_folder
-from cgpot.plugin.build import ForeignLammps, build, find_compiler, lammps_release
+from cgpot.plugin.plugin_build import ForeignLammps, build, find_compiler, lammps_release
 
 
 def command(*arguments: str) -> Any:

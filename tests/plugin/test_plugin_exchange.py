@@ -13,7 +13,7 @@ import pytest
 def compiled(name: str, folder: Path) -> Path:
     """The program `NAME_check` of a source of the plugin."""
     from cgpot.core.native import SOURCE
-    from cgpot.plugin.build import find_compiler
+    from cgpot.plugin.plugin_build import find_compiler
 
     compiler = find_compiler()
     assert compiler is not None

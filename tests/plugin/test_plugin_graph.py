@@ -16,7 +16,7 @@ from plugin_models import CONFIGURATIONS, Configuration
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from cgpot.core.native import SOURCE
-    from cgpot.plugin.build import find_compiler
+    from cgpot.plugin.plugin_build import find_compiler
 
     compiler = find_compiler()
     assert compiler is not None

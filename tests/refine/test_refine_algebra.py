@@ -14,19 +14,19 @@ from cgpot.core.errors import DataError
 from cgpot.core.units import EV_PER_A3_IN_BAR, ideal_pressure_bar
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.splines import PairTable
-from cgpot.refine.counts_basis import Grid, PairBasis, all_pairs, count_pairs
+from cgpot.refine.counts_basis import CountsBasis, Grid, all_pairs, count_pairs
 from cgpot.refine.inverse_boltzmann import inversion_step, potential_of_mean_force
 from cgpot.refine.judge import judge
 from cgpot.refine.pressure import linear_correction, predicted, ramp
 from cgpot.refine.refine_settings import ToleranceConfig
+from cgpot.refine.refine_target import Target
 from cgpot.refine.relative_entropy import gradient, hessian, newton_step
-from cgpot.refine.reweighting import Ensemble, Samples, ensemble, weights
-from cgpot.refine.target import Target
+from cgpot.refine.reweighting import Samples, WeightedAverages, weighted_averages, weights
 from cgpot.training.evaluation.predictions import pair_labels
 
 BETA = 1.0 / KT
 GRID = Grid(9.9, 198)
-BASIS = PairBasis(1, truth().r_max, truth().intervals, GRID)
+BASIS = CountsBasis(1, truth().r_max, truth().intervals, GRID)
 C0 = truth().coefficients.reshape(-1)
 
 
@@ -94,8 +94,10 @@ def target(fluid: Samples) -> Target:
     )
 
 
-def at(runs: list[Samples], coefficients: np.ndarray) -> Ensemble:
-    return ensemble(runs, coefficients, BASIS, temperature=TEMPERATURE, volume=lattice().volume)
+def at(runs: list[Samples], coefficients: np.ndarray) -> WeightedAverages:
+    return weighted_averages(
+        runs, coefficients, BASIS, temperature=TEMPERATURE, volume=lattice().volume
+    )
 
 
 def test_pair_sums_are_energies_and_virials(fluid: Samples) -> None:

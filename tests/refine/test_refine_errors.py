@@ -25,6 +25,12 @@ from cgpot.refine.reweighting import Samples
 from cgpot.training.evaluation.predictions import pair_labels
 from cgpot.training.network.amend import amend
 
+RESULT = {
+    "format": "cgpot-training-1", "bead_names": ["BEA"], "masses": [30.0], "cutoff": 8.0,
+    "temperature": 300.0,
+}  # fmt: skip
+SIDECAR = {"format": "cgpot-model-1", "units": {}, "bead_names": ["BEA"], "masses": [30.0]}
+
 
 def frames(virial: bool = True, name: str = "BEA", count: int = 20) -> list[CGFrame]:
     found = []
@@ -61,6 +67,7 @@ def network(folder: Path, with_pair: bool = True, **facts: Any) -> Path:
         "format": "cgpot-training-1",
         "bead_names": ["BEA"],
         "masses": [78.0],
+        "cutoff": 8.0,
         "temperature": TEMPERATURE,
         **facts,
     }
@@ -145,7 +152,7 @@ def test_folders_that_are_no_start(tmp_path: Path, reference: Path) -> None:
     with pytest.raises(InputError, match=r"neither model\.ckpt nor pair\.json"):
         resolve(config(tmp_path, reference, start=str(tmp_path / "empty")))
     (tmp_path / "uf3").mkdir()
-    write_json(tmp_path / "uf3" / "result.json", {"kind": "uf3"})
+    write_json(tmp_path / "uf3" / "result.json", {**RESULT, "kind": "uf3"})
     with pytest.raises(InputError, match="more than pair terms"):
         resolve(config(tmp_path, reference, start=str(tmp_path / "uf3")))
     with pytest.raises(InputError, match="no such JSON file"):
@@ -182,14 +189,14 @@ def test_a_network_with_other_knots(tmp_path: Path, reference: Path) -> None:
 def test_a_deployed_model_of_another_network(tmp_path: Path, reference: Path) -> None:
     folder = network(tmp_path / "net")
     (tmp_path / "model.nequip.pt2").write_bytes(b"x")
-    write_json(tmp_path / "model.cgpot.json", {"sha256": {"model.ckpt": "0"}})
+    write_json(tmp_path / "model.cgpot.json", {**SIDECAR, "sha256": {"model.ckpt": "0"}})
     bad = config(
         tmp_path, reference, start=str(folder), deployed=str(tmp_path / "model.nequip.pt2")
     )
     with pytest.raises(InputError, match="made from another checkpoint"):
         compiled_model(bad, resolve(bad), tmp_path / "start", quiet=True)
     digest = sha256_file(folder / "model.ckpt")
-    write_json(tmp_path / "model.cgpot.json", {"sha256": {"model.ckpt": digest}})
+    write_json(tmp_path / "model.cgpot.json", {**SIDECAR, "sha256": {"model.ckpt": digest}})
     found = compiled_model(bad, resolve(bad), tmp_path / "start", quiet=True)
     assert found.name == "model.nequip.pt2"
 

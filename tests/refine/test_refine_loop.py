@@ -20,12 +20,12 @@ from cgpot.core.statistics import estimate
 from cgpot.molecules.extxyz import read_frames
 from cgpot.potential.splines import PairTable
 from cgpot.refine import refine_loop as refine_run
-from cgpot.refine.counts_basis import PairBasis
+from cgpot.refine.counts_basis import CountsBasis
 from cgpot.refine.pressure import predicted
-from cgpot.refine.refine_loop import Outcome, refine
+from cgpot.refine.refine_loop import Refinement, refine
 from cgpot.refine.refine_settings import load_config
-from cgpot.refine.reweighting import Samples, ensemble
-from cgpot.refine.target import Target, read_target
+from cgpot.refine.refine_target import Target, read_target
+from cgpot.refine.reweighting import Samples, weighted_averages
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def target(reference: Path) -> Target:
 
 
 @pytest.fixture(scope="module")
-def found(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def found(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Refinement:
     """A finished relative-entropy refinement from zero, by the command line."""
     folder = tmp_path_factory.mktemp("refined")
     config = write_config(folder / "refine.yaml", reference)
@@ -56,7 +56,7 @@ def found(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     assert done.exit_code == 0, done.output
     assert "model:" in done.output
     history = read_json(folder / "out" / "history.json")
-    return Outcome(folder / "out", history)
+    return Refinement(folder / "out", history)
 
 
 def difference(table: PairTable, target: Target) -> float:
@@ -66,7 +66,7 @@ def difference(table: PairTable, target: Target) -> float:
     return float(np.abs(table.energy(r) - truth().energy(r))[near].max() / KT)
 
 
-def test_relative_entropy_finds_the_potential(found: Outcome, target: Target) -> None:
+def test_relative_entropy_finds_the_potential(found: Refinement, target: Target) -> None:
     history = found.history
     records = history["iterations"]
     last = records[history["chosen"]]
@@ -86,7 +86,7 @@ def test_relative_entropy_finds_the_potential(found: Outcome, target: Target) ->
     assert len(lines) == 1 + len(records)
 
 
-def test_lammps_runs_the_table(found: Outcome) -> None:
+def test_lammps_runs_the_table(found: Refinement) -> None:
     """Energies of LAMMPS's log are those of the splines summed over pairs."""
     table = PairTable.read(found.folder / "iter.001" / "potential.json")
     run = read_run(found.folder / "iter.001" / "md", TEMPERATURE)
@@ -101,7 +101,7 @@ def test_lammps_runs_the_table(found: Outcome) -> None:
             break
 
 
-def test_the_result_is_what_ran(found: Outcome, tmp_path: Path) -> None:
+def test_the_result_is_what_ran(found: Refinement, tmp_path: Path) -> None:
     """The written model gives the pressure that history.json tells."""
     table = PairTable.read(found.folder / "model" / "pair.json")
     simulate(tmp_path, table, 150.0, seed=99, pair_file=found.folder / "model" / "model.pair.lmp")
@@ -113,13 +113,15 @@ def test_the_result_is_what_ran(found: Outcome, tmp_path: Path) -> None:
     assert abs(measured.mean - last["pressure_bar"]) < 3.5 * error
 
 
-def test_predicted_pressure(found: Outcome, target: Target, tmp_path: Path) -> None:
+def test_predicted_pressure(found: Refinement, target: Target, tmp_path: Path) -> None:
     """Linear response against a second simulation with another well."""
-    basis = PairBasis(1, truth().r_max, truth().intervals, target.grid)
+    basis = CountsBasis(1, truth().r_max, truth().intervals, target.grid)
     files = sorted(found.folder.glob("iter.*/samples.npz"))
     runs = [Samples.read(path) for path in files]
     samples = runs[-1]
-    now = ensemble(runs, samples.coefficients, basis, temperature=TEMPERATURE, volume=target.volume)
+    now = weighted_averages(
+        runs, samples.coefficients, basis, temperature=TEMPERATURE, volume=target.volume
+    )
     change = (truth(depth=1.0).coefficients - truth(depth=0.9).coefficients).reshape(-1)
     other = PairTable(
         target.topology.type_names,
@@ -139,7 +141,7 @@ def test_predicted_pressure(found: Outcome, target: Target, tmp_path: Path) -> N
 
 
 def test_goes_on_where_it_was_killed(
-    reference: Path, found: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reference: Path, found: Refinement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = load_config(write_config(tmp_path / "refine.yaml", reference))
     real = refine_run.sample
@@ -164,7 +166,7 @@ def test_goes_on_where_it_was_killed(
     np.testing.assert_allclose(again.coefficients, whole.coefficients, rtol=1e-6, atol=1e-9)
 
 
-def test_another_refinement_is_refused(reference: Path, found: Outcome, tmp_path: Path) -> None:
+def test_another_refinement_is_refused(reference: Path, found: Refinement, tmp_path: Path) -> None:
     config = load_config(write_config(tmp_path / "refine.yaml", reference, method="ibi"))
     with pytest.raises(InputError, match=r"another 'method'.*--restart"):
         refine(config, found.folder, quiet=True)
@@ -208,7 +210,7 @@ def fails(times: int, real: Any) -> tuple[Any, list[np.ndarray]]:
 
 
 def test_a_step_that_blows_up_is_halved(
-    reference: Path, found: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reference: Path, found: Refinement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_config(tmp_path / "refine.yaml", reference, iterations=2)
     sampler, tried = fails(2, refine_run.sample)

@@ -34,7 +34,7 @@ from cgpot.deploy.deployment import deploy
 from cgpot.distill.teacher import Teacher
 from cgpot.molecules.extxyz import read_frames, write_frames
 from cgpot.potential.splines import PairTable
-from cgpot.refine.refine_loop import Outcome, refine
+from cgpot.refine.refine_loop import Refinement, refine
 from cgpot.refine.refine_settings import load_config
 from cgpot.refine.reweighting import shrunk
 from cgpot.training.evaluation.evaluation_stage import evaluate_model, load_trained
@@ -48,7 +48,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_reference(tmp_path_factory.mktemp("mixture"))
 
 
-def refined(folder: Path, reference: Path, method: str, **changes: object) -> Outcome:
+def refined(folder: Path, reference: Path, method: str, **changes: object) -> Refinement:
     config = load_config(
         write_settings(folder / "refine.yaml", reference, method=method, **changes)
     )
@@ -56,7 +56,7 @@ def refined(folder: Path, reference: Path, method: str, **changes: object) -> Ou
 
 
 @pytest.fixture(scope="module")
-def entropy(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def entropy(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Refinement:
     return refined(tmp_path_factory.mktemp("entropy"), reference, "relative-entropy", deploy=True)
 
 
@@ -68,7 +68,7 @@ def deviation(table: PairTable, g: np.ndarray, r: np.ndarray, row: int) -> float
     return float(np.std(difference))
 
 
-def check_mixture(outcome: Outcome) -> None:
+def check_mixture(outcome: Refinement) -> None:
     """Every pair comes to its g(r) and its potential; the pressure too."""
     history = outcome.history
     records = history["iterations"]
@@ -86,7 +86,7 @@ def check_mixture(outcome: Outcome) -> None:
     assert abs(last["pressure_bar"] - wanted) < 0.4 * abs(first["pressure_bar"] - wanted)
 
 
-def test_relative_entropy_of_a_mixture(entropy: Outcome) -> None:
+def test_relative_entropy_of_a_mixture(entropy: Refinement) -> None:
     check_mixture(entropy)
 
 
@@ -118,7 +118,7 @@ def test_a_step_from_few_frames_is_no_longer_than_one_from_many() -> None:
     assert errors[1][0] == pytest.approx(1.0, abs=0.1)
 
 
-def test_the_deployed_tables_are_those_of_lammps(entropy: Outcome, tmp_path: Path) -> None:
+def test_the_deployed_tables_are_those_of_lammps(entropy: Refinement, tmp_path: Path) -> None:
     """Energy, forces and virial of LAMMPS for all three pairs, where beads come."""
     with pytest.raises(SystemExit) as stop:
         main(["deploy", str(entropy.folder), "-o", str(tmp_path / "deployed"), "--name", "ibi"])
@@ -146,7 +146,7 @@ def test_the_deployed_tables_are_those_of_lammps(entropy: Outcome, tmp_path: Pat
     assert (entropy.folder / "deploy" / "model.pair.lmp").is_file()
 
 
-def test_md_and_report_take_it(entropy: Outcome, reference: Path, tmp_path: Path) -> None:
+def test_md_and_report_take_it(entropy: Refinement, reference: Path, tmp_path: Path) -> None:
     deploy(entropy.folder, tmp_path / "deployed")
     words = ["md", "nvt", "--pair-file", str(tmp_path / "deployed" / "model.pair.lmp"), "-q"]
     words += ["--start", str(reference), "-T", str(TEMPERATURE), "--length-ps", "4"]
@@ -167,7 +167,7 @@ def test_md_and_report_take_it(entropy: Outcome, reference: Path, tmp_path: Path
 
 
 def test_it_is_a_teacher_and_can_be_evaluated(
-    entropy: Outcome, reference: Path, tmp_path: Path
+    entropy: Refinement, reference: Path, tmp_path: Path
 ) -> None:
     frame = next(iter(read_frames(reference)))
     table = PairTable.read(entropy.folder / "model" / "pair.json")
@@ -194,7 +194,7 @@ def test_it_is_a_teacher_and_can_be_evaluated(
     assert record["force_rmse"] < 0.3 * record["force_label_rms"]
 
 
-def test_what_cannot_be_deployed(entropy: Outcome, tmp_path: Path) -> None:
+def test_what_cannot_be_deployed(entropy: Refinement, tmp_path: Path) -> None:
     (tmp_path / "begun" / "iter.000").mkdir(parents=True)
     with pytest.raises(InputError, match=r"not finished.*goes on where it stopped"):
         deploy(tmp_path / "begun", tmp_path / "d")

@@ -6,11 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from benzene_box import MASS_C, MASS_H, molecule
 from scipy.spatial.transform import Rotation
 
 from cgpot.formats.atomistic import AtomFrame
 from cgpot.mapping.kernel import map_frame
-from cgpot.md.aa_benzene import MASS_C, MASS_H, molecule
 from cgpot.molecules.frame import CGFrame, Topology
 
 NAMES = ("C1", "C2", "C3", "C4", "C5", "C6", "H1", "H2", "H3", "H4", "H5", "H6")

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+from benzene_box import build, write_aa_data
 from typer.testing import CliRunner
 
 from cgpot.core.errors import ConfigError, DataError, InputError
 from cgpot.core.manifest import check_manifest
 from cgpot.core.units import KCAL_MOL
 from cgpot.formats.lammps.cg_data import write_data
-from cgpot.md.aa_benzene import MASS_C, MASS_H, molecule
-from cgpot.md.benzene_backmap import benzene_box, place
 from cgpot.md.engine import find_lammps
 from cgpot.molecules.extxyz import read_frames, write_frames
 from cgpot.molecules.frame import CGFrame, Topology
@@ -28,7 +27,6 @@ from cgpot.select.atomistic_runs import AtomisticRuns
 from cgpot.select.averaging import average, mean_frame, settled
 
 N, SPACING = 3, 5.4
-WEIGHTS = np.repeat([MASS_C, MASS_H], 6) / (6 * (MASS_C + MASS_H))
 
 
 def fluid(seed: int, step: int = 0, mass: float = 78.114) -> CGFrame:
@@ -87,27 +85,6 @@ def test_candidates_and_thinning(run: Path) -> None:
         thin(found, 0)
 
 
-def test_molecules_are_rigid_and_apart(rng: np.random.Generator) -> None:
-    frame = fluid(5)
-    box = benzene_box(frame, seed=3)
-    np.testing.assert_allclose(np.einsum("a,nak->nk", WEIGHTS, box.positions), frame.positions)
-    template = molecule()
-    shape = np.linalg.norm(template[:, None] - template[None, :], axis=-1)
-    found = np.linalg.norm(box.positions[:, :, None] - box.positions[:, None, :], axis=-1)
-    np.testing.assert_allclose(found, np.broadcast_to(shape, found.shape), atol=1e-9)
-
-    def closest(positions: np.ndarray) -> float:
-        flat = positions.reshape(-1, 3)
-        delta = flat[:, None] - flat[None, :]
-        delta -= np.round(delta / box.edges) * box.edges
-        distance = np.linalg.norm(delta, axis=-1)
-        owner = np.repeat(np.arange(len(positions)), 12)
-        return float(distance[owner[:, None] != owner[None, :]].min())
-
-    assert closest(box.positions) > 1.7
-    assert closest(place(frame.positions, box.edges, template, seed=3, sweeps=0)) < 1.2
-
-
 def lammps(folder: Path, **variables: object) -> None:
     program = find_lammps()
     arguments = ["-in", "in.deck", "-log", "run.0.log"]
@@ -135,6 +112,20 @@ def mapped(folder: Path, root: Path) -> Path:
     return folder / "held.extxyz"
 
 
+def files(folder: Path, root: Path) -> dict[str, Path]:
+    """Structure (27 benzenes), mapping and force field of the atomistic runs."""
+    system = root / "workflows" / "systems" / "benzene"
+    write_aa_data(folder / "benzene.data", build(N**3, 850.0))
+    text = (system / "lammps" / "force_field.lmp").read_text()
+    # half of the edge bounds the cutoff
+    (folder / "ff.lmp").write_text(text.replace("cutoff index 12.0", "cutoff index 7.29"))
+    return {
+        "structure": folder / "benzene.data",
+        "mapping": system / "mapping.yaml",
+        "force_field": folder / "ff.lmp",
+    }
+
+
 @pytest.fixture(scope="module")
 def held(tmp_path_factory: pytest.TempPathFactory, root: Path) -> tuple[CGFrame, Path]:
     """A selected configuration, run in LAMMPS for 1 ps by its deck, and mapped."""
@@ -142,14 +133,15 @@ def held(tmp_path_factory: pytest.TempPathFactory, root: Path) -> tuple[CGFrame,
     frame = fluid(5, 700)
     source = dumped(folder / "far.extxyz", [frame], [0.4])
     result = command(
-        source, "-o", folder / "out", "-T", 300, "--length-ps", 1,
-        "--mapping", root / "workflows" / "systems" / "benzene" / "mapping.yaml",
+        source, "-o", folder / "out", "-T", 300, "--length-ps", 1, "--equilibrate-ps", 0.4,
+        "--anneal", 1, *(word for name, file in files(folder, root).items()
+                         for word in (f"--{name.replace('_', '-')}", file)),
     )  # fmt: skip
     assert result.exit_code == 0
     assert "1 of 1 configurations, force spread 0.4 to 0.4 eV/Å" in result.stdout
     where = folder / "out" / "frame.0"
-    assert "variable        length_ps index 1.0" in (where / "in.deck").read_text()
-    lammps(where, equilibrate_ps=0.4, sample_every=20, skin=1.0, minimize_steps=200)
+    assert "variable        steps index 1000" in (where / "in.deck").read_text()
+    lammps(where, sample_every=20, skin=1.0, minimize_steps=200)
     return frame, mapped(where, root)
 
 
@@ -240,32 +232,20 @@ def test_mean_labels_of_a_short_run(tmp_path: Path) -> None:
     assert check_manifest(tmp_path / "labelled.extxyz", stage="selection")
 
 
-def test_selection_of_a_run(run: Path, tmp_path: Path) -> None:
-    record = select(
-        [run], tmp_path / "out", count=2, atomistic=AtomisticRuns(mapping=tmp_path / "m.yaml")
-    )
+def test_selection_of_a_run(run: Path, tmp_path: Path, root: Path) -> None:
+    atomistic = AtomisticRuns(**files(tmp_path, root))
+    record = select([run], tmp_path / "out", count=2, atomistic=atomistic)
     assert [f["step"] for f in record["frames"]] == [10, 70]
     assert [f["force_spread_max"] for f in record["frames"]] == [0.9, 0.8]
     assert record["temperature_K"] == 310.0
-    assert f"cgpot map {tmp_path / 'm.yaml'} --topology system.data" in record["commands"][1]
+    assert f"cgpot map {atomistic.mapping} --topology system.data" in record["commands"][1]
     assert [f.source_frame for f in read_frames(tmp_path / "out" / "selected.extxyz")] == [10, 70]
     assert "temperature index 310.0" in (tmp_path / "out" / "frame.1" / "in.deck").read_text()
     manifest = check_manifest(tmp_path / "out" / "selection.json", stage="selection")
-    assert len(manifest["outputs"]) == 6
+    assert len(manifest["outputs"]) == 2 + 2 * 4
     bare = select([run], tmp_path / "bare", count=3)
     assert bare["commands"] == []
     assert not (tmp_path / "bare" / "frame.0").exists()
-
-
-def test_the_force_field_is_that_of_the_other_deck(root: Path) -> None:
-    texts = [
-        (root / "lammps_inputs" / f"{name}.lmp").read_text()
-        for name in ("aa_benzene", "aa_benzene_held")
-    ]
-    for begin, end in (("units           real", "neigh_modify"), ("# Types as", "improper_coeff")):
-        parts = {text[text.index(begin) : text.index(end)] for text in texts}
-        assert len(parts) == 1
-    assert len({text[text.index("variable        wxx") :][:200] for text in texts}) == 1
 
 
 def test_errors_of_selecting(run: Path, tmp_path: Path) -> None:
@@ -285,21 +265,11 @@ def test_errors_of_selecting(run: Path, tmp_path: Path) -> None:
     other = dumped(tmp_path / "far.extxyz", [fluid(1, mass=100.0)], [0.5])
     with pytest.raises(InputError, match=r"far.extxyz, frame 0: another system than in"):
         select([run, other], tmp_path / "out")
-    with pytest.raises(InputError, match=r"sites with masses \[100.0\] amu; benzene has 78.114"):
+    with pytest.raises(ConfigError, match=r"--structure and --mapping and --force-field; --no-ato"):
         select([other], tmp_path / "out", temperature=300.0, atomistic=AtomisticRuns())
     with pytest.raises(ConfigError, match="give the temperature of the atomistic runs in K"):
         select([other], tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_errors_of_backmapping() -> None:
-    frame = fluid(2)
-    two = Topology(("BNZ",), (78.114,), np.zeros(27, np.int64), np.arange(27) // 2)
-    with pytest.raises(InputError, match="27 sites in 14 molecules; benzene is built at one site"):
-        benzene_box(replace(frame, topology=two))
-    tilted = frame.cell + np.array([[0, 0, 0], [1.0, 0, 0], [0, 0, 0]])
-    with pytest.raises(InputError, match="is tilted; expected an orthogonal box"):
-        benzene_box(replace(frame, cell=tilted))
 
 
 def test_errors_of_averaging(tmp_path: Path) -> None:

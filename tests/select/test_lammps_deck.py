@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from backmap_systems import BENZENE, apart, benzenes, mapped
+from benzene_box import BenzeneBox, write_aa_data
 
 from cgpot.core.errors import ConfigError, InputError, UnitError
 from cgpot.core.units import KCAL_MOL
 from cgpot.formats.lammps import LammpsDump, read_data
-from cgpot.md.aa_benzene import BenzeneBox, write_aa_data
+from cgpot.formats.lammps.data import moved_data
 from cgpot.md.engine import find_lammps
 from cgpot.select.atomistic_runs import AtomisticRuns, prepare
 from cgpot.select.conformations import read_structure
-from cgpot.select.lammps_deck import LammpsRun, moved_data, site_text
+from cgpot.select.lammps_deck import LammpsRun, site_text
 
 TWO = """\
 site-types:
@@ -40,10 +41,9 @@ def case(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_aa_data(folder / "user.data", box)
     (folder / "map.yaml").write_text(BENZENE)
     (folder / "two.yaml").write_text(TWO)
-    deck = (root / "lammps_inputs" / "aa_benzene_held.lmp").read_text()
-    commands = deck[deck.index("units           real") : deck.index("compute         molecules")]
-    commands = commands.replace("${cutoff}", "7.0").replace("${accuracy}", "1.0e-5")
-    (folder / "ff.lmp").write_text(commands.replace("${skin}", "1.0"))
+    ff = root / "workflows" / "systems" / "benzene" / "lammps" / "force_field.lmp"
+    commands = ff.read_text().replace("cutoff index 12.0", "cutoff index 7.0")
+    (folder / "ff.lmp").write_text(commands.replace("skin index 2.0", "skin index 1.0"))
     return folder
 
 
@@ -137,7 +137,7 @@ def test_errors(case: Path, tmp_path: Path) -> None:
         prepare([frame], settings(case, force_field=None), 300.0)
     with pytest.raises(ConfigError, match="key 'topology': has no use in runs of LAMMPS"):
         prepare([frame], settings(case, topology=case / "x.top"), 300.0)
-    with pytest.raises(ConfigError, match="key 'force_field': has no use in runs of benzene in LA"):
+    with pytest.raises(ConfigError, match=r"key 'structure': runs in LAMMPS need --structure and"):
         prepare([frame], AtomisticRuns(force_field=case / "ff.lmp"), 300.0)
     with pytest.raises(ConfigError, match="free sampling is written for GROMACS alone"):
         prepare([frame], settings(case, sampling="free"), 300.0)

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from cgpot.study.pipeline import Surroundings
 from cgpot.study.points import Point, expand
+from cgpot.study.stage_commands import Surroundings
 from cgpot.study.study_run import Driver, open_study
 from cgpot.study.study_settings import StudyConfig, load_study
 

@@ -13,10 +13,9 @@ from study_support import opened, order, run, write_study
 from typer.testing import CliRunner
 
 from cgpot.cli import build_app
-from cgpot.study import pipeline
-from cgpot.study.collect import loss_text, stable_ns, worst
 from cgpot.study.columns import COLUMNS
 from cgpot.study.plots import draw_all, pareto_front
+from cgpot.study.point_rows import loss_text, stable_ns, worst
 from cgpot.study.study_page import write_page
 from cgpot.study.study_results import write_results
 
@@ -129,9 +128,10 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     path = write_study(tmp_path)
     from study_support import program
 
+    from cgpot.study import stage_commands
     from cgpot.study import study_run as run_module
 
-    monkeypatch.setattr(pipeline, "PROGRAM", program(tmp_path))
+    monkeypatch.setattr(stage_commands, "PROGRAM", program(tmp_path))
     monkeypatch.setattr(run_module.open_study, "__defaults__", (program(tmp_path),))
     monkeypatch.chdir(tmp_path)
     runner = CliRunner()

@@ -16,7 +16,7 @@ import yaml
 from study_support import calls, opened, order, program, run, write_study
 
 from cgpot.core.errors import ConfigError, ToolError
-from cgpot.study.collect import collect
+from cgpot.study.point_rows import collect
 from cgpot.study.slurm import slurm_script
 from cgpot.study.state import try_lock
 from cgpot.study.study_run import Driver, groups, prepare_dataset, select, state_table

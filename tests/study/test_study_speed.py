@@ -14,9 +14,8 @@ from study_support import calls, opened, order, program, run, write_study
 from typer.testing import CliRunner
 
 from cgpot.cli import build_app
-from cgpot.study import pipeline
-from cgpot.study.collect import collect, state_text
-from cgpot.study.pipeline import plan
+from cgpot.study.point_rows import collect, state_text
+from cgpot.study.stage_commands import plan
 from cgpot.study.state import try_lock
 from cgpot.study.study_page import counts_text, speeds_text, write_page
 from cgpot.study.study_settings import SpeedConfig
@@ -120,9 +119,10 @@ def test_the_number_of_steps() -> None:
 
 def test_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_study(tmp_path)
+    from cgpot.study import stage_commands
     from cgpot.study import study_run as run_module
 
-    monkeypatch.setattr(pipeline, "PROGRAM", program(tmp_path))
+    monkeypatch.setattr(stage_commands, "PROGRAM", program(tmp_path))
     monkeypatch.setattr(run_module.open_study, "__defaults__", (program(tmp_path),))
     monkeypatch.chdir(tmp_path)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cgpot.formats.lammps.bonded_sections import bonded_terms as lammps_terms
+from cgpot.formats.lammps.bonded_sections import sections_of
 from cgpot.formats.lammps.cg_data import write_data
 from cgpot.md.engine import find_lammps
 from cgpot.molecules.frame import CGFrame, Topology
@@ -62,7 +62,7 @@ def terms(frame: CGFrame, config: MSCGConfig | None = None) -> BondedTerms:
 
 def data_file(path: Path, frame: CGFrame, bonded: BondedTerms, velocities=None) -> Path:
     """A data file with the sections of the terms."""
-    found = lammps_terms(bonded.deployed(), frame.topology, "model.cgpot.json", "start")
+    found = sections_of(bonded.deployed(), frame.topology, "model.cgpot.json", "start")
     return write_data(path, frame, velocities, found)
 
 

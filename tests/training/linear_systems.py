@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cgpot.core.units import EV_PER_A3_IN_BAR
-from cgpot.formats.lammps.bonded_sections import bonded_terms as lammps_terms
+from cgpot.formats.lammps.bonded_sections import sections_of
 from cgpot.formats.lammps.cg_data import write_data
 from cgpot.md.engine import find_lammps
 from cgpot.molecules.extxyz import write_frames
@@ -89,7 +89,7 @@ def lammps_point(
     folder.mkdir(parents=True, exist_ok=True)
     terms = None
     if bonded is not None:
-        terms = lammps_terms(bonded.deployed(), frame.topology, "model.cgpot.json", "start")
+        terms = sections_of(bonded.deployed(), frame.topology, "model.cgpot.json", "start")
     write_data(folder / "system.data", frame, bonded=terms)
     (folder / "in.point").write_text(
         "units metal\natom_style molecular\nspecial_bonds lj/coul 1.0 1.0 1.0\n"

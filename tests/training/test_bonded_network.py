@@ -17,12 +17,11 @@ from chain_systems import run_lammps, sample
 from training_systems import fluid
 
 from cgpot.core.errors import ConfigError, InputError
-from cgpot.formats.lammps.bonded_sections import bonded_terms
+from cgpot.formats.lammps.bonded_sections import sections_of
 from cgpot.formats.lammps.cg_data import write_data
-from cgpot.molecules.exclusions import hidden_pairs
 from cgpot.molecules.extxyz import read_frames, write_frames
 from cgpot.molecules.frame import CGFrame
-from cgpot.molecules.pairs import half_list
+from cgpot.molecules.pairs import half_list, hidden_pairs
 from cgpot.molecules.topology import Topology
 from cgpot.training.evaluation.evaluation_stage import load_trained
 from cgpot.training.folder.graph_frames import neighbours
@@ -146,7 +145,7 @@ def test_lammps_runs_what_was_trained(chains: list[CGFrame], tmp_path: Path) -> 
     content = deployment.content
     assert content["pairs"] == "not-1-4"
     frame = next(read_frames(tmp_path / "val.extxyz"))
-    terms = bonded_terms(content["bonded"], frame.topology, deployment.sidecar, "val.extxyz")
+    terms = sections_of(content["bonded"], frame.topology, deployment.sidecar, "val.extxyz")
     write_data(tmp_path / "system.data", frame, bonded=terms)
     folder = deployment.sidecar.parent
     run_lammps(

@@ -71,12 +71,16 @@ def test_a_lone_checkpoint_on_frames_without_stress(trained: Outcome, tmp_path: 
 
 def test_an_ensemble_is_the_mean_of_its_members(trained: Outcome, tmp_path: Path) -> None:
     members = [str(trained.folder)] * 2
-    (tmp_path / "ensemble.json").write_text(json.dumps({"members": members}), encoding="utf-8")
+    (tmp_path / "ensemble.json").write_text(
+        json.dumps({"format": "cgpot-ensemble-1", "members": members}), encoding="utf-8"
+    )
     frame = fluid(1, 8)[0]
     one, two = (load_trained(place).labels(frame) for place in (trained.folder, tmp_path))
     np.testing.assert_allclose(two[0], one[0], rtol=1e-6)
     np.testing.assert_allclose(two[1], one[1], rtol=1e-6)
-    (tmp_path / "ensemble.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "ensemble.json").write_text(
+        '{"format": "cgpot-ensemble-1", "members": []}', encoding="utf-8"
+    )
     with pytest.raises(InputError, match="expected a list of members"):
         load_trained(tmp_path)
 
@@ -97,7 +101,10 @@ def test_linear_models_repeat_the_figures_of_their_training(kind: str, tmp_path:
 
 
 def test_a_model_of_unknown_kind_is_refused(tmp_path: Path) -> None:
-    text = '{"format": "cgpot-training-1", "kind": "pod", "bead_names": ["A"]}'
+    text = (
+        '{"format": "cgpot-training-1", "kind": "pod", "bead_names": ["A"], "masses": [1.0], '
+        '"cutoff": 5.0, "temperature": 300.0}'
+    )
     (tmp_path / "result.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="network, mscg, uf3 or pair, found 'pod'"):
         load_trained(tmp_path)

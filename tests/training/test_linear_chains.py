@@ -18,7 +18,7 @@ from cgpot.core.files import read_json, write_json
 from cgpot.core.units import KJ_MOL
 from cgpot.deploy.deployment import deploy
 from cgpot.ensemble.linear_mean import mean_mscg
-from cgpot.formats.lammps.bonded_sections import bonded_terms as lammps_terms
+from cgpot.formats.lammps.bonded_sections import sections_of
 from cgpot.md.md_settings import MdConfig
 from cgpot.md.md_stage import run_md
 from cgpot.molecules.extxyz import read_frames, write_frames
@@ -234,7 +234,7 @@ def test_molecules_that_differ():
     record = terms.deployed()
     assert record["molecules"]["A-A"] == {}
     assert record["molecules"]["A-B-A"]["angles"] == [[1, 0, 1, 2]]
-    found = lammps_terms(record, frame.topology, "m.cgpot.json", "start")
+    found = sections_of(record, frame.topology, "m.cgpot.json", "start")
     assert found.terms["angles"].tolist() == [[0, 0, 1, 2]]
 
 

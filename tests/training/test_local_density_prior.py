@@ -139,7 +139,7 @@ def test_training_writes_both_parts_and_refits_them(trained: Path) -> None:
 def test_it_is_packaged_compiled_and_verified(trained: Path) -> None:
     """`cgpot deploy` compares package and compiled file with the checkpoint."""
     from cgpot.deploy.deployment import deploy
-    from cgpot.plugin.build import build
+    from cgpot.plugin.plugin_build import build
 
     build()
     done = deploy(trained, trained.parent / "deploy", quiet=True)

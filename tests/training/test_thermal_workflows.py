@@ -29,7 +29,7 @@ from cgpot.molecules.extxyz import read_frames, write_frames
 from cgpot.potential.splines import PairTable
 from cgpot.refine.refine_settings import RefineConfig
 from cgpot.refine.refine_start import compiled_model, resolve
-from cgpot.study.pipeline import plan
+from cgpot.study.stage_commands import plan
 from cgpot.training.evaluation.predictions import load_model, model_labels
 from cgpot.training.network.amend import amend
 from cgpot.training.settings.train_settings import load_config
@@ -83,7 +83,10 @@ def test_a_model_deployed_at_another_temperature_is_refused(
     from cgpot.core.files import sha256_file
 
     digest = sha256_file(thermal.folder / "model.ckpt")
-    record = {"sha256": {"model.ckpt": digest}, "temperature": HOT}
+    record = {
+        "format": "cgpot-model-1", "bead_names": ["A"], "masses": [1.0], "units": {},
+        "sha256": {"model.ckpt": digest}, "temperature": HOT,
+    }  # fmt: skip
     write_json(tmp_path / "model.cgpot.json", record)
     config = refinement(thermal.folder, COLD, deployed=tmp_path / "model.nequip.pt2")
     with pytest.raises(InputError, match=r"deployed at 6\.0 K, the refinement is at 4 K"):
@@ -131,7 +134,7 @@ def test_a_student_is_deployed_at_the_temperature_of_the_md(
     thermal: Outcome, tmp_path: Path, deployed_at: list[float | None]
 ) -> None:
     deploy_student(thermal.folder, tmp_path / "d", HOT)
-    write_json(tmp_path / "result.json", {"temperature_input": None})
+    write_json(tmp_path / "result.json", {**thermal.result, "temperature_input": None})
     deploy_student(tmp_path, tmp_path / "d", HOT)  # takes no temperature: its own
     assert deployed_at == [HOT, None]
 

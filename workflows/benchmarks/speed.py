@@ -212,7 +212,7 @@ class Benchmark:
         key = {"section": "aa", "system": "LAMMPS, OPLS-AA", "kind": "flexible, 1 fs"}
         key |= {"ranks": threads}
         if self.store.find(**key) is None:
-            row = atomistic.lammps(max(self.options.aa_steps // 10, 20), threads)
+            row = atomistic.lammps(max(self.options.aa_steps // 10, 20), threads, self.scratch)
             self.add({**key, "molecules": atomistic.MOLECULES, **row})
 
     def timesteps(self, model: Model) -> None:

@@ -13,8 +13,9 @@ diagonal: its trace is exact, its components are those of an isotropic kinetic t
 """
 
 from cgpot.formats.lammps.atomistic_data import read_data
-from cgpot.formats.lammps.atomistic_dump import LammpsDump, dump_units
-from cgpot.formats.lammps.thermo import parse_thermo, read_thermo
+from cgpot.formats.lammps.atomistic_dump import LammpsDump
+from cgpot.formats.lammps.atomistic_thermo import parse_thermo, read_thermo
+from cgpot.formats.lammps.dump import dump_units
 from cgpot.formats.lammps.unit_styles import resolve_units
 
 __all__ = [

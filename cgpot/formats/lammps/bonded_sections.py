@@ -7,7 +7,6 @@ type; the same record numbered the tables, so that data file and tables cannot d
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
-from cgpot.core.files import require_file
+from cgpot.formats.lammps.data import read_sections
 from cgpot.molecules.frame import Topology
 
 IntArray = NDArray[np.int64]
@@ -26,7 +25,7 @@ WIDTHS = {"bonds": 2, "angles": 3, "dihedrals": 4}
 
 
 @dataclass(frozen=True)
-class BondedTerms:
+class BondedSections:
     """What the sections Bonds, Angles and Dihedrals of a data file hold.
 
     Attributes:
@@ -56,9 +55,9 @@ def molecule_sites(topology: Topology) -> Iterator[tuple[str, IntArray]]:
         yield "-".join(topology.type_names[t] for t in topology.types[sites]), sites
 
 
-def bonded_terms(
+def sections_of(
     record: Mapping[str, Any], topology: Topology, sidecar: str | Path, start: str | Path
-) -> BondedTerms:
+) -> BondedSections:
     """The terms of a system.
 
     Args:
@@ -98,33 +97,35 @@ def bonded_terms(
         word: np.concatenate([np.zeros((0, 1 + WIDTHS[word]), dtype=np.int64), *tables])
         for word, tables in found.items()
     }
-    return BondedTerms(types, terms)
+    return BondedSections(types, terms)
 
 
-def check_own_terms(path: str | Path, terms: BondedTerms) -> None:
+def check_own_terms(path: str | Path, terms: BondedSections) -> None:
     """Compare the sections Bonds, Angles and Dihedrals of a data file, if any, with the terms.
 
     Raises:
         InputError: a term that one has and the other has not; the first is named.
     """
-    p = require_file(path, "LAMMPS data file")
-    own = _sections(p)
-    if not any(word in own for word in WIDTHS):
+    p = Path(path)
+    kinds = {word: word[:-1].capitalize() for word in WIDTHS}
+    titles = [word.capitalize() for word in WIDTHS]
+    own = read_sections(p, [*titles, *(f"{kind} Type Labels" for kind in kinds.values())])
+    if not any(title in own.sections for title in titles):
         return
     for word in WIDTHS:
         names = terms.types.get(word, ())
-        labels = own.get(f"{word} labels", {})
+        labels = {str(number): name for number, name in own.labels(kinds[word]).items()}
         mine = {
             _canonical(names[row[0]], row[1:])
             for row in terms.terms.get(word, np.zeros((0, 3), dtype=np.int64)).tolist()
         }
         found = set()
-        for words in own.get(word, []):
-            text = labels.get(words[1], words[1])
+        for row in own.sections.get(word.capitalize(), []):
+            text = labels.get(row.words[1], row.words[1])
             if text.isdigit():
                 number = int(text)
                 text = names[number - 1] if 1 <= number <= len(names) else f"type {number}"
-            found.add(_canonical(text, [int(site) - 1 for site in words[2:]]))
+            found.add(_canonical(text, [int(site) - 1 for site in row.words[2:]]))
         for have, lack, what in (
             (found - mine, "the model has not", "the data file has"),
             (mine - found, "the data file has not", "the model has"),
@@ -141,22 +142,3 @@ def check_own_terms(path: str | Path, terms: BondedTerms) -> None:
 
 def _canonical(name: str, sites: list[int]) -> tuple[str, tuple[int, ...]]:
     return name, min(tuple(sites), tuple(sites[::-1]))
-
-
-def _sections(path: Path) -> dict[str, Any]:
-    """Rows of the sections of bonded terms, and their labels by number, of a data file."""
-    titles = {word.capitalize(): word for word in WIDTHS}
-    titles |= {f"{word[:-1].capitalize()} Type Labels": f"{word} labels" for word in WIDTHS}
-    found: dict[str, list[list[str]]] = {}
-    current: list[list[str]] | None = None
-    with open(path, encoding="utf-8", errors="replace") as stream:
-        for line in stream:
-            text = line.split("#", 1)[0].strip()
-            if re.match(r"[A-Z]", text):
-                current = found.setdefault(titles[text], []) if text in titles else None
-            elif text and current is not None:
-                current.append(text.split())
-    return {
-        key: {row[0]: row[1] for row in rows} if key.endswith("labels") else rows
-        for key, rows in found.items()
-    }

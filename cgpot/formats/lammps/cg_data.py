@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import require_file, write_text
-from cgpot.formats.lammps.bonded_sections import BondedTerms
+from cgpot.formats.lammps.bonded_sections import BondedSections
+from cgpot.formats.lammps.data import read_type_names
 from cgpot.molecules.frame import Array, CGFrame, Topology
 from cgpot.molecules.paths import BondPaths
 from cgpot.molecules.whole import flags_along_bonds, wrap
@@ -58,7 +59,7 @@ def write_data(
     path: str | Path,
     frame: CGFrame,
     velocities: NDArray[np.float64] | None = None,
-    bonded: BondedTerms | None = None,
+    bonded: BondedSections | None = None,
 ) -> Path:
     """Write a CG frame as a LAMMPS data file (units metal, atom_style molecular).
 
@@ -149,49 +150,6 @@ def _with_names(text: str, topology: Topology, bonded: Mapping[str, Sequence[str
 def _labels(kind: str, names: Sequence[str]) -> str:
     rows = "\n".join(f"{i} {name}" for i, name in enumerate(names, start=1))
     return f"{kind} Type Labels\n\n{rows}\n\n"
-
-
-def read_type_names(path: str | Path) -> tuple[str, ...]:
-    """Names of the atom types, from ``Atom Type Labels`` or the comments behind ``Masses``.
-
-    Raises:
-        InputError: neither names every type.
-    """
-    p = require_file(path, "LAMMPS data file")
-    sections: dict[str, list[str]] = {"Atom Type Labels": [], "Masses": []}
-    current: list[str] | None = None
-    n_types = None
-    with open(p, encoding="utf-8", errors="replace") as stream:
-        for line in stream:
-            title = line.split("#", 1)[0].strip()
-            if n_types is None and (match := re.match(r"(\d+)\s+atom types$", title)):
-                n_types = int(match[1])
-            if title in sections:
-                current = sections[title]
-            elif re.match(r"[A-Z]", title) and not re.search(r"\s\d", title):
-                current = None
-                if title == "Atoms":
-                    break
-            elif line.strip() and current is not None:
-                current.append(line.strip())
-    if n_types is None:
-        raise InputError("no line 'N atom types'; expected a LAMMPS data file", file=p)
-    labels = [row.split("#")[0].split() for row in sections["Atom Type Labels"]]
-    by_label = {int(row[0]): row[1] for row in labels if len(row) == 2 and row[0].isdigit()}
-    comments = [row.partition("#") for row in sections["Masses"]]
-    by_comment = {
-        int(row.split()[0]): note.split()[0]
-        for row, _, note in comments
-        if note.split() and row.split()[0].isdigit()
-    }
-    for found in (by_label, by_comment):
-        if sorted(found) == list(range(1, n_types + 1)):
-            return tuple(found[i] for i in range(1, n_types + 1))
-    raise InputError(
-        f"the {n_types} atom types have no names; expected a section 'Atom Type Labels' or "
-        "comments such as '1 78.114 # BNZ' in the section 'Masses'",
-        file=p,
-    )
 
 
 def read_data(path: str | Path) -> CGFrame:

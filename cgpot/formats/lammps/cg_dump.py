@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Streaming reader of LAMMPS text dumps of CG systems (``dump custom``)."""
+"""Dumps of CG runs: snapshots with molecules and types, whole or cut off, and CG frames."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
-from cgpot.core.errors import InputError
-from cgpot.core.files import open_text, require_file
+from cgpot.core.files import require_file
 from cgpot.core.units import lammps_factors
+from cgpot.formats.lammps.dump import DumpHead, snapshots
 from cgpot.molecules.frame import Array, CGFrame, IntArray, Topology
 from cgpot.molecules.whole import wrap
 
 REQUIRED = ("id", "mol", "type", "x", "y", "z")
+OPTIONAL = ("ix", "iy", "iz", "fx", "fy", "fz")
 
 
 @dataclass
@@ -44,99 +44,15 @@ class DumpFrame:
     forces: Array | None
 
 
-class _Truncated(Exception):
-    """The file ends within a frame."""
-
-
-def _line(stream: IO[str]) -> str:
-    line = stream.readline()
-    if not line.endswith("\n"):
-        raise _Truncated
-    return line
-
-
-def _box(stream: IO[str], title: str) -> tuple[Array, Array]:
-    """The cell and its lower corner; the bounds of a tilted box are those of its hull."""
-    rows = [[float(x) for x in _line(stream).split()] for _ in range(3)]
-    tilted = "xy xz yz" in title
-    if any(len(row) != (3 if tilted else 2) for row in rows):
-        raise ValueError(f"box bounds {rows}; expected an orthogonal or restricted triclinic box")
-    low = np.array([row[0] for row in rows])
-    high = np.array([row[1] for row in rows])
-    cell = np.zeros((3, 3))
-    if tilted:
-        xy, xz, yz = (row[2] for row in rows)
-        low[0] -= min(0.0, xy, xz, xy + xz)
-        high[0] -= max(0.0, xy, xz, xy + xz)
-        low[1] -= min(0.0, yz)
-        high[1] -= max(0.0, yz)
-        cell[1, 0], cell[2, 0], cell[2, 1] = xy, xz, yz
-    cell[np.diag_indices(3)] = high - low
-    return cell, low
-
-
-def _frame(stream: IO[str], units: str | None) -> tuple[DumpFrame, str] | None:
-    """The next snapshot and the unit style, or None at the end of the file."""
-    time = None
-    step = n = None
-    cell, low = np.zeros((3, 3)), np.zeros(3)
-    while True:
-        line = stream.readline()
-        if not line and step is None and time is None:
-            return None
-        if not line.endswith("\n"):
-            raise _Truncated
-        title = line.strip()
-        if title == "ITEM: UNITS":
-            units = _line(stream).strip()
-        elif title == "ITEM: TIME":
-            time = float(_line(stream))
-        elif title == "ITEM: TIMESTEP":
-            step = int(_line(stream))
-        elif title == "ITEM: NUMBER OF ATOMS":
-            n = int(_line(stream))
-        elif title.startswith("ITEM: BOX BOUNDS"):
-            cell, low = _box(stream, title)
-        elif title.startswith("ITEM: ATOMS"):
-            names = title.split()[2:]
-            break
-        elif title:
-            raise ValueError(f"found {title[:40]!r}; expected a line 'ITEM: ...'")
-    if step is None or n is None:
-        raise ValueError("no time step or number of atoms before 'ITEM: ATOMS'")
-    missing = [name for name in REQUIRED if name not in names]
+def _choose(head: DumpHead) -> list[str]:
+    """The columns to read, of a head that is right."""
+    missing = [name for name in REQUIRED if name not in head.names]
     if missing:
-        raise ValueError(f"the columns {missing} are missing (found {names})")
-    if units is None:
+        raise ValueError(f"the columns {missing} are missing (found {list(head.names)})")
+    if head.units is None:
         raise ValueError("no 'ITEM: UNITS'; expected a dump written with dump_modify units yes")
-    factors = lammps_factors(units)
-    rows = [_line(stream) for _ in range(n)]
-    values = np.array(" ".join(rows).split(), dtype=np.float64)
-    if values.size != n * len(names):
-        raise ValueError(f"{values.size} numbers for {n} atoms with {len(names)} columns")
-    table = values.reshape(n, len(names))
-    table = table[np.argsort(table[:, names.index("id")], kind="stable")]
-
-    def columns(wanted: Sequence[str]) -> Array | None:
-        if not all(name in names for name in wanted):
-            return None
-        return table[:, [names.index(name) for name in wanted]]
-
-    forces = columns(("fx", "fy", "fz"))
-    images = columns(("ix", "iy", "iz"))
-    return (
-        DumpFrame(
-            step=step,
-            time=None if time is None else time * factors["time"],
-            cell=cell * factors["length"],
-            molecules=table[:, names.index("mol")].astype(np.int64),
-            types=table[:, names.index("type")].astype(np.int64),
-            positions=(table[:, [names.index(c) for c in "xyz"]] - low) * factors["length"],
-            images=None if images is None else images.astype(np.int64),
-            forces=None if forces is None else forces * factors["force"],
-        ),
-        units,
-    )
+    lammps_factors(head.units)
+    return [name for name in head.names if name in REQUIRED + OPTIONAL]
 
 
 def read_dump(path: str | Path, *, truncated: bool = False) -> Iterator[DumpFrame]:
@@ -149,28 +65,26 @@ def read_dump(path: str | Path, *, truncated: bool = False) -> Iterator[DumpFram
             whole one instead of refusing it.
 
     Raises:
-        InputError: missing file, damaged or truncated frame (its index is named), unknown units.
+        InputError: missing file, damaged or truncated frame (its index is named).
+        UnitError: unknown units.
     """
-    p = require_file(path, "LAMMPS dump")
-    units: str | None = None
-    index = 0
-    with open_text(p) as stream:
-        while True:
-            try:
-                found = _frame(stream, units)
-            except (_Truncated, EOFError) as err:
-                if truncated:
-                    return
-                raise InputError(
-                    "truncated: the file ends within this frame", file=p, frame=index
-                ) from err
-            except ValueError as err:
-                raise InputError(f"damaged frame: {err}", file=p, frame=index) from err
-            if found is None:
-                return
-            snapshot, units = found
-            yield snapshot
-            index += 1
+    for snapshot in snapshots(require_file(path, "LAMMPS dump"), _choose, truncated=truncated):
+        head = snapshot.head
+        factors = lammps_factors(str(head.units))
+        positions = snapshot.vectors("x", "y", "z")
+        assert positions is not None  # chosen above
+        forces = snapshot.vectors("fx", "fy", "fz")
+        images = snapshot.vectors("ix", "iy", "iz")
+        yield DumpFrame(
+            step=head.step,
+            time=None if head.time is None else head.time * factors["time"],
+            cell=head.cell * factors["length"],
+            molecules=snapshot.integers("mol"),
+            types=snapshot.integers("type"),
+            positions=(positions - head.origin) * factors["length"],
+            images=None if images is None else images.astype(np.int64),
+            forces=None if forces is None else forces * factors["force"],
+        )
 
 
 def to_frame(

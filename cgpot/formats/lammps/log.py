@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Thermo output of LAMMPS logs: one-line, multi-line and yaml tables, whole or cut off.
+"""The reader of LAMMPS's thermo output: one-line, multi-line and yaml tables, whole or cut off.
+
+A table begins behind ``Per MPI rank memory allocation``, or, in a file of the thermo output
+alone, at its head (``Step ...``, ``keywords:``).  What the mapping makes of the tables, the
+virial, is in `thermo`.
 
 pymatgen.io.lammps.outputs.parse_lammps_log is not used here: it raises on a log that lacks
 the line ``Loop time of``, which is what a run stopped by a walltime or a kill leaves behind,
@@ -16,10 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from cgpot.core.errors import InputError
-from cgpot.core.files import require_file
+from cgpot.core.files import open_text, require_file
 from cgpot.molecules.frame import Array
 
 _TABLE_FOLLOWS = ("Per MPI rank memory allocation", "Memory usage per processor")
+_ENDS = ("Loop time of", "ERROR", "Total wall time")
 _MULTI_HEAD = re.compile(r"-+ Step\s+(\d+) -+ CPU =\s+(\S+)")
 _MULTI_ITEM = re.compile(r"([^\s=]+)\s+=\s+(\S+)")
 
@@ -70,12 +75,19 @@ def _numbers(tokens: Sequence[str]) -> list[float] | None:
         return None
 
 
+def _starts(line: str) -> bool:
+    """Whether a table begins at this line."""
+    return line.split()[:1] == ["Step"] or bool(
+        _MULTI_HEAD.match(line) or line.startswith("keywords:")
+    )
+
+
 def _table_one(lines: list[str], start: int, out: _Builder) -> int:
     out.names = lines[start].split()
     index = start + 1
     while index < len(lines):
         line = lines[index]
-        if line.startswith(("Loop time of", "ERROR", "Total wall time")):
+        if line.startswith((*_ENDS, *_TABLE_FOLLOWS)) or _starts(line):
             break
         tokens = line.split()
         row = _numbers(tokens) if len(tokens) == len(out.names) else None
@@ -91,13 +103,13 @@ def _table_multi(lines: list[str], start: int, out: _Builder) -> int:
     def finish() -> None:
         if current and not out.names:
             out.names = list(current)
-        if current and set(current) == set(out.names):
+        if current and set(current) >= set(out.names):
             out.rows.append([current[name] for name in out.names])
 
     index = start
     while index < len(lines):
         line = lines[index]
-        if line.startswith(("Loop time of", "ERROR", "Total wall time")):
+        if line.startswith((*_ENDS, *_TABLE_FOLLOWS)):
             break
         if head := _MULTI_HEAD.match(line):
             finish()
@@ -119,6 +131,8 @@ def _table_yaml(lines: list[str], start: int, out: _Builder) -> int:
         line = lines[index].strip()
         if line == "..." or line.startswith(("Loop time of", "ERROR")):
             break
+        if line.startswith("keywords:") and out.names:
+            break
         if line.startswith("keywords:"):
             names = re.findall(r"'([^']*)'", line)
             out.names = names or [n.strip() for n in line[9:].strip(" []").split(",") if n.strip()]
@@ -128,7 +142,7 @@ def _table_yaml(lines: list[str], start: int, out: _Builder) -> int:
                 out.rows.append(row)
         index += 1
     while index < len(lines) and not lines[index].startswith(("Loop time of", "ERROR")):
-        if lines[index].startswith(_TABLE_FOLLOWS):
+        if lines[index].startswith(_TABLE_FOLLOWS) or _starts(lines[index]):
             break
         index += 1
     return index
@@ -143,7 +157,19 @@ def read_log(path: str | Path) -> list[ThermoTable]:
         InputError: missing or empty.
     """
     p = require_file(path, "LAMMPS log")
-    return parse_log(p.read_text(encoding="utf-8", errors="replace"), p)
+    return parse_log(log_text(p), p)
+
+
+def log_text(path: Path) -> str:
+    """The text of a log, through xz or gzip when the name ends so; odd bytes are replaced."""
+    with open_text(path, errors="replace") as stream:
+        return stream.read()
+
+
+def unit_style(text: str) -> str | None:
+    """The unit style that a log echoes (``units real``; the last one), or None."""
+    found = re.findall(r"^[ \t]*units[ \t]+([A-Za-z]+)[ \t]*$", text, flags=re.MULTILINE)
+    return str(found[-1]) if found else None
 
 
 def parse_log(text: str, file: Path) -> list[ThermoTable]:
@@ -154,18 +180,19 @@ def parse_log(text: str, file: Path) -> list[ThermoTable]:
     tables: list[ThermoTable] = []
     index = 0
     while index < len(lines):
-        follows = lines[index].startswith(_TABLE_FOLLOWS)
-        index += 1
-        if not follows:
-            continue
-        while index < len(lines) and (
-            not lines[index].strip() or lines[index].startswith("WARNING")
-        ):
+        if lines[index].startswith(_TABLE_FOLLOWS):
             index += 1
-        if index >= len(lines):
-            break
+            while index < len(lines) and (
+                not lines[index].strip() or lines[index].startswith("WARNING")
+            ):
+                index += 1
+            if index >= len(lines):
+                break
+        elif not _starts(lines[index]):
+            index += 1
+            continue
         out = _Builder()
-        if lines[index].strip() == "---":
+        if lines[index].strip() == "---" or lines[index].startswith("keywords:"):
             index = _table_yaml(lines, index, out)
         elif _MULTI_HEAD.match(lines[index]):
             index = _table_multi(lines, index, out)

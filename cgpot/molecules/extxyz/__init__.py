@@ -3,13 +3,13 @@
 
 Every frame carries its bead names and masses, so that a file explains itself and files of
 two systems cannot be mixed unnoticed; species with known bonds stand under ``species_bonds``
-(`cgpot.molecules.extxyz.species`).  Frames may be of several compositions.  nequip reads the same
-files with ``include_keys: [atom_types]``.
+(`cgpot.molecules.extxyz.species_key`).  Frames may be of several compositions.  nequip reads the
+same files with ``include_keys: [atom_types]``.
 """
 
 from cgpot.molecules.extxyz.atoms import FORCE_DECIMALS, POSITION_DECIMALS, from_atoms, to_atoms
 from cgpot.molecules.extxyz.reader import read_frames
-from cgpot.molecules.extxyz.species import composition
+from cgpot.molecules.extxyz.species_key import composition
 from cgpot.molecules.extxyz.writer import (
     ExtxyzWriter,
     format_frame,

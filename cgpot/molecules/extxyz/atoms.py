@@ -10,7 +10,7 @@ import numpy as np
 
 from cgpot.core.errors import InputError
 from cgpot.molecules import fields
-from cgpot.molecules.extxyz.species import (
+from cgpot.molecules.extxyz.species_key import (
     CHARGES_KEY,
     SPECIES_KEY,
     KnownTopologies,

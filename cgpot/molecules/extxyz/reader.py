@@ -20,7 +20,7 @@ from cgpot.core.errors import InputError
 from cgpot.core.files import open_text, require_file
 from cgpot.molecules import fields
 from cgpot.molecules.extxyz.atoms import TYPE_NAMES, from_parts
-from cgpot.molecules.extxyz.species import KnownTopologies
+from cgpot.molecules.extxyz.species_key import KnownTopologies
 from cgpot.molecules.frame import CGFrame
 
 _NAMES = re.compile(rf'\b{TYPE_NAMES}=(?:"([^"]*)"|(\S+))')

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cgpot.core.files import atomic_path, open_text
 from cgpot.molecules import fields
 from cgpot.molecules.extxyz.atoms import FORCE_DECIMALS, POSITION_DECIMALS, TYPE_MASSES, TYPE_NAMES
-from cgpot.molecules.extxyz.species import CHARGES_KEY, SPECIES_KEY, species_text
+from cgpot.molecules.extxyz.species_key import CHARGES_KEY, SPECIES_KEY, species_text
 from cgpot.molecules.frame import CGFrame
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cgpot.core.errors import InputError
 from cgpot.core.files import read_json, write_json
 from cgpot.core.manifest import package_versions, write_manifest
+from cgpot.core.records import EnsembleRecord, TrainingRecord
 from cgpot.core.versions import check_checkpoint, read_result
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.refined import refined_model
@@ -40,7 +41,7 @@ class Trained:
         type_names: bead types that it knows, in the order of their indices.
         labels: forces (n, 3) in eV/Å and virial W (3, 3) in eV of a frame.
         yardstick: pair fit of the same training frames (or its labels), if there is one.
-        result: result.json of its training; empty for a lone checkpoint.
+        result: result.json of its training or ensemble.json; None for a lone checkpoint.
     """
 
     path: Path
@@ -48,7 +49,7 @@ class Trained:
     type_names: tuple[str, ...]
     labels: Labels
     yardstick: PairTable | Labels | None
-    result: dict[str, Any]
+    result: TrainingRecord | EnsembleRecord | None = None
 
 
 def load_trained(path: str | Path) -> Trained:
@@ -64,15 +65,15 @@ def load_trained(path: str | Path) -> Trained:
             file=place,
         )
     if place.is_file():
-        return _network(place, None, {})
+        return _network(place, None, None)
     if (place / "ensemble.json").is_file():
         return _ensemble(place)
     result = read_result(place)
-    kind = str(result.get("kind", "network"))
+    kind = result.kind
     table = PairTable.read(place / "pair_fit.json") if (place / "pair_fit.json").is_file() else None
     if kind == "network":
         return _network(place / "model.ckpt", table, result, place)
-    return Trained(place, kind, tuple(result["bead_names"]), _linear(place, kind), table, result)
+    return Trained(place, kind, result.bead_names, _linear(place, kind), table, result)
 
 
 def _linear(place: Path, kind: str) -> Labels:
@@ -106,11 +107,8 @@ def _linear(place: Path, kind: str) -> Labels:
 
 def _ensemble(place: Path) -> Trained:
     """The mean of the members of a folder of `cgpot ensemble`."""
-    record = read_json(place / "ensemble.json")
-    names = record.get("members") if isinstance(record, dict) else None
-    if not isinstance(names, list) or not names:
-        raise InputError("expected a list of members", file=place / "ensemble.json", key="members")
-    members = [load_trained(place / str(name)) for name in names]
+    record = EnsembleRecord.read(place / "ensemble.json")
+    members = [load_trained(place / name) for name in record.members]
 
     def labels(frame: CGFrame) -> tuple[Array, Array]:
         each = [member.labels(frame) for member in members]
@@ -122,7 +120,10 @@ def _ensemble(place: Path) -> Trained:
 
 
 def _network(
-    checkpoint: Path, table: PairTable | None, result: dict[str, Any], place: Path | None = None
+    checkpoint: Path,
+    table: PairTable | None,
+    result: TrainingRecord | None,
+    place: Path | None = None,
 ) -> Trained:
     check_checkpoint(checkpoint)
     model = ev.load_model(checkpoint)
@@ -188,7 +189,7 @@ def evaluate_model(
         frames,
         trained.labels,
         trained.yardstick,
-        temperature=trained.result.get("temperature"),
+        temperature=None if trained.result is None else trained.result.temperature,
         quiet=quiet,
     )
     labels, arrays, parity = held_out.labels, held_out.arrays, held_out.parity

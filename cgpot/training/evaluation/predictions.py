@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import atomic_path, require_file
 from cgpot.core.units import EV_PER_A3_IN_BAR
-from cgpot.molecules.exclusions import seen_mask
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.pairs import half_list
 from cgpot.potential.splines import PairTable, pair_index
 from cgpot.training.folder.graph_frames import neighbours, to_data
 from cgpot.training.network.metrics import mean_with_error
@@ -93,35 +93,27 @@ def model_labels(
         yield frame, forces, -stress * frame.volume
 
 
-def pair_labels(table: PairTable, frame: CGFrame, pairs: str = "all") -> tuple[Array, Array]:
+def pair_labels(table: PairTable, frame: CGFrame, seen: str = "all") -> tuple[Array, Array]:
     """Forces (n, 3) and virial (3, 3) of a pair table on one frame."""
-    forces, virial, _ = pair_labels_and_energy(table, frame, pairs)
+    forces, virial, _ = pair_labels_and_energy(table, frame, seen)
     return forces, virial
 
 
 def pair_labels_and_energy(
-    table: PairTable, frame: CGFrame, pairs: str = "all"
+    table: PairTable, frame: CGFrame, seen: str = "all"
 ) -> tuple[Array, Array, float]:
     """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV of a pair table on a frame.
 
     Args:
         table: of the potential.
         frame: the sites.
-        pairs: which of them interact (`cgpot.molecules.exclusions.SEEN_PAIRS`).
-    """
-    from matscipy.neighbours import neighbour_list
+        seen: which pairs interact (`cgpot.molecules.exclusions.SEEN_PAIRS`).
 
-    i, j, distance, vector = neighbour_list(
-        "ijdD",
-        positions=frame.positions,
-        cell=frame.cell,
-        pbc=np.asarray(frame.pbc),
-        cutoff=table.r_max,
-    )
-    if pairs != "all":
-        bonds = frame.topology.bond_distance_of(i, j)
-        seen = seen_mask(pairs, bonds, vector, frame.cell, np.asarray(frame.pbc))
-        i, j, distance, vector = i[seen], j[seen], distance[seen], vector[seen]
+    Raises:
+        DataError: two sites at the same place.
+    """
+    pairs = half_list(frame, table.r_max).seen(seen)
+    i, j, vector, distance = pairs.i, pairs.j, pairs.vector, pairs.distance
     types = frame.topology.types
     forces = np.zeros((frame.topology.n_sites, 3))
     virial = np.zeros((3, 3))
@@ -133,8 +125,9 @@ def pair_labels_and_energy(
         mask = rows == row
         along = (table.force(distance[mask], a, b) / distance[mask])[:, None] * vector[mask]
         np.subtract.at(forces, i[mask], along)
-        virial += 0.5 * np.einsum("ea,eb->ab", vector[mask], along)
-        energy += 0.5 * float(table.energy(distance[mask], a, b).sum())
+        np.add.at(forces, j[mask], along)
+        virial += np.einsum("ea,eb->ab", vector[mask], along)
+        energy += float(table.energy(distance[mask], a, b).sum())
     return forces, virial, energy
 
 

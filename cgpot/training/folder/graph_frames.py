@@ -17,6 +17,7 @@ from cgpot.core.errors import DataError, InputError
 from cgpot.molecules.exclusions import seen_mask
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.pairs import neighbour_images
 from cgpot.training.folder.selection import choose
 from cgpot.training.folder.weights import StateWeights, frame_weights
 from cgpot.training.linear.bonded_part import BondedPart
@@ -33,18 +34,11 @@ def neighbours(frame: CGFrame, r_max: float, pairs: str = "all") -> tuple[np.nda
         r_max: cutoff, Å.
         pairs: which pairs of sites the model sees (`cgpot.molecules.exclusions.SEEN_PAIRS`).
     """
-    from matscipy.neighbours import neighbour_list
-
-    i, j, shift, vector = neighbour_list(
-        "ijSD",
-        positions=frame.positions,
-        cell=frame.cell,
-        pbc=np.asarray(frame.pbc),
-        cutoff=float(r_max),
-    )
+    found = neighbour_images(frame.positions, frame.cell, r_max, frame.pbc)
+    i, j, shift = found.i, found.j, found.shift
     if pairs != "all":
         distance = frame.topology.bond_distance_of(i, j)
-        seen = seen_mask(pairs, distance, vector, frame.cell, np.asarray(frame.pbc))
+        seen = seen_mask(pairs, distance, found.vector, frame.cell, np.asarray(frame.pbc))
         i, j, shift = i[seen], j[seen], shift[seen]
     order = np.lexsort((j, i))
     edges = np.stack([i[order], j[order]])

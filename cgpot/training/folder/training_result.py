@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from cgpot.core.files import write_json
 from cgpot.core.manifest import write_manifest
+from cgpot.core.records import TrainingRecord
 from cgpot.molecules.frame import CGFrame
 from cgpot.training.folder.training_folder import STAGE, Folder
 from cgpot.training.settings.train_settings import TrainConfig
@@ -64,7 +64,7 @@ def write_result(
         outputs: the other files of the result.
         unused: sections of train.yaml that the model does not use.
     """
-    write_json(folder.result, result)
+    TrainingRecord.write(folder.result, result)
     write_manifest(
         folder.result,
         stage=STAGE,

@@ -13,7 +13,7 @@ from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.angles import AngleBasis
 from cgpot.potential.bonds import BondBasis, bond_vectors
 from cgpot.potential.connectivity import (
-    WORDS,
+    TERM_SECTIONS,
     Exclusions,
     bond_sites,
     by_molecule,
@@ -76,7 +76,7 @@ class BondedTerms:
         if not parts:
             return None
         topology = next(iter(parts.values())).topology
-        words = {name: WORDS[part.sites.shape[1]] for name, part in parts.items()}
+        words = {name: TERM_SECTIONS[part.sites.shape[1]] for name, part in parts.items()}
         return {
             "types": {
                 words[name]: [part.kind_name(k) for k in range(part.n_kinds)]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cgpot.core.files import write_json
-from cgpot.core.versions import RESULT_FORMAT
+from cgpot.core.records import TrainingRecord
 from cgpot.molecules.extxyz import write_frames
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.splines import PairTable
@@ -101,7 +101,7 @@ def train_with(
         quiet=quiet,
     )
     result = {
-        "format": RESULT_FORMAT,
+        "format": TrainingRecord.FORMAT,
         "kind": config.model.type,
         **figures,
         "epochs": None,

@@ -9,8 +9,8 @@ import numpy as np
 
 from cgpot.core.errors import DataError
 from cgpot.core.progress import progress
-from cgpot.molecules.exclusions import hidden_pairs
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.pairs import hidden_pairs
 from cgpot.potential.density_table import DensityTable
 from cgpot.potential.local_density import Exclude, LocalDensityBasis, sampled_spans, spread
 from cgpot.potential.splines import ZERO_AT_CUTOFF, PairTable, basis, basis_derivative, locate

@@ -14,8 +14,8 @@ import torch
 from cgpot.core.files import atomic_path
 from cgpot.core.progress import progress
 from cgpot.core.versions import RESULT_FORMAT
-from cgpot.molecules.exclusions import hidden_pairs
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.pairs import hidden_pairs
 from cgpot.potential.base import Base
 from cgpot.potential.density_table import DensityTable
 from cgpot.potential.splines import PairTable

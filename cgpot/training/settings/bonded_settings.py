@@ -15,7 +15,7 @@ Pair = tuple[Place, Place]
 Triple = tuple[Place, Place, Place]
 Quadruple = tuple[Place, Place, Place, Place]
 
-WORDS = {1: "bonds", 2: "angles", 3: "dihedrals"}
+SECTION_OF_SPAN = {1: "bonds", 2: "angles", 3: "dihedrals"}
 """Sections by the number of bonds that their terms span."""
 
 
@@ -77,7 +77,7 @@ def check_bonded(sections: Mapping[int, Section]) -> None:
     """Refuse angles and dihedrals without bonds to follow.
 
     Args:
-        sections: by the number of bonds that their terms span (`WORDS`).
+        sections: by the number of bonds that their terms span (`SECTION_OF_SPAN`).
 
     Raises:
         ValueError: no bonds, or bonds of all sites with all others.
@@ -85,7 +85,7 @@ def check_bonded(sections: Mapping[int, Section]) -> None:
     bonds = sections.get(1)
     every = bonds is not None and bonds.between is None and bonds.types is None
     for distance, section in sections.items():
-        word = WORDS[distance]
+        word = SECTION_OF_SPAN[distance]
         if distance == 1:
             continue
         if section.between is None and bonds is None:

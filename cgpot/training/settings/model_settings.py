@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cgpot.core.config import StrictModel
 from cgpot.training.settings.bonded_settings import (
-    WORDS,
+    SECTION_OF_SPAN,
     AngleSection,
     BondSection,
     DihedralSection,
@@ -339,7 +339,7 @@ class MSCGConfig(LinearConfig):
             )
         check_bonded(self.bonded)
         if self.three_body is not None and self.excluded:
-            word = WORDS[self.excluded[0]]
+            word = SECTION_OF_SPAN[self.excluded[0]]
             raise ValueError(
                 f"three_body and {word} with exclude cannot be deployed together: LAMMPS leaves "
                 f"excluded neighbours out of the three-body sum too; set {word}.exclude to false"

@@ -125,14 +125,25 @@ def _gmx(program: str, words: list[str], folder: Path) -> str:
     return done.stdout + done.stderr
 
 
-def lammps(steps: int, threads: int) -> dict[str, Any]:
+def lammps(steps: int, threads: int, folder: Path) -> dict[str, Any]:
     """Time LAMMPS on 500 flexible OPLS-AA molecules (`cgpot md aa-speed`)."""
     from cgpot.md.aa_speed import aa_speed
 
-    result = aa_speed(MOLECULES, steps, threads, quiet=True)
+    scripts = SYSTEM / "lammps"
+    data = folder / "benzene.data"
+    words = ["--molecules", str(MOLECULES), "--density", "850", "-o", str(data)]
+    subprocess.run([sys.executable, str(scripts / "benzene_box.py"), *words], check=True)
+    variables = {
+        "ensemble": "nvt",
+        "minimize_steps": "30",
+        "sample_every": str(max(steps // 10, 1)),
+    }
+    result = aa_speed(
+        scripts / "aa_benzene.lmp", data, steps, threads, variables=variables, quiet=True
+    )
     return {
         "ns_per_day": result["ns_per_day"],
-        "steps_per_second": result["steps"] / result["wall_seconds"],
+        "steps_per_second": result["steps_per_second"],
         "cpu_use_percent": result["cpu_use_percent"],
-        "command": f"cgpot md aa-speed --molecules {MOLECULES} --steps {steps}",
+        "command": result["command"],
     }

@@ -32,7 +32,7 @@ TEMPERATURE_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
-class BuildResult:
+class BuiltDataset:
     """What was made.
 
     Attributes:
@@ -138,7 +138,7 @@ def build_dataset(
     compress: bool = True,
     several_temperatures: bool = False,
     quiet: bool = False,
-) -> BuildResult:
+) -> BuiltDataset:
     """Split mapped files of one system and report on their labels.
 
     Every file is one run and is split on its own: training, gap, validation, gap, test in
@@ -285,4 +285,4 @@ def build_dataset(
             "bead_type_masses": list(topology.type_masses),
         },
     )
-    return BuildResult(out, counts, report)
+    return BuiltDataset(out, counts, report)

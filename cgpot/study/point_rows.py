@@ -13,8 +13,8 @@ from typing import Any
 from cgpot.core.errors import InputError
 from cgpot.core.files import read_json, write_text
 from cgpot.study.columns import COLUMNS
-from cgpot.study.pipeline import Surroundings, training_folder
 from cgpot.study.points import LINEAR, Point, model_type
+from cgpot.study.stage_commands import Surroundings, training_folder
 from cgpot.study.state import DONE, FAILED, PointFolder
 from cgpot.study.study_speed import BESIDE, read_speed, speed_columns
 

@@ -22,7 +22,7 @@ LOG_LINES = 25
 
 
 @dataclass(frozen=True)
-class BuildResult:
+class BuiltPlugin:
     """The library, and whether it was compiled now (`seconds` > 0) or was up to date."""
 
     library: Path
@@ -130,7 +130,7 @@ def build(
     jobs: int | None = None,
     foreign: ForeignLammps | None = None,
     say: Callable[[str], None] = lambda text: None,
-) -> BuildResult:
+) -> BuiltPlugin:
     """Compile the plugin where it is missing or anything that it depends on has changed.
 
     The library goes into a folder named after the versions and sources that it was made from
@@ -145,7 +145,7 @@ def build(
     if foreign is None:
         existing = native.built_plugin()
         if existing is not None and not force:
-            return BuildResult(existing, built=False, seconds=0.0)
+            return BuiltPlugin(existing, built=False, seconds=0.0)
         made_from = native.ingredients()
         folder = native.writable_root() / made_from.key()
     else:
@@ -173,4 +173,4 @@ def build(
     if foreign is None:
         write_json(folder / "build.json", asdict(made_from) | {"compiler": find_compiler()})
     (folder / "build.log").write_text("\n".join(log), encoding="utf-8")
-    return BuildResult(final, built=True, seconds=time.monotonic() - started)
+    return BuiltPlugin(final, built=True, seconds=time.monotonic() - started)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Starting configurations of atomistic benzene for the deck ``aa_benzene``.
+r"""Starting configurations of atomistic benzene for the deck ``aa_benzene``.
 
-    python -m cgpot.md.aa_benzene --molecules 500 --density 850 -o benzene.data
+    python workflows/systems/benzene/lammps/benzene_box.py --molecules 500 --density 850 \
+        -o benzene.data
 
 Molecules stand on a cubic lattice in random orientations; the deck minimises them first.
 The data file is written with pymatgen.io.lammps; force-field coefficients stand in the deck.
@@ -21,6 +22,7 @@ from cgpot.core.errors import ConfigError
 from cgpot.core.files import write_text
 from cgpot.core.units import density_kg_m3
 from cgpot.molecules.frame import Array
+from cgpot.select.backmap import random_rotation
 
 MASS_C, MASS_H = 12.011, 1.008
 CHARGE = 0.115
@@ -62,18 +64,6 @@ class BenzeneBox:
     def edges(self) -> Array:
         """The three edges (3,), Å."""
         return np.broadcast_to(np.asarray(self.box, dtype=np.float64), (3,))
-
-
-def random_rotation(rng: np.random.Generator) -> Array:
-    """A uniformly distributed rotation matrix (3, 3) (Shoemake, Graphics Gems III, 124)."""
-    w, x, y, z = (q := rng.normal(size=4)) / np.linalg.norm(q)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
 
 
 def molecule() -> Array:
@@ -177,7 +167,9 @@ def _completed(text: str) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Build a data file from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m cgpot.md.aa_benzene", description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--molecules", type=int, default=500)
     parser.add_argument("--density", type=float, default=850.0, help="kg/m^3")
     parser.add_argument("--seed", type=int, default=1)

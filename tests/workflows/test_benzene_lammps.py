@@ -1,24 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The atomistic deck against GROMACS, and by itself."""
+"""Benzene's atomistic deck against GROMACS, and by itself."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from lammps_support import lmp
-from typer.testing import CliRunner
-
-from cgpot.core.errors import ConfigError, ToolError
-from cgpot.core.units import ATM_IN_BAR, EV_PER_A3_IN_BAR, KJ_MOL, density_kg_m3
-from cgpot.formats.lammps.cg_dump import DumpFrame, read_dump
-from cgpot.formats.lammps.log import ThermoTable, read_log
-from cgpot.md.aa_benzene import (
+from benzene_box import (
     ATOMS,
     BOND_CC,
     BOND_CH,
@@ -26,11 +20,20 @@ from cgpot.md.aa_benzene import (
     BenzeneBox,
     build,
     main,
-    random_rotation,
     write_aa_data,
 )
-from cgpot.md.aa_speed import aa_speed
 
+from cgpot.core.errors import ConfigError
+from cgpot.core.units import ATM_IN_BAR, EV_PER_A3_IN_BAR, KJ_MOL, density_kg_m3
+from cgpot.formats.lammps.cg_dump import DumpFrame, read_dump
+from cgpot.formats.lammps.log import ThermoTable, read_log
+from cgpot.md.deck import deck_variables
+from cgpot.select.backmap import random_rotation
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "md"))
+from lammps_support import lmp
+
+DECK = Path("workflows/systems/benzene/lammps/aa_benzene.lmp")
 DATA = Path(__file__).parent / "data"
 KCAL = 4.184
 BONDED = 1e-6
@@ -55,7 +58,7 @@ def gro(path: Path) -> BenzeneBox:
 
 def single_point(folder: Path, system: BenzeneBox, root: Path) -> tuple[ThermoTable, DumpFrame]:
     write_aa_data(folder / "b.data", system)
-    arguments = ["-in", str(root / "lammps_inputs" / "aa_benzene.lmp"), "-log", "run.log"]
+    arguments = ["-in", str(root / DECK), "-log", "run.log"]
     for name, value in (
         ("data", "b.data"), ("length_ps", "0"), ("minimize", "no"),
         ("accuracy", "1.0e-8"), ("ensemble", "nve"),
@@ -127,7 +130,7 @@ def test_the_stored_reference_is_what_gromacs_gives(tmp_path: Path, root: Path) 
 
 def test_parameters_as_tables(root: Path) -> None:
     # by the arithmetic: GROMACS's values (kJ/mol, nm) in LAMMPS's (kcal/mol, Å, K without 1/2)
-    deck = (root / "lammps_inputs" / "aa_benzene.lmp").read_text()
+    deck = (root / DECK).read_text()
     rows = {tuple(line.split()[:2]): line.split()[2:] for line in deck.splitlines() if line}
     for key, gromacs in ((("bond_coeff", "1"), 392459.2), (("bond_coeff", "2"), 307105.6)):
         assert float(rows[key][0]) == pytest.approx(gromacs / 2 / 4.184 / 100, rel=1e-9)
@@ -166,7 +169,7 @@ def test_builder_errors() -> None:
 def run_nve(folder: Path, root: Path, timestep_fs: float, sample_every: int) -> Path:
     """27 molecules, minimised, then 30 fs at constant energy, sampled every 5 fs."""
     main(["--molecules", "27", "--density", "800", "-o", str(folder / "b.data")])
-    arguments = ["-in", str(root / "lammps_inputs" / "aa_benzene.lmp"), "-log", "run.log"]
+    arguments = ["-in", str(root / DECK), "-log", "run.log"]
     for name, value in {
         "data": "b.data",
         "ensemble": "nve",
@@ -225,25 +228,21 @@ def test_frames_have_forces_at_the_steps_of_the_log(nve: Path) -> None:
 
 
 def test_unknown_ensemble(nve: Path, tmp_path: Path, root: Path) -> None:
-    deck = str(root / "lammps_inputs" / "aa_benzene.lmp")
+    deck = str(root / DECK)
     done = lmp(["-in", deck, "-var", "data", "x", "-var", "ensemble", "nph"], tmp_path, check=False)
     assert done.returncode == 1
     assert "variable ensemble is nph; expected npt, nvt or nve" in done.stdout
 
 
-def test_speed(tmp_path: Path) -> None:
-    from lammps_support import app
+def test_the_force_field_alone_is_that_of_the_deck(root: Path) -> None:
+    texts = [
+        (root / DECK).with_name(name).read_text() for name in ("aa_benzene.lmp", "force_field.lmp")
+    ]
+    for begin, end in (("units           real", "neigh_modify"), ("# Types as", "improper_coeff")):
+        assert len({text[text.index(begin) : text.index(end)] for text in texts}) == 1
 
-    out = tmp_path / "speed.json"
-    arguments = ["md", "aa-speed", "--molecules", "27", "--steps", "20", "-q", "-o", str(out)]
-    done = CliRunner().invoke(app(), arguments, catch_exceptions=False)
-    assert done.exit_code == 0
-    record = json.loads(out.read_text())
-    assert record["n_atoms"] == 324
-    assert record["steps"] == 20
-    assert record["ns_per_day"] == pytest.approx(20e-6 / record["wall_seconds"] * 86400)
-    assert f"{record['ns_per_day']:.3g} ns/day" in done.stdout
-    with pytest.raises(ConfigError, match="0 steps; expected at least 1"):
-        aa_speed(27, 0)
-    with pytest.raises(ToolError, match="no program 'nolmp'"):
-        aa_speed(27, 10, program="nolmp")
+
+def test_header_lists_every_variable(root: Path) -> None:
+    variables = deck_variables(root / DECK)
+    assert variables["data"].kind == "required"
+    assert variables["temperature"].default == "300.0"

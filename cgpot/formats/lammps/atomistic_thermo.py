@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Thermo output, as log or yaml: the full virial, and what goes with it."""
+"""What the mapping needs of thermo output: the full virial, and what goes with it."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
-from cgpot.core.files import open_text, require_file
+from cgpot.core.files import require_file
 from cgpot.core.units import EV_PER_A3_IN_BAR, lammps_factors
 from cgpot.formats.atomistic import ThermoSeries
+from cgpot.formats.lammps.log import log_text, parse_log, unit_style
 from cgpot.formats.lammps.unit_styles import resolve_units
 
 Array = NDArray[np.float64]
@@ -27,54 +27,27 @@ PRESSURE_NAMES = tuple(f"P{c}" for c in COMPONENTS)
 def parse_thermo(path: str | Path) -> tuple[list[str], Array, str | None]:
     """Thermo rows of a log or yaml file: column names, values (n, columns), units if echoed.
 
-    Reads ``thermo_style custom`` in one-line and yaml form; runs with other columns than the
-    last are left out, a last row cut short by a kill is dropped.  (pymatgen's log parser
-    fails on a log that ends early.)
+    Runs with other columns than the last are left out, a last row cut short by a kill is dropped.
 
     Raises:
         InputError: no thermo output.
     """
     p = require_file(path, "thermo output")
-    units: str | None = None
-    sections: list[tuple[list[str], list[list[float]]]] = []
-    names: list[str] | None = None
-    in_yaml = False
-    with open_text(p) as stream:
-        for raw in stream:
-            line = raw.strip()
-            tokens = line.split()
-            if len(tokens) == 2 and tokens[0] == "units" and tokens[1].isalpha():
-                units = tokens[1]
-            elif line.startswith("keywords:"):
-                names = re.findall(r"[^\s,'\"\[\]]+(?:\[\d+\])?", line.removeprefix("keywords:"))
-                in_yaml = True
-                sections.append((names, []))
-            elif tokens[:1] == ["Step"] and not in_yaml:
-                names = tokens
-                sections.append((names, []))
-            elif line.startswith("Loop time") or line == "...":
-                names = None
-                in_yaml = False
-            elif names is not None and raw.endswith("\n"):
-                values = line.removeprefix("-").strip(" []").replace(",", " ").split()
-                if in_yaml != line.startswith("- ["):
-                    continue
-                if len(values) != len(names):
-                    continue
-                try:
-                    sections[-1][1].append([float(v) for v in values])
-                except ValueError:
-                    continue
-    sections = [s for s in sections if s[1]]
-    if not sections:
+    text = log_text(p)
+    tables = [table for table in parse_log(text, p) if len(table)]
+    if not tables:
         raise InputError(
             "no thermo output found; expected a log with 'thermo_style custom step ...' or "
             "'thermo_modify line yaml'",
             file=p,
         )
-    last = sections[-1][0]
-    rows = [row for columns, part in sections if columns == last for row in part]
-    return last, np.asarray(rows, dtype=np.float64), units
+    names = list(tables[-1].columns)
+    rows = [
+        np.stack(list(table.columns.values()), axis=1)
+        for table in tables
+        if list(table.columns) == names
+    ]
+    return names, np.concatenate(rows), unit_style(text)
 
 
 def read_thermo(path: str | Path, units: str | None) -> ThermoSeries:
