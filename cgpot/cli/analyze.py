@@ -93,7 +93,7 @@ def _print(result: dict[str, Any], output: Path) -> None:
             table.add_column(head, justify="right", no_wrap=True)
         for name, section in rows:
             rdf = (section["rdf"] or {}).get(label)
-            found = (section.get("comparison") or {}).get(label)
+            found = (section.get("comparison") or {}).get("rdf", {}).get(label)
             table.add_row(
                 name,
                 pm(section["density"]),

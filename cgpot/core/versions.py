@@ -14,6 +14,9 @@ from cgpot.core.manifest import package_versions
 RESULT_FORMAT = "cgpot-training-1"
 """Format of result.json that this version reads and writes."""
 
+ANALYSIS_FORMAT = "cgpot-analysis-2"
+"""Format of analysis.json: since 2 comparisons lie under the name of their observable."""
+
 
 def series(version: str) -> str:
     """``major.minor`` of a version."""

@@ -61,7 +61,7 @@ def _structure_rows(
     suffix = f" {label}" if several else ""
     key = f"_{label}" if several else ""
     reference = dig(analysis, "reference", "rdf", label) or {}
-    found = dig(run, "comparison", label) or {}
+    found = dig(run, "comparison", "rdf", label) or {}
     error, spread = real(found.get("rdf_error")), real(found.get("rdf_error_error"))
     halves = real(reference.get("halves_error"))
     noise = real(found.get("rdf_error_noise"))
