@@ -52,9 +52,8 @@ def draw(plot: Plot) -> Figure:
         if plot.x_ticks is not None and plot.x_range is not None:
             first, last = plot.x_range
             low.set_xticks(np.arange(first, last + 1e-9, plot.x_ticks))
-        best = plot.logarithmic or plot.marks
         axes.legend(
-            loc="best" if best else "upper right",
+            loc="upper right" if plot.difference else "best",
             title=plot.legend or None,
             title_fontsize=9.5,
         )

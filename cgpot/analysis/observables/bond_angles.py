@@ -24,6 +24,7 @@ class BondAngles(TermHistogram):
     x_key = "theta_deg"
     p_key = "p_per_deg"
     unit = "°"
+    largest = 180.0
     limit = "bonded_overlap"
     headlines: ClassVar[dict[str, str]] = {
         "angle_overlap": "overlap of the distributions of bond angles, of the worst kind",

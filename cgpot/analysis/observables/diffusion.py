@@ -82,6 +82,41 @@ class Diffusion(Observable):
         topmost = shown[0].record
         names = list(topmost["species"])
         for name in names:
+            centres = topmost["species"][name]["msd_A2"]
+            if len(names) == 1 and np.allclose(centres, topmost["msd_A2"]):
+                continue
+            sites.append(displacement(times, path))
+            for name, centres in centre_paths(topology, path).items():
+                species.setdefault(name, []).append(displacement(times, centres))
+        if not sites:
+            self.system.notes.append(f"no diffusion coefficient: {problem}")
+            return None
+        return {
+            **_summary(sites),
+            "species": {name: _summary(found) for name, found in species.items()},
+        }
+
+    @classmethod
+    def rows(cls, record: Record) -> list[Row]:
+        """D of all sites and of every species."""
+        found = [("All beads", record), *record["species"].items()]
+        return [
+            Row(f"{name}, D", 1e9 * item["value"], 1e9 * item["error"], "10⁻⁹ m²/s")
+            for name, item in found
+        ]
+
+    @classmethod
+    def plots(cls, shown: Sequence[Shown]) -> list[Plot]:
+        """The mean square displacement of all sites, and of the centres of every species.
+
+        None without a run beside the reference.
+        """
+        if all(s.role == AA for s in shown):
+            return []
+        figures = [_plot("msd", "Diffusion", [(s, s.record) for s in shown])]
+        topmost = shown[0].record
+        names = list(topmost["species"])
+        for name in names:
             if len(names) == 1 and topmost["species"][name]["msd_A2"] == topmost["msd_A2"]:
                 continue  # molecules of one site: the figure would be the same
             own = [(s, s.record["species"][name]) for s in shown if name in s.record["species"]]

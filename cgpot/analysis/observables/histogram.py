@@ -36,6 +36,7 @@ class Histogram(Observable):
         what: the quantity in words, for titles.
         caption: how to read the figure.
         periodic: whether the quantity has no mean (a dihedral).
+        largest: end of the horizontal axis of figures.
     """
 
     x_key: ClassVar[str] = "r_A"
@@ -45,6 +46,7 @@ class Histogram(Observable):
     what: ClassVar[str] = ""
     caption: ClassVar[str] = ""
     periodic: ClassVar[bool] = False
+    largest: ClassVar[float] = float("inf")
 
     def __init__(self, system: System) -> None:
         super().__init__(system)
@@ -179,7 +181,7 @@ class Histogram(Observable):
             curves=curves,
             x_range=(-180.0, 180.0)
             if cls.periodic
-            else (max(0.0, float(filled.min()) - margin), float(filled.max()) + margin),
+            else (max(0.0, float(filled.min()) - margin), min(cls.largest, filled.max() + margin)),
             x_ticks=60.0 if cls.periodic else None,
         )
 
