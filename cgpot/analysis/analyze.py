@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The analysis stage: mapped atomistic references and CG runs in, analysis.json and rdf.csv out."""
+"""The analysis stage: mapped atomistic references and CG runs in, analysis.json and tables out."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +11,17 @@ from typing import Any
 import numpy as np
 
 from cgpot.analysis.cg_run import RunFolder, read_run
+from cgpot.analysis.observables.equation_of_state import slope_over_systems
 from cgpot.analysis.parity import analyse_parity
-from cgpot.analysis.sections import Context, reference_section, run_section
-from cgpot.analysis.sources import Scan, scan
+from cgpot.analysis.sections import Context, point_section, reference_section, run_section
+from cgpot.analysis.sources import Scan, common_range, scan
+from cgpot.analysis.tables import tables
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import write_json, write_text
 from cgpot.core.manifest import write_manifest
 from cgpot.core.statistics import MIN_SAMPLES
+from cgpot.core.versions import ANALYSIS_FORMAT
 
-FORMAT = "cgpot-analysis-1"
-R_MAX = 15.0
 BINS = 300
 
 
@@ -35,6 +34,8 @@ class AnalysisInput:
         runs: run folders of ``cgpot md``.
         temperature: K.
         npt_references: mapped data sets from NPT, for the density (replicas).
+        density_references: mapped data sets at constant volume and other densities, each a
+            system of its own, for the slope of the pressure with the density.
         r_max: upper end of g(r), Å; None takes 15 Å or half the smallest box.
         bins: number of bins of g(r).
         parity: table of held-out predictions (.npz), if any.
@@ -45,6 +46,7 @@ class AnalysisInput:
     runs: Sequence[Path]
     temperature: float
     npt_references: Sequence[Path] = ()
+    density_references: Sequence[Path] = ()
     r_max: float | None = None
     bins: int = BINS
     parity: Path | None = None
@@ -52,7 +54,7 @@ class AnalysisInput:
 
 
 def analyze(task: AnalysisInput, output: str | Path, *, quiet: bool = False) -> dict[str, Any]:
-    """Analyse, compare, and write ``analysis.json``, ``rdf.csv`` and the manifest.
+    """Analyse, compare, and write ``analysis.json``, tables (`tables`) and the manifest.
 
     Args:
         task: what to analyse.
@@ -80,8 +82,9 @@ def analyze(task: AnalysisInput, output: str | Path, *, quiet: bool = False) -> 
         Path(p).resolve() for p in task.references
     ]
     npt_scans = [] if shared else [scan(p) for p in task.npt_references]
+    density_scans = [scan(p) for p in task.density_references]
     run_scans = [scan(r.trajectory) if r.trajectory else None for r in runs]
-    for s in (*reference_scans, *npt_scans):
+    for s in (*reference_scans, *npt_scans, *density_scans):
         _require_frames(s)
     scans = [*reference_scans, *npt_scans, *[s for s in run_scans if s]]
     context = Context(
@@ -104,9 +107,13 @@ def analyze(task: AnalysisInput, output: str | Path, *, quiet: bool = False) -> 
         raise InputError(
             "the volume is constant; expected an NPT run for the density", file=task.references[0]
         )
+    others = [
+        point_section(path, s, context)
+        for path, s in zip(task.density_references, density_scans, strict=True)
+    ]
     density = _reference_density(reference, npt, task)
     result: dict[str, Any] = {
-        "format": FORMAT,
+        "format": ANALYSIS_FORMAT,
         "temperature_K": task.temperature,
         "bead_names": list(context.topology.type_names) if context.topology else [],
         "settings": {
@@ -118,9 +125,16 @@ def analyze(task: AnalysisInput, output: str | Path, *, quiet: bool = False) -> 
         "reference": reference,
         "npt_reference": npt,
         "density_aa": density,
+        "density_references": others,
         "runs": sections,
+        "equation_of_state": {
+            "reference": _slope([reference, *others]),
+            "runs": _slope(sections),
+        },
         "parity": analyse_parity(task.parity) if task.parity else None,
-        "caveats": _caveats(reference, npt, sections, [*reference_scans, *npt_scans]),
+        "caveats": _caveats(
+            reference, npt, sections, [*reference_scans, *npt_scans, *density_scans]
+        ),
     }
     return _write(task, runs, result, Path(output))
 
@@ -146,7 +160,7 @@ def _require_frames(found: Scan) -> None:
 def _upper_end(wanted: float | None, scans: Sequence[Scan]) -> float:
     smallest = min(scans, key=lambda s: s.half_box)
     if wanted is None:
-        return min(R_MAX, float(np.floor(smallest.half_box * 100) / 100))
+        return common_range(scans)
     if not np.isfinite(wanted) or wanted <= 0:
         raise InputError(f"r_max {wanted} Å; expected a positive number")
     if wanted > smallest.half_box:
@@ -235,39 +249,26 @@ def _caveats(
     return found
 
 
-def rdf_table(result: dict[str, Any]) -> str:
-    """rdf.csv: r and, for every source and pair of types, g(r), its error and both halves."""
-    columns: list[tuple[str, list[float]]] = []
-    sources = [("reference", result["reference"])]
-    if result["npt_reference"]:
-        sources.append(("npt_reference", result["npt_reference"]))
-    sources += [(run["name"], run) for run in result["runs"] if run["rdf"]]
-    for name, section in sources:
-        for label, rdf in section["rdf"].items():
-            if not columns:
-                columns.append(("r_A", rdf["r_A"]))
-            columns += [
-                (f"{name}:{label}:g", rdf["g"]),
-                (f"{name}:{label}:error", rdf["error"]),
-                (f"{name}:{label}:first_half", rdf["halves"][0]),
-                (f"{name}:{label}:second_half", rdf["halves"][1]),
-            ]
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([name for name, _ in columns])
-    for row in zip(*(values for _, values in columns), strict=True):
-        writer.writerow([f"{x:.6g}" for x in row])
-    return stream.getvalue()
+def _slope(sections: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """dP/dρ over the systems at constant volume, if their densities differ."""
+    return slope_over_systems(
+        [
+            (s["density"]["mean"], s["pressure"]["mean"], s["pressure"]["error"])
+            for s in sections
+            if s["ensemble"] == "nvt" and s["pressure"] is not None
+        ]
+    )
 
 
 def _write(
     task: AnalysisInput, runs: Sequence[RunFolder], result: dict[str, Any], output: Path
 ) -> dict[str, Any]:
-    table = write_text(output / "rdf.csv", rdf_table(result))
+    written = [write_text(output / name, text) for name, text in tables(result).items()]
     main = write_json(output / "analysis.json", result)
     inputs: dict[str, Any] = {
         "references": list(task.references),
         "npt_references": list(task.npt_references),
+        "density_references": list(task.density_references),
         "runs": [p for run in runs for p in run.files],
     }
     if task.parity:
@@ -276,7 +277,7 @@ def _write(
         main,
         stage="analysis",
         inputs=inputs,
-        outputs=[table],
+        outputs=written,
         config={
             "temperature_K": task.temperature,
             "r_max_A": task.r_max,

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,76 @@ from cgpot.core.units import EV_PER_A3_IN_BAR, KB
 Array = NDArray[np.float64]
 PLOT_POINTS = 150
 JACKKNIFE_BLOCKS = 10
+
+
+@dataclass
+class Series:
+    """Time series of one system, by the names of the columns of thermo.csv.
+
+    Attributes:
+        time: per replica (n,), ps.
+        columns: name -> per replica (n,).
+        whole: all samples are used (data sets); else equilibration is detected (runs).
+        transient: samples at the start of a run that are left out of all columns.
+        file: of the run, for messages.
+    """
+
+    time: list[Array] = field(default_factory=list)
+    columns: dict[str, list[Array]] = field(default_factory=dict)
+    whole: bool = True
+    transient: int = 0
+    file: Path | None = None
+
+    def mean(self, column: str) -> dict[str, Any]:
+        """Mean of a column, as `mean_of_replicas`; of a run also ``start_ps``.
+
+        Of a run it is the mean behind the transient, or behind the column's own equilibration
+        where there is none.  At most the first half is dropped: a later start leaves too little
+        to tell slow fluctuation from drift, and its error would be too small.
+
+        Raises:
+            DataError: fewer than 8 samples, or NaN.
+        """
+        parts = self.columns[column]
+        if self.whole:
+            return mean_of_replicas(parts, detect=False)
+        values, skip, half = parts[0], self.transient, len(parts[0]) // 2
+        try:
+            found = mean_of_replicas([values[skip:]], detect=skip == 0)
+            if found["start"][0] > half:
+                skip = half
+                found = mean_of_replicas([values[skip:]], detect=False)
+        except DataError as err:
+            raise DataError(err.message, file=self.file, key=column) from err
+        found["start"] = [found["start"][0] + skip]
+        time = self.time[0]
+        return {**found, "start_ps": float(time[found["start"][0]] - time[0])}
+
+    def used(self, column: str) -> list[Array]:
+        """Samples behind the transient, per replica."""
+        return [part[self.transient :] for part in self.columns[column]]
+
+    def note_equilibration(
+        self, record: dict[str, Any], column: str, what: str, unit: str
+    ) -> list[str]:
+        """Remarks where the start of a data set looks different from the rest.
+
+        Args:
+            record: of `mean`; gets ``start_detected``.
+            column: its column.
+            what: its name.
+            unit: its unit.
+        """
+        detected = mean_of_replicas(self.columns[column], detect=True)
+        record["start_detected"] = detected["start"]
+        if abs(detected["mean"] - record["mean"]) <= 3.0 * max(detected["error"], 1e-12):
+            return []
+        return [
+            f"the {what} over all frames, {record['mean']:.1f}, differs from "
+            f"{detected['mean']:.1f} ± {detected['error']:.1f} {unit} after the detected "
+            f"equilibration ({sum(detected['start'])} frames): the data set may hold "
+            "unequilibrated frames"
+        ]
 
 
 def mean_of_replicas(parts: Sequence[Array], *, detect: bool) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from cgpot.core.manifest import check_manifest, manifest_path
 from cgpot.molecules.extxyz import composition, read_frames
 from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.molecules.rdf import half_box
+
+R_MAX = 15.0
+"""Largest upper end of g(r) that is taken without being asked for, Å."""
 
 _LATTICE = re.compile(r'Lattice="([^"]*)"')
 
@@ -86,6 +90,15 @@ def scan(path: str | Path) -> Scan:
     if result.n_frames == 0:
         raise InputError("no frames in the trajectory", file=p)
     return result
+
+
+def common_range(scans: Sequence[Scan]) -> float:
+    """Upper end of g(r) for all frames, Å: `R_MAX`, or half the smallest box to 0.01 Å.
+
+    Analysis and refinement take it where nothing else is asked for, so that they mean the same
+    by Δg.
+    """
+    return min(R_MAX, math.floor(min(s.half_box for s in scans) * 100) / 100)
 
 
 def require_same_beads(first: Topology, other: Topology, first_name: str, file: str | Path) -> None:

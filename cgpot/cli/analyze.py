@@ -34,6 +34,14 @@ def register(app: typer.Typer) -> None:
                 help="Mapped atomistic data set at constant pressure, for the density.",
             ),
         ] = None,
+        density_reference: Annotated[
+            list[Path] | None,
+            typer.Option(
+                "--density-reference",
+                help="Mapped atomistic data set at constant volume and another density, for the "
+                "slope of the pressure with the density; repeatable.",
+            ),
+        ] = None,
         parity: Annotated[
             Path | None,
             typer.Option(help="Held-out predictions of the training stage (parity.npz)."),
@@ -61,6 +69,7 @@ def register(app: typer.Typer) -> None:
                 runs=run or [],
                 temperature=temperature,
                 npt_references=npt_reference or [],
+                density_references=density_reference or [],
                 r_max=r_max,
                 bins=bins,
                 parity=parity,
@@ -93,7 +102,7 @@ def _print(result: dict[str, Any], output: Path) -> None:
             table.add_column(head, justify="right", no_wrap=True)
         for name, section in rows:
             rdf = (section["rdf"] or {}).get(label)
-            found = (section.get("comparison") or {}).get(label)
+            found = (section.get("comparison") or {}).get("rdf", {}).get(label)
             table.add_row(
                 name,
                 pm(section["density"]),
@@ -104,6 +113,13 @@ def _print(result: dict[str, Any], output: Path) -> None:
                 else (f"halves {rdf['halves_error']:.4f}" if rdf else "–"),
             )
         console.print(table)
+    _print_overlaps(console, result["runs"])
+    for name, found in result["equation_of_state"].items():
+        if found:
+            console.print(
+                f"{name}: dP/dρ {found['slope']:.2f} ± {found['slope_error']:.2f} bar m³/kg over "
+                f"{found['n']} systems at constant volume"
+            )
     force = (result["parity"] or {}).get("force")
     if force:
         pair = "" if force["rmse_pair"] is None else f", pair fit {force['rmse_pair']:.4f}"
@@ -111,4 +127,28 @@ def _print(result: dict[str, Any], output: Path) -> None:
             f"held-out force RMSE {force['rmse_model']:.4f} eV/Å{pair}, "
             f"labels {force['label_rms']:.4f} rms"
         )
-    console.print(f"written: {output / 'analysis.json'}, {output / 'rdf.csv'}")
+    console.print(f"written: {output / 'analysis.json'}, {output / 'observables.csv'}")
+
+
+def _print_overlaps(console: Any, runs: list[dict[str, Any]]) -> None:
+    """What else was compared, one line for each number."""
+    from rich.table import Table
+
+    from cgpot.analysis.observables.registry import OBSERVABLES
+
+    table = Table(title="Distributions")
+    table.add_column("")
+    cells: dict[str, list[str]] = {}
+    for k, run in enumerate(runs):
+        table.add_column(f"{run['name']}: {run['ensemble']}", justify="right")
+        for kind in OBSERVABLES:
+            record = run["comparison"].get(kind.name)
+            if not record or kind.name == "rdf":
+                continue
+            for row in kind.compared_rows(record):
+                line = cells.setdefault(f"{kind.title}: {row.label}", ["–"] * len(runs))
+                line[k] = f"{row.value:.3f} ± {row.error or 0.0:.3f}"
+    for label, line in cells.items():
+        table.add_row(label, *line)
+    if cells:
+        console.print(table)

@@ -14,6 +14,9 @@ from cgpot.core.records.training_record import TrainingRecord
 
 RESULT_FORMAT = TrainingRecord.FORMAT
 
+ANALYSIS_FORMAT = "cgpot-analysis-2"
+"""Format of analysis.json: since 2 comparisons lie under the name of their observable."""
+
 
 def series(version: str) -> str:
     """``major.minor`` of a version."""

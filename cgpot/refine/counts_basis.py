@@ -7,16 +7,18 @@ frame is a vector of counts and every estimate can be made again for other coeff
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.analysis.pairs import pair_distances
+from cgpot.core.errors import DataError
 from cgpot.core.units import EV_PER_A3_IN_BAR
-from cgpot.molecules.frame import CGFrame, Topology
-from cgpot.potential.splines import ZERO_AT_CUTOFF, basis, basis_derivative, locate, pair_index
+from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.pair_counts import PairCounter
+from cgpot.molecules.topology import Topology
+from cgpot.potential.splines import ZERO_AT_CUTOFF, basis, basis_derivative, locate
 
 Array = NDArray[np.float64]
 FINE = 4
@@ -43,8 +45,9 @@ class Grid:
 
     @property
     def r(self) -> Array:
-        """Centres of the coarse bins, Å."""
-        return (np.arange(self.bins) + 0.5) * self.r_max / self.bins
+        """Centres of the coarse bins, Å: those of the analysis to the last digit."""
+        edges = np.linspace(0.0, self.r_max, self.bins + 1)
+        return np.asarray(0.5 * (edges[1:] + edges[:-1]))
 
     @property
     def shells(self) -> Array:
@@ -57,28 +60,27 @@ class Grid:
         parts = g.reshape(*g.shape[:-1], self.bins, FINE)
         return np.asarray((parts * shells).sum(axis=-1) / shells.sum(axis=-1))
 
+    def counter(self, topology: Topology) -> PairCounter:
+        """Counts pairs of different molecules on the fine bins, as the analysis does.
 
-def all_pairs(topology: Topology) -> Array:
-    """Number of pairs of sites of every pair of bead types, (pairs,)."""
-    n = np.bincount(topology.types, minlength=len(topology.type_names)).astype(np.float64)
-    rows = combinations_with_replacement(range(len(n)), 2)
-    return np.array([n[a] * (n[a] - 1) / 2 if a == b else n[a] * n[b] for a, b in rows])
+        Its rows are the pairs of bead types; ``between`` is the number of pairs of each.
+        """
+        return PairCounter(topology, self.r_max, self.bins * FINE)
 
+    def counts(self, frames: Iterable[CGFrame]) -> NDArray[np.uint32]:
+        """Counts (frames, pairs, fine bins) of frames of one topology.
 
-def count_pairs(frame: CGFrame, grid: Grid) -> NDArray[np.uint32]:
-    """Counts (pairs, fine bins) of one frame; every pair of sites once.
-
-    Raises:
-        DataError: the grid exceeds half the box.
-    """
-    i, j, distance = pair_distances(frame, grid.r_max)
-    fine = grid.bins * FINE
-    k = np.minimum((distance * (fine / grid.r_max)).astype(np.int64), fine - 1)
-    types = frame.topology.types
-    index = pair_index(len(frame.topology.type_names))
-    rows = int(index.max()) + 1
-    counts = np.bincount(k + fine * index[types[i], types[j]], minlength=rows * fine)
-    return counts.reshape(rows, fine).astype(np.uint32)
+        Raises:
+            DataError: no frames, or the grid exceeds half the box.
+        """
+        counter: PairCounter | None = None
+        found = []
+        for frame in frames:
+            counter = counter or self.counter(frame.topology)
+            found.append(counter.count(frame))
+        if not found:
+            raise DataError("no frames to count pairs in; expected at least one")
+        return np.stack(found)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cgpot.analysis.pairs import pair_labels
+from cgpot.molecules.pair_counts import pair_labels
 from cgpot.molecules.rdf import first_peak, rdf_error
 from cgpot.refine.refine_settings import ToleranceConfig
 from cgpot.refine.refine_target import Target

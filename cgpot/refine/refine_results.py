@@ -270,7 +270,7 @@ def _pictures(loop: Loop, records: list[dict[str, Any]], change: Array) -> list[
     matplotlib.use("Agg", force=False)
     from matplotlib.figure import Figure
 
-    from cgpot.analysis.pairs import pair_labels
+    from cgpot.molecules.pair_counts import pair_labels
 
     folder, target = loop.folder, loop.target
     labels = pair_labels(target.topology)

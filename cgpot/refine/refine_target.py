@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.analysis.sources import replica_frames
+from cgpot.analysis.sources import R_MAX, common_range, replica_frames, scan
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.progress import progress
 from cgpot.core.statistics import MIN_SAMPLES, estimate
 from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.molecules.pair_counts import ROUNDING, PairCounter
 from cgpot.molecules.rdf import half_box
 from cgpot.molecules.single_sites import require_single_sites
-from cgpot.refine.counts_basis import Grid, all_pairs, count_pairs
+from cgpot.refine.counts_basis import Grid
 
 Array = NDArray[np.float64]
-R_MAX = 15.0
 BINS = 300
 BLOCKS = 10
 KEEP = 60
@@ -103,10 +103,8 @@ def read_target(
             small for the cutoff.
         InputError: a density too far from that of the reference, or molecules of several sites.
     """
-    from cgpot.analysis.sources import scan
-
     scans = [scan(path) for path in paths]
-    r_max = min(R_MAX, math.floor(min(s.half_box for s in scans) * 99.9) / 100)
+    r_max = common_range(scans)
     if cutoff > r_max + 1e-9:
         raise DataError(
             f"the pair potential reaches {cutoff} Å, g(r) {r_max} Å (half the smallest box, or "
@@ -120,13 +118,15 @@ def read_target(
     densities: list[float] = []
     kept: list[CGFrame] = []
     first: CGFrame | None = None
+    counter: PairCounter | None = None
     total = sum(s.n_frames for s in scans)
     stride = max(1, total // KEEP)
     with progress("reference", total, quiet=quiet) as advance:
         for number, (replica, frame) in enumerate(replica_frames(paths)):
-            if first is None:
+            if first is None or counter is None:
                 first = frame
                 require_single_sites(frame.topology, "cgpot refine", file=paths[replica])
+                counter = grid.counter(frame.topology)
             if pressure == "match":
                 if frame.virial is None:
                     raise DataError(
@@ -136,13 +136,13 @@ def read_target(
                         frame=len(volumes[replica]),
                     )
                 pressures[replica].append(frame.pressure(temperature))
-            counts[replica].append(count_pairs(frame, grid))
+            counts[replica].append(counter.count(frame))
             volumes[replica].append(frame.volume)
             densities.append(frame.density)
             if number % stride == 0:
                 kept.append(frame)
             advance(1)
-    if first is None or total < 2 * MIN_SAMPLES:
+    if first is None or counter is None or total < 2 * MIN_SAMPLES:
         raise DataError(f"{total} frames; expected at least {2 * MIN_SAMPLES}", file=paths[0])
     mean_density = float(np.mean(densities))
     wanted = mean_density if density is None else density
@@ -153,7 +153,7 @@ def read_target(
             file=paths[0],
             key="density_kg_m3",
         )
-    n_pairs = all_pairs(first.topology)
+    n_pairs = counter.between
     norm = n_pairs[:, None] * grid.shells
     sums = np.zeros_like(norm)
     blocks: list[Array] = []
@@ -207,7 +207,7 @@ def check_configuration(frame: CGFrame, target: Target, file: str | Path) -> Non
             file=file,
         )
     limit = half_box(frame.cell) * (target.volume / frame.volume) ** (1.0 / 3.0)
-    if limit < target.grid.r_max:
+    if limit * (1.0 + ROUNDING) < target.grid.r_max:
         raise InputError(
             f"half its box at the density of the run is {limit:.2f} Å, below the range of "
             f"g(r), {target.grid.r_max} Å",

@@ -21,7 +21,7 @@ from cgpot.md.md_stage import run_md
 from cgpot.molecules.extxyz import read_frames
 from cgpot.potential.pair_tables import pair_keys, write_lammps_table
 from cgpot.potential.splines import PairTable
-from cgpot.refine.counts_basis import Grid, count_pairs
+from cgpot.refine.counts_basis import Grid
 from cgpot.refine.refine_settings import RefineConfig
 from cgpot.refine.reweighting import Samples
 
@@ -128,13 +128,8 @@ def _collect(
     drift = estimate(energy[first:]).start
     dropped = first + min(drift, (frames - first) // 2)
     pressure, _ = run.pressure(config.temperature, int(run.md["n_sites"]))
-    counts = np.stack(
-        [
-            count_pairs(frame, grid)
-            for k, frame in enumerate(read_frames(run.trajectory))
-            if k >= dropped
-        ]
-    )
+    later = (f for k, f in enumerate(read_frames(run.trajectory)) if k >= dropped)
+    counts = grid.counts(later)
     temperature = float(thermo["temperature_K"][dropped:].mean())
     hot = abs(temperature / config.temperature - 1.0)
     if hot > 0.1:

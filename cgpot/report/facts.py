@@ -19,60 +19,6 @@ def bins_text(data: Gathered) -> str:
     )
 
 
-def _sections(data: Gathered) -> list[tuple[str, dict[str, Any]]]:
-    analysis = data.analysis
-    found = []
-    if analysis.get("reference"):
-        found.append(("Atomistic reference", analysis["reference"]))
-    if analysis.get("npt_reference"):
-        found.append(("Atomistic, NPT reference", analysis["npt_reference"]))
-    for run in analysis.get("runs", []):
-        found.append((f"CG {run['ensemble'].upper()} ({run['name']})", run))
-    return found
-
-
-def shell_facts(data: Gathered) -> list[tuple[str, str]]:
-    """First peak and coordination number of every system."""
-    rows = []
-    for label in dig(data.analysis, "reference", "rdf") or {}:
-        for name, section in _sections(data):
-            rdf = dig(section, "rdf", label)
-            if not rdf:
-                continue
-            peak, count = rdf["peak"], rdf.get("coordination")
-            text = f"first peak at {plus_minus(peak['position'], peak['position_error'], 'Å')}"
-            if count:
-                neighbours = plus_minus(count["number"], count["error"])
-                text += f"; {neighbours} neighbours within {count['radius']:.2f} Å"
-            rows.append((f"{name}, {label}", text))
-    return rows
-
-
-def systems_table(data: Gathered) -> dict[str, Any]:
-    """Density, pressure, temperature and compressibility of every system."""
-    heads = ["Density kg/m³", "Pressure bar", "Temperature K", "Compressibility 1/GPa", "Frames"]
-    rows = []
-    for name, section in _sections(data):
-        kappa = section.get("compressibility") or {}
-        density, pressure = section.get("density") or {}, section.get("pressure") or {}
-        temperature = section.get("temperature") or {}
-        rows.append(
-            (
-                name,
-                [
-                    plus_minus(density.get("mean"), density.get("error"), fallback_digits=1),
-                    plus_minus(pressure.get("mean"), pressure.get("error"), fallback_digits=0),
-                    plus_minus(temperature.get("mean"), temperature.get("error"))
-                    if temperature
-                    else "–",
-                    plus_minus(kappa.get("value"), kappa.get("error")) if kappa else "–",
-                    str(section.get("n_frames") or "–"),
-                ],
-            )
-        )
-    return {"heads": heads, "rows": rows}
-
-
 def force_facts(data: Gathered) -> list[tuple[str, str]]:
     """Held-out forces in numbers."""
     force = dig(data.analysis, "parity", "force") or {}

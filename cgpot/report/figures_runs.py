@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Figures of the runs: temperature, energy drift, displacement, speed."""
+"""Figures of the runs: temperature, energy drift, speed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cgpot.report.verdict import runs_of
 
 
 def run_figures(data: Gathered) -> list[Figure]:
-    """Temperature and energy of the runs, displacement, and speed."""
+    """Temperature and energy of the runs."""
     figures = []
     runs = data.analysis.get("runs", [])
     if runs:
@@ -22,9 +22,6 @@ def run_figures(data: Gathered) -> list[Figure]:
     nve = next((r for r in runs_of(data.analysis, "nve") if dig(r, "energy_drift")), None)
     if nve is not None:
         figures.append(_drift(nve))
-    moving = [r for r in runs if r.get("diffusion")]
-    if moving:
-        figures.append(_displacement(data.analysis, moving))
     return figures
 
 
@@ -91,43 +88,6 @@ def _drift(run: dict[str, Any]) -> Figure:
         f"({scientific(drift['ev_per_bead_ps'])} ± "
         f"{scientific(drift['error_ev_per_bead_ps'], 0)} eV per bead "
         "and ps).",
-        svg=svg,
-    )
-
-
-def _displacement(analysis: dict[str, Any], runs: list[dict[str, Any]]) -> Figure:
-    curves: list[tuple[str, dict[str, Any], str, str]] = []
-    reference = dig(analysis, "reference", "diffusion")
-    if reference:
-        curves.append(("atomistic", reference, AA, "-"))
-    for run, colour, dash in zip(runs, (CG, CG2, MUTED), ("-", "--", ":"), strict=False):
-        curves.append((f"CG, {run['ensemble'].upper()}", run["diffusion"], colour, dash))
-    with drawing() as plt:
-        figure, axes = plt.subplots(figsize=(WIDTH, 3.3), layout="constrained")
-        texts = []
-        for name, found, colour, dash in curves:
-            value = plus_minus(1e9 * found["value"], 1e9 * found["error"])
-            axes.loglog(
-                found["lag_ps"], found["msd_A2"], color=colour, ls=dash, label=f"{name}: {value}"
-            )
-            texts.append(f"{name} {value}")
-        from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            axis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel("time / ps")
-        axes.set_ylabel("mean square displacement / Å²")
-        axes.legend(loc="best", title="D / 10⁻⁹ m²/s", title_fontsize=9.5)
-        alt = "Mean square displacement; D in 1e-9 m²/s: " + "; ".join(texts) + "."
-        svg = to_svg(figure, "msd", alt)
-    return Figure(
-        key="msd",
-        title="Diffusion",
-        alt=alt,
-        caption="A CG model is expected to diffuse faster: the lost atoms give no friction. No "
-        "finite-size correction; not part of the verdict.",
         svg=svg,
     )
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import InputError
 from cgpot.core.files import read_json, require_file
+from cgpot.core.versions import ANALYSIS_FORMAT
 
-ANALYSIS_FORMAT = "cgpot-analysis-1"
 MANIFEST_SUFFIX = ".manifest.json"
 
 
@@ -73,7 +73,8 @@ def gather(
     content = _mapping(main)
     if content.get("format") != ANALYSIS_FORMAT:
         raise InputError(
-            f"expected {ANALYSIS_FORMAT!r}, found {content.get('format')!r}",
+            f"expected {ANALYSIS_FORMAT!r}, found {content.get('format')!r}; run cgpot analyze "
+            "again",
             file=main,
             key="format",
         )

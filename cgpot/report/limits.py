@@ -17,6 +17,12 @@ class Limits(StrictModel):
     first_peak_height_rel_error: float | None = Field(
         default=0.02, gt=0, description="relative difference of the first peak's height"
     )
+    bonded_overlap: float | None = Field(
+        default=0.97,
+        gt=0,
+        lt=1,
+        description="overlap of the distributions of bonds, angles and dihedrals",
+    )
     pressure_bar: float | None = Field(
         default=100.0, gt=0, description="difference of the mean pressures at one density, bar"
     )

@@ -7,16 +7,15 @@ import datetime
 from pathlib import Path
 
 from cgpot import __version__
+from cgpot.report import observed
 from cgpot.report.facts import (
     bins_text,
     data_facts,
     force_facts,
     model_facts,
-    shell_facts,
     speed_facts,
-    systems_table,
 )
-from cgpot.report.figures import state_figures, structure_figures
+from cgpot.report.figures import state_figures
 from cgpot.report.figures_model import force_figures, training_figures
 from cgpot.report.figures_runs import run_figures, speed_figure
 from cgpot.report.gather import Gathered
@@ -67,15 +66,21 @@ def render(
         summary=summary(rows)[0],
         summary_class=summary(rows)[1],
         bins=bins_text(data),
-        structure=structure_figures(data),
-        shell=shell_facts(data),
-        state=state_figures(data, limits),
-        systems=systems_table(data),
+        structure=observed.figures(data, "structure"),
+        structure_tables=observed.tables(data, "structure"),
+        state=[*state_figures(data, limits), *observed.slope_figures(data)],
+        systems=observed.state_table(data),
+        slope_facts=observed.slope_facts(data),
         forces=force_figures(data),
         force_facts=force_facts(data),
         training=training_figures(data),
         model_facts=model_facts(data),
-        runs=[*run_figures(data), *([speed] if speed else [])],
+        runs=[
+            *run_figures(data),
+            *observed.figures(data, "motion"),
+            *([speed] if speed else []),
+        ],
+        motion_tables=observed.tables(data, "motion"),
         speed_facts=speed_facts(data),
         data_facts=data_facts(data),
         caveats=caveats(data),

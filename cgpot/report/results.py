@@ -36,7 +36,9 @@ def flat_results(
 ) -> dict[str, Any]:
     """The keys of ``results.json``; null where nothing was measured.
 
-    With several pairs of bead types ``rdf_error``, its halves and the peak are the worst ones.
+    With several pairs of bead types ``rdf_error``, its halves and the peak are the worst ones, and
+    ``rdf_errors`` and ``first_peak_errors`` name each pair; molecules of several sites add
+    ``bonded_overlap``, the worst one.
     """
     by_key = {row.key: row for row in rows}
     rdf = [r for r in rows if r.key.startswith("rdf_error")]
@@ -63,7 +65,17 @@ def flat_results(
         "command": command,
         "commit": commit,
     }
-    return {key: values[key] for key in RESULT_KEYS}
+    found = {key: values[key] for key in RESULT_KEYS}
+    if len(rdf) > 1:
+        found["rdf_errors"] = {r.key.removeprefix("rdf_error_"): r.difference for r in rdf}
+        found["first_peak_errors"] = {
+            r.key.removeprefix("first_peak_height_"): r.difference for r in peaks
+        }
+    overlaps = [r.cg for r in rows if "_overlap_" in r.key]
+    if overlaps:
+        known = [v for v in overlaps if v is not None]
+        found["bonded_overlap"] = min(known) if len(known) == len(overlaps) else None
+    return found
 
 
 def verdict_csv(rows: list[Row]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cgpot.analysis.observables.registry import OBSERVABLES
 from cgpot.report.gather import Gathered
 from cgpot.report.limits import Limits
 from cgpot.report.numbers import MISSING, dig, number, plus_minus, real, scientific, signed
@@ -38,6 +39,7 @@ def verdict(data: Gathered, limits: Limits) -> list[Row]:
     rows = []
     for label in labels:
         rows += _structure_rows(analysis, structure, label, limits, several=len(labels) > 1)
+    rows += _overlap_rows(analysis, structure, limits)
     rows += [
         _pressure_row(analysis, nvt, limits),
         _density_row(analysis, npt, limits),
@@ -61,7 +63,7 @@ def _structure_rows(
     suffix = f" {label}" if several else ""
     key = f"_{label}" if several else ""
     reference = dig(analysis, "reference", "rdf", label) or {}
-    found = dig(run, "comparison", label) or {}
+    found = dig(run, "comparison", "rdf", label) or {}
     error, spread = real(found.get("rdf_error")), real(found.get("rdf_error_error"))
     halves = real(reference.get("halves_error"))
     noise = real(found.get("rdf_error_noise"))
@@ -120,6 +122,50 @@ def _structure_rows(
             note=notes_of(relative, spread, limit, own, limits.reference_share),
         )
     )
+    return rows
+
+
+def _overlap_rows(
+    analysis: dict[str, Any], run: dict[str, Any] | None, limits: Limits
+) -> list[Row]:
+    """One row for each distribution whose overlap is held against a limit."""
+    rows = []
+    for kind in OBSERVABLES:
+        if not kind.limit:
+            continue
+        limit = getattr(limits, kind.limit)
+        missing = None if limit is None else 1.0 - limit
+        for label, reference in (dig(analysis, "reference", kind.name) or {}).items():
+            found = dig(run, "comparison", kind.name, label) or {}
+            value, error = real(found.get("overlap")), real(found.get("overlap_error"))
+            difference = None if value is None else 1.0 - value
+            halves = 1.0 - reference["halves_overlap"]
+            note = notes_of(difference, error, missing, halves, limits.reference_share)
+            noise = real(found.get("overlap_noise"))
+            if noise is not None:
+                note = f"by chance alone: about {noise:.3f}" + (f"; {note}" if note else "")
+            rows.append(
+                Row(
+                    key=f"{kind.name}_overlap_{label}",
+                    label=f"Overlap of the {kind.title.lower()}, {label}",
+                    aa=1.0,
+                    cg=value,
+                    cg_error=error,
+                    difference=difference,
+                    difference_error=error,
+                    limit=missing,
+                    halves=halves,
+                    status=status_of(difference, missing),
+                    texts={
+                        "aa": "1 by definition",
+                        "cg": plus_minus(value, error, fallback_digits=4),
+                        "difference": number(difference, 4),
+                        "limit": limit_text(limit, "≥ {:g}"),
+                        "halves": number(halves, 4),
+                    },
+                    note=note,
+                )
+            )
     return rows
 
 

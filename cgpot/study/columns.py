@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from cgpot.analysis.observables.registry import OBSERVABLES
+
 COLUMNS: dict[str, str] = {
     "point": "name of the point",
     "family": "family of models (colour in the plots)",
@@ -20,10 +22,7 @@ COLUMNS: dict[str, str] = {
     "stress_rmse_eV_A3": "RMSE of the held-out stress, eV/Å³",
     "pressure_residual_bar": "mean pressure residual on held-out frames, bar",
     "pressure_residual_error_bar": "its standard error, bar",
-    "rdf_error": "Δg: integral of |g_CG - g_AA| over that of g_AA",
-    "rdf_error_error": "its standard error",
-    "first_peak_rel_error": "height of the first peak of g(r), relative error",
-    "first_peak_rel_error_error": "its standard error",
+    **{name: text for kind in OBSERVABLES for name, text in kind.headlines.items()},
     "pressure_bar": "pressure of the CG fluid at the atomistic density, bar",
     "pressure_error_bar": "its standard error, bar",
     "pressure_aa_bar": "atomistic pressure, bar",

@@ -122,15 +122,11 @@ def _runs(analysis: Mapping[str, Any]) -> Row:
     nvt = runs.get("nvt") or {}
     npt = runs.get("npt") or {}
     nve = runs.get("nve") or {}
-    compared = worst(nvt.get("comparison") or {})
     diffusion = nvt.get("diffusion") or {}
     drift = nve.get("energy_drift") or {}
     aa = analysis.get("density_aa") or {}
     found = {
-        "rdf_error": compared.get("rdf_error"),
-        "rdf_error_error": compared.get("rdf_error_error"),
-        "first_peak_rel_error": compared.get("first_peak_height_rel_error"),
-        "first_peak_rel_error_error": compared.get("first_peak_height_rel_error_error"),
+        **(nvt.get("headline") or {}),
         "density_aa_kg_m3": aa.get("value"),
         "density_aa_error_kg_m3": aa.get("error"),
         "diffusion_m2_s": diffusion.get("value"),
@@ -185,14 +181,6 @@ def state_text(item: Mapping[str, Any]) -> str:
     """State of a point for readers: ``done``, or ``done, boiled`` where it is no liquid."""
     state, phase = str(item.get("state")), item.get("npt_phase")
     return f"{state}, {phase}" if state == DONE and phase not in (None, "liquid") else state
-
-
-def worst(comparison: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Of the pairs of types, the one whose g(r) is farthest off."""
-    if not comparison:
-        return {}
-    found = max(comparison.values(), key=lambda item: float(item["rdf_error"]))
-    return dict(found)
 
 
 def stable_ns(md: Mapping[str, Any]) -> float | None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from analysis_systems import ideal_gas, topology
 
-from cgpot.analysis.angles import angle_distribution
-from cgpot.analysis.diffusion import Unwrapper
+from cgpot.analysis.observables.shell_angles import angle_distributions
+from cgpot.analysis.unwrap import Unwrapper
 from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.whole import minimum_image
@@ -70,9 +70,14 @@ def test_uneven_and_missing_times_are_refused():
         follow(walkers(20, 0.2)).result()
 
 
+def shell(frames, radius):
+    """The angles of a system of one type of beads, all neighbours within one radius."""
+    return angle_distributions(frames, np.array([[radius]]))["BNZ-BNZ-BNZ"]
+
+
 def test_angles_of_a_random_gas_follow_the_sine():
-    found = angle_distribution(ideal_gas(20, n=120), 0, 9.0)
-    theta = found.theta
+    found = shell(ideal_gas(20, n=120), 9.0)
+    theta = found.x
     # Neighbours at random: p = sin(theta)/2 per radian.
     exact = np.sin(np.radians(theta)) / 2 * np.pi / 180
     assert np.abs(found.p - exact).max() < 3e-4  # 3 % of the largest value
@@ -82,17 +87,17 @@ def test_angles_of_a_random_gas_follow_the_sine():
 def test_angles_of_a_cubic_lattice():
     grid = np.stack(np.meshgrid(*[np.arange(5)] * 3, indexing="ij"), -1).reshape(-1, 3) * 5.0
     frame = CGFrame(topology(125), grid, np.eye(3) * 25.0)
-    found = angle_distribution([frame, frame], 0, 6.0)
+    found = shell([frame, frame], 6.0)
     # Six neighbours: 12 right angles and 3 straight ones.
     share = found.p * 4.0
-    assert share[found.theta > 176][-1] == pytest.approx(3 / 15)
-    assert share[(found.theta > 86) & (found.theta < 94)].sum() == pytest.approx(12 / 15)
+    assert share[found.x > 176][-1] == pytest.approx(3 / 15)
+    assert share[(found.x > 86) & (found.x < 94)].sum() == pytest.approx(12 / 15)
 
 
 def test_no_neighbours_no_angles():
     frames = ideal_gas(3, n=5, length=60.0)
     with pytest.raises(DataError, match=r"no site has two neighbours within 0.50 Å"):
-        angle_distribution(frames, 0, 0.5)
+        shell(frames, 0.5)
 
 
 def test_minimum_image_in_a_skewed_cell_is_the_shortest():

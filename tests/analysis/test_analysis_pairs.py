@@ -7,17 +7,19 @@ import numpy as np
 import pytest
 from analysis_systems import ideal_gas, topology
 
-from cgpot.analysis.pairs import PairCollector, pair_distances
+from cgpot.analysis.observables.observable import System
+from cgpot.analysis.observables.rdf import RadialDistribution
 from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.molecules.pair_counts import PairCounter
 from cgpot.molecules.rdf import RDFAccumulator, first_peak
 
 
 def collect(frames, r_max=11.0, bins=110, replicas=None):
-    collector = PairCollector(frames[0].topology, r_max, bins)
+    observable = RadialDistribution(System(300.0, r_max, bins, frames[0].topology))
     for k, frame in enumerate(frames):
-        collector.add(frame, 0 if replicas is None else replicas[k])
-    return collector.result()
+        observable.add(frame, 0 if replicas is None else replicas[k])
+    return observable.measure()
 
 
 def test_ideal_gas_is_one_within_its_poisson_error():
@@ -85,17 +87,6 @@ def test_agrees_with_freud(triclinic):
     assert freud.result().peak == pytest.approx((peak["position"], peak["height"]), rel=1e-3)
 
 
-def test_neighbour_list_and_all_pairs_agree(monkeypatch):
-    frame = ideal_gas(1, n=150, seed=2)[0]
-    i, j, d = pair_distances(frame, 9.0)
-    monkeypatch.setattr("cgpot.analysis.pairs._ALL_PAIRS_UP_TO", 10)
-    i2, j2, d2 = pair_distances(frame, 9.0)
-    order, order2 = np.lexsort((j, i)), np.lexsort((j2, i2))
-    assert np.array_equal(i[order], i2[order2])
-    assert np.array_equal(j[order], j2[order2])
-    assert np.allclose(d[order], d2[order2], atol=1e-5)  # freud works in float32
-
-
 def test_mixture_has_one_curve_per_pair_and_all_are_one():
     rdfs = collect(ideal_gas(150, n=90, names=("AA", "BB"), seed=4), bins=22)
     assert list(rdfs) == ["AA-AA", "AA-BB", "BB-BB"]
@@ -144,7 +135,7 @@ def test_peak_of_a_known_curve():
 def test_r_max_beyond_half_the_box_is_refused():
     frame = ideal_gas(1, length=20.0)[0]
     with pytest.raises(DataError, match=r"frame 0: r_max 11.000 Å exceeds half the box, 10.000 Å"):
-        pair_distances(frame, 11.0)
+        PairCounter(frame.topology, 11.0, 100).count(frame)
 
 
 def test_one_frame_is_too_few():

@@ -47,7 +47,7 @@ def test_everything_together(tmp_path, reference):
     assert [first["name"], second["name"]] == ["nvt", "npt"]
     assert first["n_frames"] + first["n_frames_dropped"] == 80
     # Two ideal gases differ by what chance gives.
-    compared = first["comparison"]["BNZ-BNZ"]
+    compared = first["comparison"]["rdf"]["BNZ-BNZ"]
     assert compared["rdf_error"] == pytest.approx(compared["rdf_error_noise"], rel=0.35)
     # Labels of the reference: virials of zero mean, so n kT/V = 60 kT/24^3 Å^3.
     ideal = 60 * 8.617333e-5 * 300 / 24.0**3 * 1.602176634e6

@@ -13,8 +13,9 @@ from scipy.special import logsumexp
 from cgpot.core.errors import DataError
 from cgpot.core.units import EV_PER_A3_IN_BAR, ideal_pressure_bar
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.pair_counts import pairs_between
 from cgpot.potential.splines import PairTable
-from cgpot.refine.counts_basis import CountsBasis, Grid, all_pairs, count_pairs
+from cgpot.refine.counts_basis import CountsBasis, Grid
 from cgpot.refine.inverse_boltzmann import inversion_step, potential_of_mean_force
 from cgpot.refine.judge import judge
 from cgpot.refine.pressure import linear_correction, predicted, ramp
@@ -59,7 +60,7 @@ def samples_of(table: PairTable, frames: list[CGFrame]) -> Samples:
     for frame in frames:
         _, virial = pair_labels(table, frame)
         pressure.append(replace(frame, virial=virial).pressure(TEMPERATURE))
-    counts = np.stack([count_pairs(frame, GRID) for frame in frames])
+    counts = GRID.counts(frames)
     return Samples(counts, np.array(pressure), table.coefficients.reshape(-1))
 
 
@@ -77,7 +78,7 @@ def other() -> Samples:
 @pytest.fixture(scope="module")
 def target(fluid: Samples) -> Target:
     frame = lattice()
-    n = all_pairs(frame.topology)
+    n = pairs_between(frame.topology)
     ideal = n[:, None] * GRID.shells / frame.volume
     g = fluid.counts / ideal
     return Target(
@@ -103,8 +104,8 @@ def at(runs: list[Samples], coefficients: np.ndarray) -> WeightedAverages:
 def test_pair_sums_are_energies_and_virials(fluid: Samples) -> None:
     frames = metropolis(truth(), 24, 5)
     for frame in frames:
-        counts = count_pairs(frame, GRID).astype(float)
-        assert counts[0].sum() <= all_pairs(frame.topology)[0]
+        counts = GRID.counts([frame])[0].astype(float)
+        assert counts[0].sum() <= pairs_between(frame.topology)[0]
         d = frame.positions[:, None] - frame.positions[None]
         d -= np.round(d / frame.cell[0, 0]) * frame.cell[0, 0]
         r = np.linalg.norm(d, axis=-1)[np.triu_indices(len(d), 1)]

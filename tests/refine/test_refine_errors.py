@@ -128,7 +128,7 @@ def test_density_too_far(tmp_path: Path, reference: Path) -> None:
 
 def test_cutoff_beyond_the_box(tmp_path: Path, reference: Path) -> None:
     bad = config(tmp_path, reference, zero={"cutoff": 12.0, "spacing": 0.5})
-    with pytest.raises(DataError, match=r"reaches 12.0 Å, g\(r\) 10.38"):
+    with pytest.raises(DataError, match=r"reaches 12.0 Å, g\(r\) 10.4"):
         refine(bad, tmp_path / "out", quiet=True)
 
 

@@ -46,28 +46,30 @@ def section(height: float, seed: int, ensemble: str) -> dict[str, Any]:
     rdf = curve(height, 0.01, seed)
     theta = np.array(rdf.pop("theta"))
     p = np.sin(np.radians(theta)) / np.sin(np.radians(theta)).sum() / 4.0
+    moved = {
+        "value": 2.2e-9,
+        "error": 1e-10,
+        "exponent": 1.0,
+        "lag_ps": [1.0, 2.0, 5.0, 10.0],
+        "msd_A2": [1.3, 2.7, 6.6, 13.0],
+        "msd_error_A2": [0.1, 0.1, 0.2, 0.3],
+    }
     return {
         "ensemble": ensemble,
         "n_sites": 500,
         "n_frames": 100,
         "rdf": {"BNZ-BNZ": rdf},
         "angles": {
-            "BNZ": {
+            "BNZ-BNZ-BNZ": {
                 "radius_A": 8.1,
+                "second_radius_A": 8.1,
                 "theta_deg": theta.tolist(),
                 "p_per_deg": p.tolist(),
                 "error_per_deg": (0.01 * p).tolist(),
                 "n_frames": 100,
             }
         },
-        "diffusion": {
-            "value": 2.2e-9,
-            "error": 1e-10,
-            "exponent": 1.0,
-            "lag_ps": [1.0, 2.0, 5.0, 10.0],
-            "msd_A2": [1.3, 2.7, 6.6, 13.0],
-            "msd_error_A2": [0.1, 0.1, 0.2, 0.3],
-        },
+        "diffusion": {**moved, "species": {"BNZ": moved}},
         "notes": [],
     }
 
@@ -90,19 +92,21 @@ def run(name: str, ensemble: str, seed: int) -> dict[str, Any]:
         "cpu_use_percent": 61.0,
         "md": {"timestep_fs": 5.0, "threads": 1, "lammps": "22 Jul 2025"},
         "temperature": mean(300.1, 0.4, "K"),
-        "pressure": mean(12.0, 8.0, "bar", start_ps=10.0, method="virial"),
+        "pressure": mean(12.0, 8.0, "bar", start_ps=10.0, method="virial", tensor=None),
         "density": mean(849.0, 1.2, "kg/m3", start_ps=12.0),
         "compressibility": None,
         "energy_drift": None,
         "comparison": {
-            "BNZ-BNZ": {
-                "rdf_error": 0.012,
-                "rdf_error_error": 0.001,
-                "rdf_error_noise": 0.006,
-                "first_peak_height_rel_error": 0.0158,
-                "first_peak_height_rel_error_error": 0.004,
-                "first_peak_shift_A": 0.01,
-                "first_peak_shift_error_A": 0.01,
+            "rdf": {
+                "BNZ-BNZ": {
+                    "rdf_error": 0.012,
+                    "rdf_error_error": 0.001,
+                    "rdf_error_noise": 0.006,
+                    "first_peak_height_rel_error": 0.0158,
+                    "first_peak_height_rel_error_error": 0.004,
+                    "first_peak_shift_A": 0.01,
+                    "first_peak_shift_error_A": 0.01,
+                }
             }
         },
         "series": {
@@ -131,12 +135,12 @@ def analysis() -> dict[str, Any]:
         "time_ps": [100.0],
         "volume_A3": 76000.0,
         "density": mean(847.0, 0.0, "kg/m3"),
-        "pressure": mean(-20.0, 9.0, "bar"),
+        "pressure": mean(-20.0, 9.0, "bar", tensor=None),
         "compressibility": None,
         "series": {},
     }
     return {
-        "format": "cgpot-analysis-1",
+        "format": "cgpot-analysis-2",
         "temperature_K": 300.0,
         "bead_names": ["BNZ"],
         "settings": {"r_max_A": 15.0, "bins": 150, "bin_width_A": 0.1, "shell_radius_A": {}},

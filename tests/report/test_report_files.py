@@ -183,7 +183,7 @@ def test_missing_parts_are_not_measured(tmp_path):
 def test_missed_bars_are_named(tmp_path):
     content = analysis()
     nvt = content["runs"][0]
-    nvt["comparison"]["BNZ-BNZ"]["rdf_error"] = 0.05
+    nvt["comparison"]["rdf"]["BNZ-BNZ"]["rdf_error"] = 0.05
     nvt["pressure"]["mean"] = 260.0
     nvt["stable_ns"] = 0.4
     nvt["failures"] = [{"step": 80000, "message": "Lost atoms"}]
@@ -199,7 +199,7 @@ def test_missed_bars_are_named(tmp_path):
 def test_weak_references_and_close_calls_are_noted(tmp_path):
     content = analysis()
     content["reference"]["rdf"]["BNZ-BNZ"]["halves_error"] = 0.02
-    content["runs"][0]["comparison"]["BNZ-BNZ"]["rdf_error"] = 0.0295
+    content["runs"][0]["comparison"]["rdf"]["BNZ-BNZ"]["rdf_error"] = 0.0295
     content["runs"][0]["density"]["mean"] = 870.0
     folder = write_analysis(tmp_path / "analysis", content)
     _, rows = write_report(ReportInput(analysis=folder), tmp_path / "r.html")
@@ -231,7 +231,7 @@ def test_damaged_input(tmp_path):
     with pytest.raises(InputError, match=r"analysis.json: no such analysis"):
         write_report(ReportInput(analysis=tmp_path), tmp_path / "r.html")
     folder = write_analysis(tmp_path / "a", {"format": "other"})
-    with pytest.raises(InputError, match=r"key 'format': expected 'cgpot-analysis-1', found 'oth"):
+    with pytest.raises(InputError, match=r"key 'format': expected 'cgpot-analysis-2', found 'oth"):
         write_report(ReportInput(analysis=folder), tmp_path / "r.html")
     folder = write_analysis(tmp_path / "a")
     with pytest.raises(InputError, match="none: no such training folder"):

@@ -70,8 +70,8 @@ if stage == "analyze":
     run = {"ensemble": "nvt", "stable_ns": 0.06, "ns_per_day": 10.0 * number,
            "cpu_use_percent": 99.0, "pressure": pm(12.0, 3.0), "density": pm(868.0, 0.0),
            "diffusion": {"value": 2e-9, "error": 1e-10},
-           "comparison": {"BEA-BEA": {"rdf_error": 0.01 * number, "rdf_error_error": 0.001,
-             "first_peak_height_rel_error": 0.02, "first_peak_height_rel_error_error": 0.01}}}
+           "headline": {"rdf_error": 0.01 * number, "rdf_error_error": 0.001,
+             "first_peak_rel_error": 0.02, "first_peak_rel_error_error": 0.01}}
     npt = {"ensemble": "npt", "pressure": pm(1.0, 3.0), "density": pm(860.0, 2.0)}
     runs = [run, npt] if any(w.endswith("/npt") for w in words) else [run]
     write("analysis.json", {

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from cgpot.cli import build_app
 from cgpot.study.columns import COLUMNS
 from cgpot.study.plots import draw_all, pareto_front
-from cgpot.study.point_rows import loss_text, stable_ns, worst
+from cgpot.study.point_rows import loss_text, stable_ns
 from cgpot.study.study_page import write_page
 from cgpot.study.study_results import write_results
 
@@ -121,7 +121,6 @@ def test_words() -> None:
     assert loss_text({"model": {"type": "mscg", "virial": "auto"}}) == "forces + stress"
     without = {"type": "uf3", "virial": None, "match_mean_virial": False}
     assert loss_text({"model": without}) == "forces"
-    assert worst({"A-A": {"rdf_error": 0.1}, "A-B": {"rdf_error": 0.3}}) == {"rdf_error": 0.3}
 
 
 def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Mean square displacement and self-diffusion from wrapped frames.
+"""Paths of sites from wrapped frames, and the mean square displacement of paths.
 
 Positions are unwrapped by minimum-image increments from frame to frame, which is right only
 while no site moves near half a box between two frames; otherwise it is refused.
@@ -86,17 +86,10 @@ class Unwrapper:
                 self._stride *= 2
         self._seen += 1
 
-    def result(self) -> dict[str, Any]:
-        """The MSD and the diffusion coefficient.
+    def paths(self) -> tuple[Array, NDArray[np.float32]]:
+        """Times (n,), ps, and displacements (n, n_sites, 3), Å, of the frames that were kept.
 
-        The MSD of five contiguous segments is averaged over all time origins; D is the slope
-        of a straight line between 30 % and 100 % of the longest lag (a third of a segment),
-        divided by six, and its error that of the segments' mean.  No finite-size correction
-        (Yeh & Hummer, J. Phys. Chem. B 108, 15873 (2004)) is made.
-
-        Returns:
-            lag_ps, msd_A2, error_A2, diffusion_m2_s, diffusion_error_m2_s, exponent (slope of
-            log MSD against log lag over the fitted range; 1 when diffusive).
+        The mean displacement of all sites is taken off.
 
         Raises:
             DataError: too few frames, times missing or unequal, or frames too far apart.
@@ -109,25 +102,51 @@ class Unwrapper:
                 f"found {len(self._kept)}",
                 file=self.file or None,
             )
-        path = np.stack(self._kept)
-        dt = self._time[1] - self._time[0]
-        segments = np.array_split(path, SEGMENTS)
-        longest = max(3, min(len(s) for s in segments) // 3)
-        lags = np.unique(np.linspace(1, longest, min(longest, 40)).round().astype(int))
-        msd = np.stack([[_msd(s, lag) for lag in lags] for s in segments])
-        time = lags * dt
-        fit = time >= 0.3 * time[-1]
-        slopes = np.array([np.polyfit(time[fit], m[fit], 1)[0] for m in msd]) / 6.0
-        mean = msd.mean(axis=0)
-        exponent = float(np.polyfit(np.log(time[fit]), np.log(mean[fit]), 1)[0])
-        return {
-            "lag_ps": time.tolist(),
-            "msd_A2": mean.tolist(),
-            "error_A2": (msd.std(axis=0, ddof=1) / math.sqrt(SEGMENTS)).tolist(),
-            "diffusion_m2_s": float(slopes.mean()) * A2_PS_IN_M2_S,
-            "diffusion_error_m2_s": float(slopes.std(ddof=1)) / math.sqrt(SEGMENTS) * A2_PS_IN_M2_S,
-            "exponent": exponent,
-        }
+        return np.array(self._time), np.stack(self._kept)
+
+    def result(self) -> dict[str, Any]:
+        """`displacement` of the sites.
+
+        Raises:
+            DataError: see `paths`.
+        """
+        return displacement(*self.paths())
+
+
+def displacement(times: Array, path: NDArray[np.float32]) -> dict[str, Any]:
+    """Mean square displacement and diffusion coefficient of paths.
+
+    The MSD of five contiguous segments is averaged over all time origins; D is the slope of a
+    straight line between 30 % and 100 % of the longest lag (a third of a segment), divided by
+    six, and its error that of the segments' mean.  No finite-size correction (Yeh & Hummer,
+    J. Phys. Chem. B 108, 15873 (2004)) is made.
+
+    Args:
+        times: (n,) ps, equally spaced.
+        path: (n, points, 3) Å.
+
+    Returns:
+        lag_ps, msd_A2, error_A2, diffusion_m2_s, diffusion_error_m2_s, exponent (slope of log
+        MSD against log lag over the fitted range; 1 when diffusive).
+    """
+    dt = float(times[1] - times[0])
+    segments = np.array_split(path, SEGMENTS)
+    longest = max(3, min(len(s) for s in segments) // 3)
+    lags = np.unique(np.linspace(1, longest, min(longest, 40)).round().astype(int))
+    msd = np.stack([[_msd(s, lag) for lag in lags] for s in segments])
+    time = lags * dt
+    fit = time >= 0.3 * time[-1]
+    slopes = np.array([np.polyfit(time[fit], m[fit], 1)[0] for m in msd]) / 6.0
+    mean = msd.mean(axis=0)
+    exponent = float(np.polyfit(np.log(time[fit]), np.log(mean[fit]), 1)[0])
+    return {
+        "lag_ps": time.tolist(),
+        "msd_A2": mean.tolist(),
+        "error_A2": (msd.std(axis=0, ddof=1) / math.sqrt(SEGMENTS)).tolist(),
+        "diffusion_m2_s": float(slopes.mean()) * A2_PS_IN_M2_S,
+        "diffusion_error_m2_s": float(slopes.std(ddof=1)) / math.sqrt(SEGMENTS) * A2_PS_IN_M2_S,
+        "exponent": exponent,
+    }
 
 
 def _msd(path: NDArray[np.float32], lag: int) -> float:
