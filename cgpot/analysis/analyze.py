@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from cgpot.analysis.analysis_tables import tables
 from cgpot.analysis.cg_run import RunFolder, read_run
 from cgpot.analysis.observables.equation_of_state import slope_over_systems
 from cgpot.analysis.parity import analyse_parity
 from cgpot.analysis.sections import Context, point_section, reference_section, run_section
 from cgpot.analysis.sources import Scan, common_range, scan
-from cgpot.analysis.tables import tables
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import write_json, write_text
 from cgpot.core.manifest import write_manifest

@@ -22,7 +22,7 @@ from cgpot.refine.counts_basis import CountsBasis
 from cgpot.refine.inverse_boltzmann import inversion_step
 from cgpot.refine.judge import coarse_g, judge
 from cgpot.refine.loop_state import Loop
-from cgpot.refine.pressure import linear_correction, predicted
+from cgpot.refine.pressure_correction import linear_correction, predicted
 from cgpot.refine.refine_results import finish
 from cgpot.refine.refine_settings import RefineConfig
 from cgpot.refine.refine_start import check_beads, compiled_model, from_zero, resolve

@@ -8,16 +8,16 @@ from typing import Any
 
 from cgpot.analysis.observables.equation_of_state import plot_over_systems
 from cgpot.analysis.observables.observable import Observable
-from cgpot.analysis.observables.plot import AA, Row, Shown
+from cgpot.analysis.observables.plot import AA, Quantity, Shown
 from cgpot.analysis.observables.registry import OBSERVABLES
 from cgpot.report.gather import Gathered
 from cgpot.report.numbers import MISSING, number, plus_minus, real
-from cgpot.report.plots import draw
+from cgpot.report.observed_plots import draw
 from cgpot.report.svg import Figure
 
 
 @dataclass(frozen=True)
-class Table:
+class ObservedTable:
     """One table of the page.
 
     Attributes:
@@ -58,17 +58,17 @@ def figures(data: Gathered, part: str) -> list[Figure]:
     return found
 
 
-def tables(data: Gathered, part: str) -> list[Table]:
+def tables(data: Gathered, part: str) -> list[ObservedTable]:
     """One table for each observable of a part of the page that has numbers."""
     every = (_table(data, kind.title, [kind]) for kind in _kinds(part))
     return [table for table in every if table is not None]
 
 
-def state_table(data: Gathered) -> Table:
+def state_table(data: Gathered) -> ObservedTable:
     """All time series in one table, with the frames behind them."""
-    table = _table(data, "All systems", _kinds("state")) or Table("All systems", [], [])
+    table = _table(data, "All systems", _kinds("state")) or ObservedTable("All systems", [], [])
     frames = [str(section.get("n_frames") or "–") for _, _, section in systems(data)]
-    return Table(table.title, table.heads, [*table.rows, ("Frames", frames)])
+    return ObservedTable(table.title, table.heads, [*table.rows, ("Frames", frames)])
 
 
 def slope_facts(data: Gathered) -> list[tuple[str, str]]:
@@ -96,7 +96,7 @@ def _kinds(part: str) -> list[type[Observable]]:
     return [kind for kind in OBSERVABLES if kind.part == part]
 
 
-def _table(data: Gathered, title: str, kinds: list[type[Observable]]) -> Table | None:
+def _table(data: Gathered, title: str, kinds: list[type[Observable]]) -> ObservedTable | None:
     cells: dict[str, dict[str, str]] = {}
     names = []
     for _, name, section in systems(data):
@@ -111,10 +111,10 @@ def _table(data: Gathered, title: str, kinds: list[type[Observable]]) -> Table |
     if not cells:
         return None
     lines = [(label, [own.get(name, "–") for name in names]) for label, own in cells.items()]
-    return Table(title, names, lines)
+    return ObservedTable(title, names, lines)
 
 
-def _cell(row: Row) -> str:
+def _cell(row: Quantity) -> str:
     value, error = real(row.value), real(row.error)
     if value is None:
         return MISSING

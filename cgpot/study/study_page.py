@@ -16,9 +16,9 @@ from cgpot.core.files import write_text
 from cgpot.report.numbers import MISSING, plus_minus, scientific
 from cgpot.study.columns import COLUMNS, TEXT
 from cgpot.study.marks import families
-from cgpot.study.plots import Plot
 from cgpot.study.point_rows import Row, state_text
 from cgpot.study.state import DONE, FAILED
+from cgpot.study.study_plots import StudyPlot
 from cgpot.study.study_speed import ALONE, BESIDE
 
 HERE = Path(__file__).parent
@@ -108,7 +108,7 @@ def _text(head: Head, row: Row) -> str:
 
 
 def write_page(
-    path: Path, title: str, about: str, rows: Sequence[Row], plots: Sequence[Plot]
+    path: Path, title: str, about: str, rows: Sequence[Row], plots: Sequence[StudyPlot]
 ) -> Path:
     """Write the page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from cgpot.core.errors import InputError
 from cgpot.core.files import atomic_path, read_json
-from cgpot.study.plots import draw_all
 from cgpot.study.point_rows import Row, collect, write_csv
 from cgpot.study.points import Point
 from cgpot.study.stage_commands import Surroundings
 from cgpot.study.state import wait_lock
 from cgpot.study.study_page import write_page
+from cgpot.study.study_plots import draw_all
 from cgpot.study.study_settings import StudyConfig
 
 

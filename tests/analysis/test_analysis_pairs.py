@@ -8,7 +8,7 @@ import pytest
 from analysis_systems import ideal_gas, topology
 
 from cgpot.analysis.observables.observable import System
-from cgpot.analysis.observables.rdf import RadialDistribution
+from cgpot.analysis.observables.rdf_between import RadialDistribution
 from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.molecules.pair_counts import PairCounter

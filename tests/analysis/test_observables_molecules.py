@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from chain_frames import CHAIN, NAMES, RING, STAR, TILTED, grown, measure, topology
 
-from cgpot.analysis.observables.blocks import BlockSums, compare_distributions, overlap
+from cgpot.analysis.observables.block_sums import BlockSums, compare_distributions, overlap
 from cgpot.analysis.observables.bond_angles import BondAngles
 from cgpot.analysis.observables.bond_lengths import LONGEST, BondLengths
 from cgpot.analysis.observables.chains import chain_ends
-from cgpot.analysis.observables.dihedrals import Dihedrals
+from cgpot.analysis.observables.dihedral_angles import Dihedrals
 from cgpot.analysis.observables.end_to_end import EndToEnd
 from cgpot.analysis.observables.radius_of_gyration import RadiusOfGyration
 from cgpot.analysis.observables.rdf_within import DistancesWithin

@@ -18,7 +18,7 @@ from cgpot.potential.splines import PairTable
 from cgpot.refine.counts_basis import CountsBasis, Grid
 from cgpot.refine.inverse_boltzmann import inversion_step, potential_of_mean_force
 from cgpot.refine.judge import judge
-from cgpot.refine.pressure import linear_correction, predicted, ramp
+from cgpot.refine.pressure_correction import linear_correction, predicted, ramp
 from cgpot.refine.refine_settings import ToleranceConfig
 from cgpot.refine.refine_target import Target
 from cgpot.refine.relative_entropy import gradient, hessian, newton_step

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cgpot.refine.target import Target
 
 from cgpot.analysis.analyze import AnalysisInput, analyze
 from cgpot.core.errors import DataError
@@ -17,10 +16,11 @@ from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.species import Species
 from cgpot.molecules.topology import Topology
 from cgpot.molecules.whole import wrap
-from cgpot.refine.counts_basis import Grid, PairBasis
+from cgpot.refine.counts_basis import CountsBasis, Grid
 from cgpot.refine.judge import judge
 from cgpot.refine.refine_settings import ToleranceConfig
-from cgpot.refine.reweighting import Samples, ensemble
+from cgpot.refine.refine_target import Target
+from cgpot.refine.reweighting import Samples, weighted_averages
 
 TEMPERATURE = 300.0
 SIDE = 31.0
@@ -104,9 +104,9 @@ def test_one_delta_g_for_dimers(tmp_path: Path) -> None:
     target = target_of(list(read_frames(tmp_path / "aa.extxyz")), grid)
     start = analysis["runs"][0]["equilibration_ps"]
     kept = [f for f in read_frames(run / "traj.extxyz") if f.time is not None and f.time >= start]
-    basis = PairBasis(3, 8.0, 16, grid)
+    basis = CountsBasis(3, 8.0, 16, grid)
     sampled = Samples(grid.counts(kept), np.zeros(len(kept)), np.zeros(basis.size))
-    averages = ensemble(
+    averages = weighted_averages(
         [sampled], np.zeros(basis.size), basis, temperature=TEMPERATURE, volume=target.volume
     )
     by_refinement = judge(averages, target, ToleranceConfig())["pairs"]

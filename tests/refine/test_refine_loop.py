@@ -21,7 +21,7 @@ from cgpot.molecules.extxyz import read_frames
 from cgpot.potential.splines import PairTable
 from cgpot.refine import refine_loop as refine_run
 from cgpot.refine.counts_basis import CountsBasis
-from cgpot.refine.pressure import predicted
+from cgpot.refine.pressure_correction import predicted
 from cgpot.refine.refine_loop import Refinement, refine
 from cgpot.refine.refine_settings import load_config
 from cgpot.refine.refine_target import Target, read_target

@@ -11,9 +11,8 @@ ROOT = Path(__file__).resolve().parents[2] / "cgpot"
 FILES = sorted(p for p in ROOT.rglob("*.py") if "build" not in p.parts)
 COMMANDS = ROOT / "cli"
 """A command's file has the name of the command, which its room may use too."""
-TWICE = {"__init__", "angles", "facts", "pairs"}
-"""Modules that stand twice: observables of `analysis` beside what they are made of, and facts of
-a training beside those of a report."""
+TWICE = {"__init__", "facts"}
+"""Modules that stand twice: facts of a training beside those of a report."""
 
 
 def twice(found: dict[str, list[Path]]) -> dict[str, list[str]]:

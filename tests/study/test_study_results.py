@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from cgpot.cli import build_app
 from cgpot.study.columns import COLUMNS
-from cgpot.study.plots import draw_all, pareto_front
 from cgpot.study.point_rows import loss_text, stable_ns
 from cgpot.study.study_page import write_page
+from cgpot.study.study_plots import draw_all, pareto_front
 from cgpot.study.study_results import write_results
 
 TWO_LOSSES = {"loss": {"forces": {"loss": {"stress": None}}, "stress": {}}}

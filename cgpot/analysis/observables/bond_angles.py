@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.analysis.observables.terms import TermHistogram, angle
+from cgpot.analysis.observables.term_values import TermHistogram, angle
 
 Array = NDArray[np.float64]
 BINS = 90

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.analysis.observables.terms import TermHistogram
+from cgpot.analysis.observables.term_values import TermHistogram
 
 Array = NDArray[np.float64]
 WIDTH = 0.02

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from cgpot.analysis.observables.observable import Observable, Record
-from cgpot.analysis.observables.plot import Row
+from cgpot.analysis.observables.plot import Quantity
 from cgpot.analysis.series import compressibility
 from cgpot.core.errors import DataError
 
@@ -30,6 +30,8 @@ class Compressibility(Observable):
             return None
 
     @classmethod
-    def rows(cls, record: Record) -> list[Row]:
+    def rows(cls, record: Record) -> list[Quantity]:
         """The value."""
-        return [Row("Compressibility (fluctuations)", record["value"], record["error"], "1/GPa")]
+        return [
+            Quantity("Compressibility (fluctuations)", record["value"], record["error"], "1/GPa")
+        ]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from cgpot.analysis.observables.observable import Observable, Record
-from cgpot.analysis.observables.plot import Row
+from cgpot.analysis.observables.plot import Quantity
 
 COLUMN = "density_kg_m3"
 UNIT = "kg/m3"
@@ -26,6 +26,6 @@ class Density(Observable):
         return found
 
     @classmethod
-    def rows(cls, record: Record) -> list[Row]:
+    def rows(cls, record: Record) -> list[Quantity]:
         """The mean."""
-        return [Row("Density", record["mean"], record["error"], "kg/m³")]
+        return [Quantity("Density", record["mean"], record["error"], "kg/m³")]

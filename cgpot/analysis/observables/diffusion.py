@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.analysis.observables.observable import Observable, Record, System
-from cgpot.analysis.observables.plot import AA, Curve, Plot, Row, Shown
+from cgpot.analysis.observables.plot import AA, Curve, Plot, Quantity, Shown
 from cgpot.analysis.unwrap import Unwrapper, displacement
 from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
@@ -62,11 +62,11 @@ class Diffusion(Observable):
         }
 
     @classmethod
-    def rows(cls, record: Record) -> list[Row]:
+    def rows(cls, record: Record) -> list[Quantity]:
         """D of all sites and of every species."""
         found = [("All beads", record), *record["species"].items()]
         return [
-            Row(f"{name}, D", 1e9 * item["value"], 1e9 * item["error"], "10⁻⁹ m²/s")
+            Quantity(f"{name}, D", 1e9 * item["value"], 1e9 * item["error"], "10⁻⁹ m²/s")
             for name, item in found
         ]
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from cgpot.analysis.observables.observable import Observable, Record
-from cgpot.analysis.observables.plot import Row
+from cgpot.analysis.observables.plot import Quantity
 from cgpot.analysis.series import energy_drift
 
 
@@ -24,10 +24,10 @@ class EnergyDrift(Observable):
         return energy_drift(series.time[0], total, kinetic, n_sites)
 
     @classmethod
-    def rows(cls, record: Record) -> list[Row]:
+    def rows(cls, record: Record) -> list[Quantity]:
         """The drift of the total energy."""
         return [
-            Row(
+            Quantity(
                 "Energy drift",
                 1e6 * record["ev_per_bead_ps"],
                 1e6 * record["error_ev_per_bead_ps"],

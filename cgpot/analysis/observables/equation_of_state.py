@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.analysis.observables.observable import Observable, Record
-from cgpot.analysis.observables.plot import AA, NVT, Curve, Plot, Row
+from cgpot.analysis.observables.plot import AA, NVT, Curve, Plot, Quantity
 from cgpot.core.errors import DataError
 from cgpot.core.statistics import MIN_SAMPLES
 from cgpot.core.units import EV_PER_A3_IN_BAR, KB
@@ -61,12 +61,12 @@ class EquationOfState(Observable):
         return {**found, "covariance_ratio": ratio, "covariance_ratio_error": error}
 
     @classmethod
-    def rows(cls, record: Record) -> list[Row]:
+    def rows(cls, record: Record) -> list[Quantity]:
         """Slope and compressibility."""
         kappa = record["compressibility"]
         return [
-            Row("dP/dρ", record["slope"], record["slope_error"], "bar m³/kg"),
-            Row("Compressibility (dP/dρ)", kappa["value"], kappa["error"], "1/GPa"),
+            Quantity("dP/dρ", record["slope"], record["slope_error"], "bar m³/kg"),
+            Quantity("Compressibility (dP/dρ)", kappa["value"], kappa["error"], "1/GPa"),
         ]
 
 

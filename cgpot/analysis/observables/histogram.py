@@ -9,14 +9,14 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.analysis.observables.blocks import (
+from cgpot.analysis.observables.block_sums import (
     BlockSums,
     Distribution,
     compare_distributions,
     distribution,
 )
 from cgpot.analysis.observables.observable import Observable, Record, System
-from cgpot.analysis.observables.plot import AA, Curve, Plot, Row, Shown, compared
+from cgpot.analysis.observables.plot import AA, Curve, Plot, Quantity, Shown, compared
 from cgpot.core.errors import DataError
 
 Array = NDArray[np.float64]
@@ -122,24 +122,26 @@ class Histogram(Observable):
         return dict(zip(cls.headlines, (worst["overlap"], worst["overlap_error"]), strict=True))
 
     @classmethod
-    def rows(cls, record: Record) -> list[Row]:
+    def rows(cls, record: Record) -> list[Quantity]:
         """Mean and deviation; the overlap of the halves stands beside that of the runs."""
         rows = []
         for label, item in record.items():
             if "mean" in item:
                 rows += [
-                    Row(f"{label}, mean", item["mean"], item["mean_error"], cls.unit),
-                    Row(f"{label}, width", item["deviation"], item["deviation_error"], cls.unit),
+                    Quantity(f"{label}, mean", item["mean"], item["mean_error"], cls.unit),
+                    Quantity(
+                        f"{label}, width", item["deviation"], item["deviation_error"], cls.unit
+                    ),
                 ]
             text = f"{label}, overlap of the two halves"
-            rows.append(Row(text, item["halves_overlap"]))
+            rows.append(Quantity(text, item["halves_overlap"]))
         return rows
 
     @classmethod
-    def compared_rows(cls, comparison: Record) -> list[Row]:
+    def compared_rows(cls, comparison: Record) -> list[Quantity]:
         """The overlaps."""
         return [
-            Row(
+            Quantity(
                 f"{label}, overlap with the atomistic one",
                 item["overlap"],
                 item["overlap_error"],

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.analysis.observables.plot import Plot, Row, Shown
+from cgpot.analysis.observables.plot import Plot, Quantity, Shown
 from cgpot.analysis.series import Series
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.topology import Topology
@@ -125,12 +125,12 @@ class Observable(ABC):
         return {}
 
     @classmethod
-    def rows(cls, record: Record) -> list[Row]:
+    def rows(cls, record: Record) -> list[Quantity]:
         """Its numbers in the table of the report."""
         return []
 
     @classmethod
-    def compared_rows(cls, comparison: Record) -> list[Row]:
+    def compared_rows(cls, comparison: Record) -> list[Quantity]:
         """Numbers of the comparison in that table."""
         return []
 

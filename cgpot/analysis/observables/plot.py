@@ -39,7 +39,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Row:
+class Quantity:
     """A number of one system in a table.
 
     Attributes:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 
 from cgpot.analysis.observables.observable import Observable, Record
-from cgpot.analysis.observables.plot import Row
+from cgpot.analysis.observables.plot import Quantity
 
 COLUMN = "pressure_bar"
 UNIT = "bar"
@@ -71,10 +71,10 @@ class Pressure(Observable):
         return tensor
 
     @classmethod
-    def rows(cls, record: Record) -> list[Row]:
+    def rows(cls, record: Record) -> list[Quantity]:
         """The mean and the components."""
-        rows = [Row("Pressure", record["mean"], record["error"], "bar")]
+        rows = [Quantity("Pressure", record["mean"], record["error"], "bar")]
         for c in COMPONENTS if record["tensor"] else ():
             item = record["tensor"][c]
-            rows.append(Row(f"P_{c}", item["mean"], item["error"], "bar"))
+            rows.append(Quantity(f"P_{c}", item["mean"], item["error"], "bar"))
         return rows

@@ -11,14 +11,14 @@ from cgpot.analysis.observables.bond_lengths import BondLengths
 from cgpot.analysis.observables.compressibility import Compressibility
 from cgpot.analysis.observables.density import Density
 from cgpot.analysis.observables.diffusion import Diffusion
-from cgpot.analysis.observables.dihedrals import Dihedrals
+from cgpot.analysis.observables.dihedral_angles import Dihedrals
 from cgpot.analysis.observables.end_to_end import EndToEnd
 from cgpot.analysis.observables.energy_drift import EnergyDrift
 from cgpot.analysis.observables.equation_of_state import EquationOfState
 from cgpot.analysis.observables.observable import Observable
 from cgpot.analysis.observables.pressure import Pressure
 from cgpot.analysis.observables.radius_of_gyration import RadiusOfGyration
-from cgpot.analysis.observables.rdf import RadialDistribution
+from cgpot.analysis.observables.rdf_between import RadialDistribution
 from cgpot.analysis.observables.rdf_within import DistancesWithin
 from cgpot.analysis.observables.shell_angles import ShellAngles
 from cgpot.analysis.observables.temperature import Temperature

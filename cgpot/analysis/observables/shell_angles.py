@@ -14,9 +14,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.analysis.observables.blocks import Distribution, compare_distributions, distribution
+from cgpot.analysis.observables.block_sums import Distribution, compare_distributions, distribution
 from cgpot.analysis.observables.observable import Observable, Record, System
-from cgpot.analysis.observables.plot import AA, Curve, Plot, Row, Shown, compared
+from cgpot.analysis.observables.plot import AA, Curve, Plot, Quantity, Shown, compared
 from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.pairs import half_list
@@ -97,10 +97,10 @@ class ShellAngles(Observable):
         }
 
     @classmethod
-    def compared_rows(cls, comparison: Record) -> list[Row]:
+    def compared_rows(cls, comparison: Record) -> list[Quantity]:
         """The overlaps."""
         return [
-            Row(
+            Quantity(
                 f"{label}, overlap with the atomistic one",
                 item["overlap"],
                 item["overlap_error"],

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from cgpot.analysis.observables.observable import Observable, Record
-from cgpot.analysis.observables.plot import Row
+from cgpot.analysis.observables.plot import Quantity
 
 COLUMN = "temperature_K"
 
@@ -23,6 +23,6 @@ class Temperature(Observable):
         return {**self.system.series.mean(COLUMN), "unit": "K"}
 
     @classmethod
-    def rows(cls, record: Record) -> list[Row]:
+    def rows(cls, record: Record) -> list[Quantity]:
         """The mean."""
-        return [Row("Temperature", record["mean"], record["error"], "K")]
+        return [Quantity("Temperature", record["mean"], record["error"], "K")]

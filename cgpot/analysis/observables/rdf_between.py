@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.analysis.observables.observable import Observable, Record, System
-from cgpot.analysis.observables.plot import AA, Curve, Plot, Row, Shown, compared
+from cgpot.analysis.observables.plot import AA, Curve, Plot, Quantity, Shown, compared
 from cgpot.analysis.pair_rdf import PairRDF, compare_rdf, halves_error
 from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
@@ -148,25 +148,25 @@ class RadialDistribution(Observable):
         }
 
     @classmethod
-    def rows(cls, record: Record) -> list[Row]:
+    def rows(cls, record: Record) -> list[Quantity]:
         """First peak and coordination number of every pair."""
         rows = []
         for label, rdf in record.items():
             peak, count = rdf["peak"], rdf["coordination"]
             rows += [
-                Row(f"{label}, first peak at", peak["position"], peak["position_error"], "Å"),
-                Row(f"{label}, its height", peak["height"], peak["height_error"]),
+                Quantity(f"{label}, first peak at", peak["position"], peak["position_error"], "Å"),
+                Quantity(f"{label}, its height", peak["height"], peak["height_error"]),
             ]
             if count:
                 text = f"{label}, neighbours within {count['radius']:.2f} Å"
-                rows.append(Row(text, count["number"], count["error"]))
+                rows.append(Quantity(text, count["number"], count["error"]))
         return rows
 
     @classmethod
-    def compared_rows(cls, comparison: Record) -> list[Row]:
+    def compared_rows(cls, comparison: Record) -> list[Quantity]:
         """Δg of every pair."""
         return [
-            Row(f"{label}, Δg", item["rdf_error"], item["rdf_error_error"])
+            Quantity(f"{label}, Δg", item["rdf_error"], item["rdf_error_error"])
             for label, item in comparison.items()
         ]
 

@@ -20,7 +20,7 @@ PRESSURE_LINEAR = 100.0
 
 
 @dataclass(frozen=True)
-class Plot:
+class StudyPlot:
     """A picture.
 
     Attributes:
@@ -36,7 +36,7 @@ class Plot:
     path: Path
 
 
-def draw_all(rows: Sequence[Row], folder: Path, noise: float | None = None) -> list[Plot]:
+def draw_all(rows: Sequence[Row], folder: Path, noise: float | None = None) -> list[StudyPlot]:
     """Draw what the rows allow; pictures of an earlier call that they no longer allow go.
 
     Args:
@@ -79,7 +79,7 @@ def draw_all(rows: Sequence[Row], folder: Path, noise: float | None = None) -> l
     for key, title, caption, draw in wanted:
         path = folder / f"{key}.png"
         if _save(path, draw, wide=key == "learning"):
-            plots.append(Plot(key, title, caption, path))
+            plots.append(StudyPlot(key, title, caption, path))
         else:
             path.unlink(missing_ok=True)
     return plots
