@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
-from cgpot.potential.splines import basis, basis_derivative
 from cgpot.potential.term_basis import TermBasis
 
 Array = NDArray[np.float64]
@@ -53,7 +52,7 @@ def invert(term: TermBasis, frames: Sequence[CGFrame]) -> Array:
     k = np.arange(term.intervals * PARTS)
     _, _, scale = term.locate(term.centres(np.arange(1)))
     q = term.centres(k // PARTS) + ((k % PARTS + 0.5) / PARTS - 0.5) / scale
-    values, slopes = _rows(term, q)
+    values, slopes = term.splines(q)
     free = term.free().reshape(term.n_kinds, term.width)
     second = np.diff(np.eye(term.width), 2, axis=0)
     found = np.zeros((term.n_kinds, term.width))
@@ -81,16 +80,3 @@ def invert(term: TermBasis, frames: Sequence[CGFrame]) -> Array:
         solved = np.linalg.lstsq(rows[:, columns], right, rcond=None)[0]
         found[kind, free[kind]] = solved[:-1] * term.kt
     return found.ravel()
-
-
-def _rows(term: TermBasis, q: Array) -> tuple[Array, Array]:
-    """Value and slope of each of a kind's splines at coordinates, (n, width) both."""
-    first, t, scale = term.locate(q)
-    values, slopes = np.zeros((2, len(q), term.width))
-    at = np.arange(len(q))
-    for place, value, slope in zip(
-        term.columns(first), basis(t), basis_derivative(t) * scale, strict=True
-    ):
-        np.add.at(values, (at, place), value)
-        np.add.at(slopes, (at, place), slope)
-    return values, slopes

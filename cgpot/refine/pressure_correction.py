@@ -22,11 +22,12 @@ def predicted(cg: WeightedAverages, change: Array) -> float:
 
 
 def ramp(basis: CountsBasis) -> Array:
-    """Coefficients (size,) of 1 - r/r_c for every pair of types, smoothed at r_c."""
+    """Coefficients (size,) of 1 - r/r_c for every refined pair of types, smoothed at r_c."""
     edges = basis.grid.edges
     r = 0.5 * (edges[1:] + edges[:-1])
-    target = np.tile(np.clip(1.0 - r / basis.r_max, 0.0, None), (basis.pairs, 1))
-    weight = np.tile((r < basis.r_max).astype(np.float64), (basis.pairs, 1))
+    target, weight = np.zeros((2, *basis.shape))
+    target[: basis.pairs, : len(r)] = np.clip(1.0 - r / basis.r_max, 0.0, None)
+    weight[: basis.pairs, : len(r)] = r < basis.r_max
     return basis.project(target, weight, 1e-9 * np.eye(basis.size))
 
 

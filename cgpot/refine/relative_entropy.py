@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Newton steps on the relative entropy of a potential linear in its coefficients.
 
-With u = Σ c_k B_k and S_k = Σ_pairs B_k the relative entropy has the gradient
-β (<S_k>_AA - <S_k>_CG) and the Hessian β^2 Cov_CG(S_k, S_l), and is convex (Shell, J. Chem.
-Phys. 129, 144108 (2008); Chaimovich & Shell, J. Chem. Phys. 134, 094112 (2011)).  Its minimum
-reproduces the mean of every S_k: g(r) at the resolution of the knots.
+With u = Σ c_k B_k and S_k = Σ B_k over pairs, bonds, angles and dihedrals the relative entropy
+has the gradient β (<S_k>_AA - <S_k>_CG) and the Hessian β^2 Cov_CG(S_k, S_l), and is convex
+(Shell, J. Chem. Phys. 129, 144108 (2008); Chaimovich & Shell, J. Chem. Phys. 134, 094112
+(2011)).  Its minimum reproduces the mean of every S_k: g(r) and the bonded distributions at the
+resolution of the knots.
 
 The gradient is known to within its statistical error, whose covariance is the Hessian over
 the number of independent frames.  The step is the mean of the posterior for a Gaussian

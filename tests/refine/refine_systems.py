@@ -15,7 +15,7 @@ from cgpot.md.md_stage import run_md
 from cgpot.molecules.extxyz import read_frames, write_frames
 from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.splines import PairTable
-from cgpot.refine.sampling import write_potential
+from cgpot.refine.potential_files import write_potential
 from cgpot.training.evaluation.predictions import pair_labels
 
 NAME = "BEA"

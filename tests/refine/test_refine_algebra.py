@@ -15,7 +15,8 @@ from cgpot.core.units import EV_PER_A3_IN_BAR, ideal_pressure_bar
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.pair_counts import pairs_between
 from cgpot.potential.splines import PairTable
-from cgpot.refine.counts_basis import CountsBasis, Grid
+from cgpot.refine.counts_basis import CountsBasis
+from cgpot.refine.frame_counts import Grid, Tally
 from cgpot.refine.inverse_boltzmann import inversion_step, potential_of_mean_force
 from cgpot.refine.judge import judge
 from cgpot.refine.pressure_correction import linear_correction, predicted, ramp
@@ -27,6 +28,7 @@ from cgpot.training.evaluation.predictions import pair_labels
 
 BETA = 1.0 / KT
 GRID = Grid(9.9, 198)
+TALLY = Tally(lattice().topology, GRID)
 BASIS = CountsBasis(1, truth().r_max, truth().intervals, GRID)
 C0 = truth().coefficients.reshape(-1)
 
@@ -60,7 +62,7 @@ def samples_of(table: PairTable, frames: list[CGFrame]) -> Samples:
     for frame in frames:
         _, virial = pair_labels(table, frame)
         pressure.append(replace(frame, virial=virial).pressure(TEMPERATURE))
-    counts = GRID.counts(frames)
+    counts = TALLY.counts(frames)
     return Samples(counts, np.array(pressure), table.coefficients.reshape(-1))
 
 
@@ -82,11 +84,9 @@ def target(fluid: Samples) -> Target:
     ideal = n[:, None] * GRID.shells / frame.volume
     g = fluid.counts / ideal
     return Target(
-        topology=frame.topology,
-        grid=GRID,
+        tally=TALLY,
         g=g.mean(axis=0),
         blocks=np.stack([part.mean(axis=0) for part in np.array_split(g, 10)]),
-        n_pairs=n,
         density=frame.density,
         volume=frame.volume,
         pressure=(float(fluid.pressure.mean()), 10.0),
@@ -104,7 +104,7 @@ def at(runs: list[Samples], coefficients: np.ndarray) -> WeightedAverages:
 def test_pair_sums_are_energies_and_virials(fluid: Samples) -> None:
     frames = metropolis(truth(), 24, 5)
     for frame in frames:
-        counts = GRID.counts([frame])[0].astype(float)
+        counts = TALLY.counts([frame])[0].astype(float)
         assert counts[0].sum() <= pairs_between(frame.topology)[0]
         d = frame.positions[:, None] - frame.positions[None]
         d -= np.round(d / frame.cell[0, 0]) * frame.cell[0, 0]
@@ -183,7 +183,7 @@ def moved(fluid: Samples, target: Target) -> Target:
     """A reference without noise of its own: the fluid reweighted to a deeper, wider well."""
     change = (truth(depth=0.9).coefficients - truth(depth=0.8).coefficients).reshape(-1)
     wanted = at([fluid], C0 + change)
-    ideal = target.n_pairs[:, None] * GRID.shells / target.volume
+    ideal = TALLY.counter.between[:, None] * GRID.shells / target.volume
     return replace(target, g=wanted.counts / ideal, pressure=(wanted.pressure, 10.0))
 
 

@@ -153,7 +153,7 @@ def test_folders_that_are_no_start(tmp_path: Path, reference: Path) -> None:
         resolve(config(tmp_path, reference, start=str(tmp_path / "empty")))
     (tmp_path / "uf3").mkdir()
     write_json(tmp_path / "uf3" / "result.json", {**RESULT, "kind": "uf3"})
-    with pytest.raises(InputError, match="more than pair terms"):
+    with pytest.raises(InputError, match=r"three-body terms of UF3.*cgpot distill"):
         resolve(config(tmp_path, reference, start=str(tmp_path / "uf3")))
     with pytest.raises(InputError, match="no such JSON file"):
         resolve(config(tmp_path, reference, start=str(tmp_path / "none.json")))

@@ -145,7 +145,8 @@ def fit_bonded(
     excluded = tuple(range(1, bonds_left_out(seen_pairs(config, topology)) + 1))
     terms = terms_along_bonds(frames, KB * config.temperature, excluded)
     if config.prior.bonded == "inversion":
-        return BondedPart(_inverted(config, frames, terms))
+        spacing = config.prior.spacing
+        return BondedPart(inverted(terms, frames, config.prior_range, spacing, config.temperature))
     model = MSCGConfig(
         cutoff=config.prior_range,
         spacing=config.prior.spacing,
@@ -158,14 +159,26 @@ def fit_bonded(
     return BondedPart(potential)
 
 
-def _inverted(config: TrainConfig, frames: list[CGFrame], terms: BondedTerms) -> MSCGPotential:
-    """Bonded splines by Boltzmann inversion, beside a pair part of nothing."""
+def inverted(
+    terms: BondedTerms, frames: list[CGFrame], cutoff: float, spacing: float, temperature: float
+) -> MSCGPotential:
+    """Bonded splines by Boltzmann inversion, beside a pair part of nothing.
+
+    Args:
+        terms: their bases, which observe the frames.
+        frames: of the distributions.
+        cutoff: of the pair part, Å.
+        spacing: of its knots, Å.
+        temperature: K.
+
+    Raises:
+        DataError: a kind of terms with too few samples (`cgpot.potential.inversion.invert`).
+    """
     names = frames[0].topology.type_names
-    spacing = config.prior.spacing
-    pair = PairBasis(names, config.prior_range, spacing, config.temperature)
+    exclude = terms.exclusions()
     bare = MSCGPotential(
         frames[0].topology,
-        pair,
+        PairBasis(names, cutoff, spacing, temperature, exclude=exclude),
         terms.bonds,
         None,
         np.zeros(0),

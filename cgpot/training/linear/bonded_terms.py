@@ -5,11 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cgpot.core.errors import InputError
+from cgpot.formats.lammps.bonded_sections import sections_of
 from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.molecules.pair_counts import pairs_within
 from cgpot.potential.angles import AngleBasis
 from cgpot.potential.bonds import BondBasis, bond_vectors
 from cgpot.potential.connectivity import (
@@ -24,6 +28,8 @@ from cgpot.potential.dihedrals import DihedralBasis
 from cgpot.potential.term_basis import TermBasis
 from cgpot.training.settings.model_settings import MSCGConfig
 
+WIDTHS = {"bond": 2, "angle": 3, "dihedral": 4}
+"""Sites of a term of each part."""
 BOND_SPACING, ANGLE_SPACING, DIHEDRAL_SPACING = 0.05, 5.0, 10.0
 """Å, degrees and degrees between the knots of `terms_along_bonds`."""
 BOND_MARGIN = 0.3
@@ -87,6 +93,57 @@ class BondedTerms:
                 topology, {words[name]: (part.sites, part.kind) for name, part in parts.items()}
             ),
         }
+
+    def on(self, topology: Topology, file: str | Path) -> BondedTerms:
+        """The same splines for another system of the same molecules.
+
+        Args:
+            topology: the sites.
+            file: that they come from, for messages.
+
+        Raises:
+            InputError: a molecule that the terms do not know, or other kinds of terms.
+        """
+        own = next((part.topology for part in self.parts.values()), topology)
+        if np.array_equal(own.types, topology.types) and np.array_equal(
+            own.molecules, topology.molecules
+        ):
+            return self
+        found = sections_of(self.deployed() or {}, topology, "bonded terms", file)
+        sites = {name: found.terms[TERM_SECTIONS[width]][:, 1:] for name, width in WIDTHS.items()}
+        bonds, angles, dihedrals = self.bonds, self.angles, self.dihedrals
+        if bonds is not None:
+            springs = [bonds.spring(kind) for kind in range(bonds.n_kinds)]
+            span = (bonds.low, bonds.high)
+            bonds = BondBasis(topology, None, span, bonds.step, bonds.kt, bonds=sites["bond"])
+            bonds.springs = springs
+        if angles is not None:
+            wells = [angles.well(kind) for kind in range(angles.n_kinds)]
+            spacing = 180.0 / angles.intervals
+            angles = AngleBasis(topology, sites["angle"], spacing, angles.kt)
+            angles.wells = wells
+        if dihedrals is not None:
+            spacing = 360.0 / dihedrals.intervals
+            dihedrals = DihedralBasis(topology, sites["dihedral"], spacing, dihedrals.kt)
+        moved = BondedTerms(bonds, angles, dihedrals, self.excluded)
+        for name, part in self.parts.items():
+            kinds, present = (
+                [p.kind_name(k) for k in range(p.n_kinds)] for p in (part, moved.parts[name])
+            )
+            if kinds != present:
+                raise InputError(
+                    f"the potential has the {TERM_SECTIONS[WIDTHS[name]]} {', '.join(kinds)}, the "
+                    f"system {', '.join(present) or 'none'}; expected the same",
+                    file=file,
+                )
+        return moved
+
+    def acts_within(self, topology: Topology) -> bool:
+        """Whether the pair part acts on some pairs of one molecule of a system of these terms."""
+        own = int(pairs_within(topology).sum())
+        if self.bonds is None or not self.excluded:
+            return own > 0
+        return own > len(separated(self.bonds.sites, self.excluded))
 
     def record(self) -> dict[str, Any]:
         """Plain data for `read`, by part."""

@@ -19,8 +19,10 @@ from cgpot.core.manifest import check_manifest, write_manifest
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.splines import PairTable
 from cgpot.training.evaluation import predictions as ev
-from cgpot.training.evaluation.held_out import HeldOut, network_labels
+from cgpot.training.evaluation.held_out import HeldOut, Labels, network_labels
 from cgpot.training.folder.training_folder import STAGE, Folder
+from cgpot.training.linear.bonded_part import BondedPart
+from cgpot.training.network.trained_network import bonded_record
 
 COPIED = (
     "example.extxyz",
@@ -39,6 +41,7 @@ def amend(
     table: PairTable,
     frames: Sequence[CGFrame],
     *,
+    bonded: BondedPart | None = None,
     source: Sequence[str | Path],
     facts: dict[str, Any],
     temperature: float | None = None,
@@ -51,6 +54,8 @@ def amend(
         output: folder to make; it appears whole, replacing an older one.
         table: the new pair part, on the knots of the old one.
         frames: frames with forces on which the errors are evaluated again.
+        bonded: another bonded part, for molecules of several sites; None keeps that of the
+            network.
         source: files of these frames, for the manifest.
         facts: what the change is (plain data); kept as ``refined`` in result.json.
         temperature: K; of a network that takes the temperature as an input, the constant that
@@ -90,6 +95,12 @@ def amend(
             save_at_temperature(checkpoint, checkpoint, temperature)
             result |= {"temperature": temperature, "temperature_input": None}
         table.write(Folder(folder).pair)
+        if bonded is None and Folder(old).bonded.is_file():
+            bonded = BondedPart.read(Folder(old).bonded)
+        if bonded is not None:
+            bonded.write(Folder(folder).bonded)
+            result |= bonded_record(Folder(folder))
+            frames = [bonded.remainder(frame) for frame in frames]
         _evaluate(folder, result, list(frames), quiet=quiet)
         result["refined"] = facts
         result["evaluated_on"] = {
@@ -117,8 +128,13 @@ def _evaluate(folder: Path, result: dict[str, Any], frames: list[CGFrame], *, qu
     place = Folder(folder)
     yardstick = PairTable.read(place.yardstick) if place.yardstick.is_file() else None
     model = ev.load_model(place.final)
+    pairs = str(result.get("pairs", "all"))
+    beside: Labels | None = None
+    if yardstick is not None:
+        table = yardstick
+        beside = lambda frame: ev.pair_labels(table, frame, pairs)  # noqa: E731
     held_out = HeldOut.of(
-        frames, network_labels(model), yardstick, temperature=result["temperature"], quiet=quiet
+        frames, network_labels(model), beside, temperature=result["temperature"], quiet=quiet
     )
     held_out.save(place.parity)
     result |= held_out.figures
