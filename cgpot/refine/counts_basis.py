@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What splines make of counts: their sums, pressures, and fits on the bins.
 
-A frame is a table of counts (`cgpot.refine.frame_counts.Tally`), so that every estimate can be
+A frame is a table of counts (`cgpot.refine.frame_counts.FrameTally`), so that every estimate can be
 made again for other coefficients.
 """
 

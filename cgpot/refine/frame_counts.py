@@ -126,7 +126,7 @@ class TermRows:
 
 
 @dataclass(frozen=True)
-class Tally:
+class FrameTally:
     """What is counted on every frame of a system.
 
     Attributes:
@@ -201,7 +201,7 @@ class Tally:
         return np.stack(found)
 
 
-def term_rows(tally: Tally) -> Iterator[tuple[TermRows, int, str]]:
+def term_rows(tally: FrameTally) -> Iterator[tuple[TermRows, int, str]]:
     """Each kind of bonded terms of a tally: its histograms, its row and its name."""
     row = tally.pairs * (2 if tally.within else 1)
     for rows in tally.terms:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cgpot.analysis.observables.block_sums import overlap, overlap_noise
 from cgpot.molecules.rdf import first_peak, rdf_error
-from cgpot.refine.frame_counts import Tally, term_rows
+from cgpot.refine.frame_counts import FrameTally, term_rows
 from cgpot.refine.refine_settings import ToleranceConfig
 from cgpot.refine.refine_target import Target, pair_rows
 from cgpot.refine.reweighting import WeightedAverages
@@ -120,7 +120,7 @@ def _short(term: dict[str, float]) -> float:
     return (1.0 - term["overlap"]) / max(1.0 - term["overlap_limit"], 1e-9)
 
 
-def distributions(tally: Tally, counts: Array) -> dict[str, list[float]]:
+def distributions(tally: FrameTally, counts: Array) -> dict[str, list[float]]:
     """Part of the terms of a kind in each bin of the analysis, by kind, plain data."""
     found = {}
     for rows, row, label in term_rows(tally):

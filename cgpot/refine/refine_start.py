@@ -21,7 +21,7 @@ from cgpot.molecules.topology import Topology
 from cgpot.potential.refined import refined_model
 from cgpot.potential.splines import PairTable
 from cgpot.refine.counts_basis import CountsBasis
-from cgpot.refine.frame_counts import Grid, Tally, TermRows
+from cgpot.refine.frame_counts import FrameTally, Grid, TermRows
 from cgpot.refine.inverse_boltzmann import potential_of_mean_force
 from cgpot.refine.refine_settings import RefineConfig
 from cgpot.refine.refine_target import Target
@@ -71,7 +71,7 @@ class Start:
         """Whether the network takes the temperature as an input."""
         return self.result is not None and self.result.temperature_input is not None
 
-    def tally(self, config: RefineConfig, topology: Topology, grid: Grid) -> Tally:
+    def tally(self, config: RefineConfig, topology: Topology, grid: Grid) -> FrameTally:
         """What is counted on the frames of a system.
 
         Raises:
@@ -83,9 +83,9 @@ class Start:
         bonded = BondedTerms() if self.linear is None else self.linear.bonded.on(topology, file)
         if not bonded.parts:
             require_single_sites(topology, "refining a potential without bonded terms", file=file)
-            return Tally(topology, grid)
+            return FrameTally(topology, grid)
         rows = [TermRows.of(name, part) for name, part in bonded.parts.items()]
-        return Tally(
+        return FrameTally(
             topology,
             grid,
             bonded.exclusions(),
@@ -104,7 +104,7 @@ def chosen_terms(bonded: bool | list[str], rows: TermRows) -> list[bool]:
     ]
 
 
-def refined_functions(config: RefineConfig, tally: Tally) -> tuple[bool, ...]:
+def refined_functions(config: RefineConfig, tally: FrameTally) -> tuple[bool, ...]:
     """Of each pair of bead types and each kind of bonded terms, whether it is refined.
 
     Raises:

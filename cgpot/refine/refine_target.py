@@ -18,7 +18,7 @@ from cgpot.core.statistics import MIN_SAMPLES, estimate
 from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.molecules.pair_counts import ROUNDING
 from cgpot.molecules.rdf import half_box
-from cgpot.refine.frame_counts import FINE, Grid, Tally
+from cgpot.refine.frame_counts import FINE, FrameTally, Grid
 
 Array = NDArray[np.float64]
 BINS = 300
@@ -44,7 +44,7 @@ class Target:
         n_frames: number of frames.
     """
 
-    tally: Tally
+    tally: FrameTally
     g: Array
     blocks: Array
     density: float
@@ -100,12 +100,12 @@ class Target:
         return np.asarray(blocks.std(axis=0, ddof=1) / math.sqrt(len(blocks)))
 
 
-def pair_rows(tally: Tally, counts: Array) -> Array:
+def pair_rows(tally: FrameTally, counts: Array) -> Array:
     """Rows of pairs of different molecules of counts (..., rows, bins), on their fine bins."""
     return counts[..., : tally.pairs, : tally.grid.bins * FINE]
 
 
-def ideal_counts(tally: Tally, volumes: Array) -> Array:
+def ideal_counts(tally: FrameTally, volumes: Array) -> Array:
     """What counts are divided by in frames of these volumes (n,), Å^3: (n, rows, bins).
 
     Of pairs of different molecules the counts of an ideal gas; 1 of all else.
@@ -117,7 +117,7 @@ def ideal_counts(tally: Tally, volumes: Array) -> Array:
     return ideal
 
 
-def normalised(tally: Tally, counts: NDArray[np.uint32], volumes: Array) -> Array:
+def normalised(tally: FrameTally, counts: NDArray[np.uint32], volumes: Array) -> Array:
     """Counts (n, rows, bins) over those of `ideal_counts`; 0 where these are 0."""
     ideal = ideal_counts(tally, volumes)
     return np.asarray(counts / np.where(ideal > 0, ideal, 1.0) * (ideal > 0))
@@ -130,7 +130,7 @@ def read_target(
     pressure: str | float,
     density: float | None,
     cutoff: float,
-    tally_of: Callable[[Topology, Grid], Tally] = Tally,
+    tally_of: Callable[[Topology, Grid], FrameTally] = FrameTally,
     quiet: bool = False,
 ) -> Target:
     """Read the reference once.
@@ -163,7 +163,7 @@ def read_target(
     densities: list[float] = []
     kept: list[CGFrame] = []
     first: CGFrame | None = None
-    tally: Tally | None = None
+    tally: FrameTally | None = None
     total = sum(s.n_frames for s in scans)
     stride = max(1, total // KEEP)
     with progress("reference", total, quiet=quiet) as advance:

@@ -18,7 +18,7 @@ from cgpot.core.statistics import MIN_SAMPLES, estimate
 from cgpot.md.md_settings import MdConfig
 from cgpot.md.md_stage import run_md
 from cgpot.molecules.extxyz import read_frames
-from cgpot.refine.frame_counts import Tally
+from cgpot.refine.frame_counts import FrameTally
 from cgpot.refine.refine_settings import RefineConfig
 from cgpot.refine.reweighting import Samples
 
@@ -48,7 +48,7 @@ def sample(
     coefficients: Array,
     start: Path,
     density: float,
-    tally: Tally,
+    tally: FrameTally,
     number: int,
     quiet: bool,
 ) -> Sampled:
@@ -90,7 +90,7 @@ def sample(
 
 
 def _collect(
-    config: RefineConfig, run: RunFolder, tally: Tally, coefficients: Array, sample_ps: float
+    config: RefineConfig, run: RunFolder, tally: FrameTally, coefficients: Array, sample_ps: float
 ) -> Sampled:
     frames = int(run.md["frames"])
     thermo = run.thermo

@@ -16,7 +16,7 @@ from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.pair_counts import pairs_between
 from cgpot.potential.splines import PairTable
 from cgpot.refine.counts_basis import CountsBasis
-from cgpot.refine.frame_counts import Grid, Tally
+from cgpot.refine.frame_counts import FrameTally, Grid
 from cgpot.refine.inverse_boltzmann import inversion_step, potential_of_mean_force
 from cgpot.refine.judge import judge
 from cgpot.refine.pressure_correction import linear_correction, predicted, ramp
@@ -28,7 +28,7 @@ from cgpot.training.evaluation.predictions import pair_labels
 
 BETA = 1.0 / KT
 GRID = Grid(9.9, 198)
-TALLY = Tally(lattice().topology, GRID)
+TALLY = FrameTally(lattice().topology, GRID)
 BASIS = CountsBasis(1, truth().r_max, truth().intervals, GRID)
 C0 = truth().coefficients.reshape(-1)
 

@@ -17,7 +17,7 @@ from cgpot.molecules.species import Species
 from cgpot.molecules.topology import Topology
 from cgpot.molecules.whole import wrap
 from cgpot.refine.counts_basis import CountsBasis
-from cgpot.refine.frame_counts import Grid, Tally
+from cgpot.refine.frame_counts import FrameTally, Grid
 from cgpot.refine.judge import judge
 from cgpot.refine.refine_settings import ToleranceConfig
 from cgpot.refine.refine_target import read_target
@@ -116,4 +116,4 @@ def test_one_delta_g_for_dimers(tmp_path: Path) -> None:
 
 def test_no_frames_to_count() -> None:
     with pytest.raises(DataError, match="no frames to count pairs in"):
-        Tally(dimers(1, 1, 2.8)[0].topology, Grid(R_MAX, BINS)).counts([])
+        FrameTally(dimers(1, 1, 2.8)[0].topology, Grid(R_MAX, BINS)).counts([])
