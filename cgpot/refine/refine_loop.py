@@ -33,15 +33,13 @@ from cgpot.refine.refine_start import (
     resolve,
 )
 from cgpot.refine.refine_target import Target, check_configuration, read_target
-from cgpot.refine.relative_entropy import newton_step
+from cgpot.refine.relative_entropy import largest_change, newton_step
 from cgpot.refine.reweighting import Samples, WeightedAverages, weighted_averages
 from cgpot.refine.sampling import is_blow_up, sample, set_aside
 
 Array = NDArray[np.float64]
 FORMAT = "cgpot-refine-1"
 HISTORY = "history.json"
-VISIBLE = 0.1
-"""g(r) from which on a change of u(r) counts for the length of a step."""
 POTENTIALS = ("model.ckpt", "bonded.json", "mscg.json", "pair.json")
 """Files of a training folder that say what is refined."""
 IDENTITY_LEAVES_OUT = {"iterations", "tolerance", "threads", "deploy", "deployed", "test"}
@@ -309,18 +307,14 @@ def next_step(loop: Loop, cg: WeightedAverages) -> tuple[Array, dict[str, Any]]:
     options = {"value_kT": config.step.value_kT, "curvature_kT": config.step.curvature_kT}
     if config.method == "relative-entropy":
         weight = None if config.pressure_weight == "exact" else float(config.pressure_weight)
-        change = newton_step(
-            cg, target, pressure=target.pressure, pressure_weight=weight, **options
-        )
+        change = newton_step([(cg, target)], match_pressure=True, pressure_weight=weight, **options)
     else:
         change = inversion_step(cg, target, **options)
         if target.pressure is not None:
             change = change + linear_correction(cg, change, target.pressure[0], config.step.max_kT)
     if not np.isfinite(change).all():
         raise DataError("the step holds NaN or infinity", file=loop.folder)
-    inside = (target.g > VISIBLE * target.height) & target.matched & loop.basis.seen
-    u = np.abs(loop.basis.potential(change))
-    largest = float(u[inside].max()) * cg.beta if inside.any() else 0.0
+    largest = largest_change([(cg, target)], change)
     scale = config.step.mixing * min(1.0, config.step.max_kT / max(largest, 1e-300))
     facts = {
         "largest_kT": largest,

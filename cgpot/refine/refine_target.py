@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -157,69 +157,103 @@ def read_target(
             file=paths[0],
         )
     grid = Grid(r_max, BINS)
-    counts: list[list[NDArray[np.uint32]]] = [[] for _ in paths]
-    volumes: list[list[float]] = [[] for _ in paths]
-    pressures: list[list[float]] = [[] for _ in paths]
-    densities: list[float] = []
-    kept: list[CGFrame] = []
-    first: CGFrame | None = None
-    tally: FrameTally | None = None
     total = sum(s.n_frames for s in scans)
-    stride = max(1, total // KEEP)
     with progress("reference", total, quiet=quiet) as advance:
-        for number, (replica, frame) in enumerate(replica_frames(paths)):
-            if first is None or tally is None:
-                first = frame
-                tally = tally_of(frame.topology, grid)
-            if pressure == "match":
-                if frame.virial is None:
+
+        def frames() -> Iterator[tuple[int, CGFrame]]:
+            for number, (replica, frame) in enumerate(replica_frames(paths)):
+                if pressure == "match" and frame.virial is None:
                     raise DataError(
                         "no virial, so the reference has no pressure to match; map it with an "
                         "energy file, or set pressure to 'ignore' or to a number (bar)",
                         file=paths[replica],
-                        frame=len(volumes[replica]),
+                        frame=number,
                     )
-                pressures[replica].append(frame.pressure(temperature))
-            counts[replica].append(tally.count(frame))
-            volumes[replica].append(frame.volume)
-            densities.append(frame.density)
-            if number % stride == 0:
-                kept.append(frame)
-            advance(1)
-    if first is None or tally is None or total < 2 * MIN_SAMPLES:
-        raise DataError(f"{total} frames; expected at least {2 * MIN_SAMPLES}", file=paths[0])
-    mean_density = float(np.mean(densities))
-    wanted = mean_density if density is None else density
-    if abs(wanted / mean_density - 1.0) > DENSITY_TOLERANCE:
+                yield replica, frame
+                advance(1)
+
+        target = collect(
+            frames(),
+            total,
+            lambda topology: tally_of(topology, grid),
+            pressure_of=(lambda frame: frame.pressure(temperature))
+            if pressure == "match"
+            else None,
+            file=paths[0],
+        )
+    wanted = target.density if density is None else density
+    if abs(wanted / target.density - 1.0) > DENSITY_TOLERANCE:
         raise InputError(
-            f"density_kg_m3 is {wanted:g}, the reference has {mean_density:.1f} kg/m³: too far "
+            f"density_kg_m3 is {wanted:g}, the reference has {target.density:.1f} kg/m³: too far "
             f"for g(r) and pressure to be compared; expected within {DENSITY_TOLERANCE:.0%}",
             file=paths[0],
             key="density_kg_m3",
         )
+    target.volume = target.first.volume * target.first.density / wanted
+    if not isinstance(pressure, str):
+        target.pressure = (float(pressure), 0.0)
+    return target
+
+
+def collect(
+    frames: Iterable[tuple[int, CGFrame]],
+    total: int,
+    tally_of: Callable[[Topology], FrameTally],
+    *,
+    pressure_of: Callable[[CGFrame], float] | None = None,
+    file: str | Path | None = None,
+) -> Target:
+    """What frames have, at their mean density.
+
+    Args:
+        frames: number of the replica and frame, replica after replica.
+        total: number of frames.
+        tally_of: what is counted.
+        pressure_of: pressure of a frame, bar; None leaves it out.
+        file: where they come from, for messages.
+
+    Raises:
+        DataError: too few frames.
+    """
+    counts: dict[int, list[NDArray[np.uint32]]] = {}
+    volumes: dict[int, list[float]] = {}
+    pressures: dict[int, list[float]] = {}
+    densities: list[float] = []
+    kept: list[CGFrame] = []
+    tally: FrameTally | None = None
+    stride = max(1, total // KEEP)
+    for number, (replica, frame) in enumerate(frames):
+        tally = tally or tally_of(frame.topology)
+        counts.setdefault(replica, []).append(tally.count(frame))
+        volumes.setdefault(replica, []).append(frame.volume)
+        densities.append(frame.density)
+        if pressure_of is not None:
+            pressures.setdefault(replica, []).append(pressure_of(frame))
+        if number % stride == 0:
+            kept.append(frame)
+    if tally is None or total < 2 * MIN_SAMPLES:
+        raise DataError(f"{total} frames; expected at least {2 * MIN_SAMPLES}", file=file)
     sums = np.zeros((tally.rows, tally.bins))
     blocks: list[Array] = []
-    for c, v in zip(counts, volumes, strict=True):
+    for replica, c in counts.items():
+        v = np.array(volumes[replica])
         pieces = min(len(c), max(2, round(BLOCKS * len(c) / total)))
         for part in np.array_split(np.arange(len(c)), pieces):
-            g = normalised(tally, np.stack([c[k] for k in part]), np.array(v)[part])
+            g = normalised(tally, np.stack([c[k] for k in part]), v[part])
             sums += g.sum(axis=0)
             blocks.append(g.mean(axis=0))
+    density = float(np.mean(densities))
     return Target(
         tally=tally,
         g=sums / total,
         blocks=np.stack(blocks),
-        density=mean_density,
-        volume=first.volume * first.density / wanted,
-        pressure=_pressure(pressures) if pressure == "match" else _given(pressure),
-        first=first,
+        density=density,
+        volume=kept[0].volume * kept[0].density / density,
+        pressure=None if pressure_of is None else _pressure(list(pressures.values())),
+        first=kept[0],
         frames=kept,
         n_frames=total,
     )
-
-
-def _given(pressure: str | float) -> tuple[float, float] | None:
-    return None if isinstance(pressure, str) else (float(pressure), 0.0)
 
 
 def _pressure(replicas: list[list[float]]) -> tuple[float, float]:

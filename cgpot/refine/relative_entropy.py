@@ -17,6 +17,7 @@ that of `cgpot.refine.reweighting.shrunk`, which does not fall short where frame
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,10 @@ from cgpot.refine.refine_target import Target
 from cgpot.refine.reweighting import WeightedAverages, relative_noise
 
 Array = NDArray[np.float64]
+State = tuple[WeightedAverages, Target]
+VISIBLE = 0.1
+"""g(r) from which on a change of u(r) counts for the length of a step; of bonded terms, part of
+the largest count."""
 
 
 def gradient(cg: WeightedAverages, target: Target) -> Array:
@@ -46,55 +51,67 @@ def reference_noise(target: Target, cg: WeightedAverages) -> float:
 
 
 def newton_step(
-    cg: WeightedAverages,
-    target: Target,
+    states: Sequence[State],
     *,
     value_kT: float,
     curvature_kT: float,
-    pressure: tuple[float, float] | None = None,
+    match_pressure: bool = False,
     pressure_weight: float | None = None,
 ) -> Array:
-    """Change of the coefficients, (size,), eV.
+    """Change of the coefficients, (size,), eV, for states (densities) of one temperature.
 
     Args:
-        cg: averages at the present coefficients.
-        target: the reference.
+        states: averages at the present coefficients, and the reference of each.
         value_kT: prior standard deviation of a change of a coefficient, k_B T.
         curvature_kT: prior standard deviation of its second derivative, k_B T/Å^2.
-        pressure: wanted pressure and its error, bar; the change then minimises the quadratic
-            model of the relative entropy under dP/dc · Δc = P_ref - P_CG.
+        match_pressure: the change minimises the quadratic model of the relative entropy under
+            dP/dc · Δc = P_ref - P_CG in each state; no effect without a wanted pressure.
         pressure_weight: instead of that constraint, weigh its squared violation in standard
             errors of both pressures.
 
     Raises:
         DataError: the averages are not finite, or singular.
     """
-    kt = 1.0 / cg.beta
-    basis = cg.basis
-    epsilon = cg.noise + reference_noise(target, cg)
-    free = basis.free
+    first = states[0][0]
+    kt, basis, free = 1.0 / first.beta, first.basis, first.basis.free
     # in units of k_B T
-    matrix = cg.shrunk_covariance + epsilon * basis.penalty(value_kT, curvature_kT)
-    vector = -gradient(cg, target) * kt
-    slope = cg.pressure_slope * kt
-    a, b, j = matrix[np.ix_(free, free)], vector[free], slope[free]
-    if not (np.isfinite(a).all() and np.isfinite(b).all() and np.isfinite(j).all()):
+    matrix = np.zeros((basis.size, basis.size))
+    vector = np.zeros(basis.size)
+    epsilon = 0.0
+    for cg, target in states:
+        matrix += cg.shrunk_covariance
+        vector -= gradient(cg, target) * kt
+        epsilon = max(epsilon, cg.noise + reference_noise(target, cg))
+    matrix += epsilon * basis.penalty(value_kT, curvature_kT)
+    wanted = [(cg, t.pressure) for cg, t in states if match_pressure and t.pressure is not None]
+    slopes = np.array([cg.pressure_slope[free] * kt for cg, _ in wanted]).reshape(-1, len(free))
+    missing = np.array([pressure[0] - cg.pressure for cg, pressure in wanted])
+    a, b = matrix[np.ix_(free, free)], vector[free]
+    if not all(np.isfinite(x).all() for x in (a, b, slopes, missing)):
         raise DataError("the averages of the run hold NaN or infinity")
     try:
-        if pressure is None:
+        if pressure_weight is not None:
+            for (cg, pressure), j, p in zip(wanted, slopes, missing, strict=True):
+                variance = max(cg.pressure_error**2 + pressure[1] ** 2, 1.0)
+                a = a + epsilon * pressure_weight / variance * np.outer(j, j)
+                b = b + epsilon * pressure_weight / variance * p * j
             solved = np.linalg.solve(a, b)
-        elif pressure_weight is None:
-            both = np.linalg.solve(a, np.stack([b, j], axis=1))
-            missing = pressure[0] - cg.pressure - float(j @ both[:, 0])
-            solved = both[:, 0] + both[:, 1] * (missing / float(j @ both[:, 1]))
         else:
-            variance = cg.pressure_error**2 + pressure[1] ** 2
-            scale = epsilon * pressure_weight / max(variance, 1.0)
-            a = a + scale * np.outer(j, j)
-            b = b + scale * j * (pressure[0] - cg.pressure)
-            solved = np.linalg.solve(a, b)
+            both = np.linalg.solve(a, np.column_stack([b, slopes.T]))
+            rest = missing - slopes @ both[:, 0]
+            solved = both[:, 0] + both[:, 1:] @ np.linalg.solve(slopes @ both[:, 1:], rest)
     except np.linalg.LinAlgError as err:
         raise DataError(f"the Newton step is singular: {err}") from err
     change = np.zeros(basis.size)
     change[free] = solved * kt
     return change
+
+
+def largest_change(states: Sequence[State], change: Array) -> float:
+    """Largest change of a function where there are pairs or terms, k_B T."""
+    largest = 0.0
+    for cg, target in states:
+        inside = (target.g > VISIBLE * target.height) & target.matched & cg.basis.seen
+        u = np.abs(cg.basis.potential(change))[inside]
+        largest = max(largest, float(u.max()) * cg.beta if u.size else 0.0)
+    return largest

@@ -193,7 +193,7 @@ def test_newton_step(fluid: Samples, moved: Target) -> None:
     # the averages after the step are those of the same frames: their own covariance is exact
     now = replace(now, shrunk_covariance=now.covariance)
     options = {"value_kT": 2.0, "curvature_kT": 2.0}
-    exact = newton_step(now, moved, pressure=moved.pressure, **options)
+    exact = newton_step([(now, moved)], match_pressure=True, **options)
     assert moved.pressure is not None
     assert predicted(now, exact) == pytest.approx(moved.pressure[0], abs=1e-6)
     wanted = BASIS.sums(moved.counts)
@@ -202,9 +202,10 @@ def test_newton_step(fluid: Samples, moved: Target) -> None:
     assert np.abs(after.sums - wanted).max() < 0.15 * before
     assert abs(after.pressure - moved.pressure[0]) < 0.2 * abs(now.pressure - moved.pressure[0])
     # a weak weight hardly touches the step without a pressure, a strong one imposes it
-    free = newton_step(now, moved, **options)
-    weak = newton_step(now, moved, pressure=moved.pressure, pressure_weight=1e-9, **options)
-    strong = newton_step(now, moved, pressure=moved.pressure, pressure_weight=1e9, **options)
+    free = newton_step([(now, moved)], **options)
+    options["match_pressure"] = True
+    weak = newton_step([(now, moved)], pressure_weight=1e-9, **options)
+    strong = newton_step([(now, moved)], pressure_weight=1e9, **options)
     np.testing.assert_allclose(weak, free, atol=1e-6 * KT)
     np.testing.assert_allclose(strong, exact, atol=1e-3 * KT)
     assert not np.any(exact[-3:])
@@ -213,7 +214,7 @@ def test_newton_step(fluid: Samples, moved: Target) -> None:
 def test_steps_without_numbers(fluid: Samples, moved: Target) -> None:
     broken = replace(at([fluid], C0), sums=np.full(BASIS.size, np.nan))
     with pytest.raises(DataError, match="NaN or infinity"):
-        newton_step(broken, moved, value_kT=2.0, curvature_kT=2.0)
+        newton_step([(broken, moved)], value_kT=2.0, curvature_kT=2.0)
 
 
 def test_inversion_step(fluid: Samples, target: Target) -> None:
