@@ -28,8 +28,6 @@ from cgpot.potential.dihedrals import DihedralBasis
 from cgpot.potential.term_basis import TermBasis
 from cgpot.training.settings.model_settings import MSCGConfig
 
-WIDTHS = {"bond": 2, "angle": 3, "dihedral": 4}
-"""Sites of a term of each part."""
 BOND_SPACING, ANGLE_SPACING, DIHEDRAL_SPACING = 0.05, 5.0, 10.0
 """Å, degrees and degrees between the knots of `terms_along_bonds`."""
 BOND_MARGIN = 0.3
@@ -110,7 +108,8 @@ class BondedTerms:
         ):
             return self
         found = sections_of(self.deployed() or {}, topology, "bonded terms", file)
-        sites = {name: found.terms[TERM_SECTIONS[width]][:, 1:] for name, width in WIDTHS.items()}
+        words = {name: TERM_SECTIONS[part.sites.shape[1]] for name, part in self.parts.items()}
+        sites = {name: found.terms[word][:, 1:] for name, word in words.items()}
         bonds, angles, dihedrals = self.bonds, self.angles, self.dihedrals
         if bonds is not None:
             springs = [bonds.spring(kind) for kind in range(bonds.n_kinds)]
@@ -132,7 +131,7 @@ class BondedTerms:
             )
             if kinds != present:
                 raise InputError(
-                    f"the potential has the {TERM_SECTIONS[WIDTHS[name]]} {', '.join(kinds)}, the "
+                    f"the potential has the {words[name]} {', '.join(kinds)}, the "
                     f"system {', '.join(present) or 'none'}; expected the same",
                     file=file,
                 )
