@@ -16,6 +16,7 @@ from cgpot.core.manifest import write_manifest
 from cgpot.core.records import TrainingRecord
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.topology import Topology
 from cgpot.potential.pair_tables import write_lammps_table
 from cgpot.potential.splines import PairTable
 from cgpot.refine.loop_state import Loop
@@ -25,6 +26,7 @@ from cgpot.training.evaluation.held_out import Labels
 from cgpot.training.linear.bonded_part import BondedPart
 from cgpot.training.linear.curve_tables import write_curves
 from cgpot.training.linear.lammps_tables import PAIR, lammps_record, write_tables
+from cgpot.training.linear.mscg import MSCGPotential
 from cgpot.training.linear.mscg_stage import POTENTIAL
 
 Array = NDArray[np.float64]
@@ -102,17 +104,14 @@ def write_linear_folder(
     with atomic_path(output) as folder:
         folder.mkdir()
         written = [table.write(folder / "pair.json")]
-        labels: Labels
         if linear is None:
             files = [write_lammps_table(folder / PAIR, table)]
             commands = pair_commands(table, f"${{pair_folder}}/{PAIR}")
             lammps = {"files": [PAIR], "commands": commands}
-            labels = _pair_labels(table)
         else:
             written += [linear.write(folder / POTENTIAL), *write_curves(folder, linear)]
             files, commands = write_tables(folder, linear)
             lammps = lammps_record(files, commands, linear)
-            labels = lambda frame: linear.labels(frame)[:2]  # noqa: E731
         if loop.start.training is not None:
             fit = loop.start.training / "pair_fit.json"
             if fit.is_file():
@@ -120,7 +119,7 @@ def write_linear_folder(
         lines = [f"variable pair_folder index {output.resolve()}", *commands]
         written.append(write_text(folder / "model.pair.lmp", "\n".join(lines) + "\n"))
         inputs: dict[str, Any] = {"reference": list(loop.config.reference)}
-        errors = _errors(loop, labels, folder)
+        errors = _errors(loop, linear or table, folder)
         if errors["evaluated_on"] is not None:
             written.append(folder / "parity.npz")
             if loop.config.test is not None:
@@ -154,11 +153,15 @@ def write_linear_folder(
     return output
 
 
-def _pair_labels(table: PairTable) -> Labels:
-    return lambda frame: ev.pair_labels(table, frame)
+def _labels(potential: PairTable | MSCGPotential, topology: Topology, file: Path) -> Labels:
+    """Labels of frames of a system."""
+    if isinstance(potential, PairTable):
+        return lambda frame: ev.pair_labels(potential, frame)
+    here = potential.on(topology, file)
+    return lambda frame: here.labels(frame)[:2]
 
 
-def _errors(loop: Loop, labels: Labels, folder: Path) -> dict[str, Any]:
+def _errors(loop: Loop, potential: PairTable | MSCGPotential, folder: Path) -> dict[str, Any]:
     """Errors on frames with forces, as in other trainings; writes parity.npz."""
     empty = dict.fromkeys(
         ("force_rmse", "force_label_rms", "stress_rmse", "pressure_residual_bar", "evaluated_on")
@@ -168,6 +171,7 @@ def _errors(loop: Loop, labels: Labels, folder: Path) -> dict[str, Any]:
         frames, source = evaluation_frames(loop)
     except InputError:  # the reference holds no forces: structure and pressure are all it has
         return empty
+    labels = _labels(potential, frames[0].topology, source[0])
     errors, arrays = ev.evaluate(frames, labels)
     known = ev.label_arrays(frames)
     ev.save_parity(folder / "parity.npz", ev.parity_arrays(known, arrays))

@@ -351,12 +351,32 @@ def test_terms_of_a_system_of_another_size() -> None:
         species=(Species("TRI", ("A", "B", "A"), ((0, 1), (1, 2))), Species("MON", ("B",))),
         molecule_species=np.array([1, 0, 0]),
     )
-    bonded = truth().bonded.on(system, "x.extxyz")
-    assert bonded.bonds is not None
-    assert bonded.angles is not None
-    np.testing.assert_array_equal(bonded.bonds.sites, [[1, 2], [2, 3], [4, 5], [5, 6]])
-    np.testing.assert_array_equal(bonded.angles.sites[:, 1], [2, 5])
-    assert bonded.bonds.spring(0) == truth().bonded.bonds.spring(0)  # type: ignore[union-attr]
+    terms = truth().bonded.on(system, "x.extxyz")
+    assert terms.bonds is not None
+    assert terms.angles is not None
+    np.testing.assert_array_equal(terms.bonds.sites, [[1, 2], [2, 3], [4, 5], [5, 6]])
+    np.testing.assert_array_equal(terms.angles.sites[:, 1], [2, 5])
+    assert terms.bonds.spring(0) == truth().bonded.bonds.spring(0)  # type: ignore[union-attr]
+    # the energy of the whole potential there, by hand
+    there = truth().on(system, "x.extxyz")
+    arm = np.array([[2.2, 0.9, 0.0], [0.0, 0.0, 0.0], [-2.3, 0.8, 0.0]])
+    shifts = np.array([[5.0, 9.0, 5.0], [5.0, 9.0, 9.5]])
+    x = np.concatenate([[[5.0, 5.0, 5.0]], arm + shifts[0], arm + shifts[1]])
+    table, c = there.table(), system.types
+    bonded = {(1, 2), (2, 3), (4, 5), (5, 6)}
+    energy = sum(
+        float(table.energy(np.linalg.norm(x[i] - x[j]), c[i], c[j]))
+        for i, j in zip(*np.triu_indices(7, 1), strict=True)
+        if (i, j) not in bonded
+    )
+    for i, j in bonded:
+        u, _ = there.bonds.evaluate(there.part("bond"), 0, np.linalg.norm(x[[i]] - x[[j]], axis=1))  # type: ignore[union-attr]
+        energy += float(u[0])
+    for i in (2, 5):
+        theta = np.radians(angle(x[None, i - 1] - x[None, i], x[None, i + 1] - x[None, i]))
+        energy += float(there.angles.evaluate(there.part("angle"), 0, theta)[0][0])  # type: ignore[union-attr]
+    found = there.labels(CGFrame(system, x, np.eye(3) * 60.0))[2]
+    assert found == pytest.approx(energy, abs=1e-10)
     other = Topology(NAMES, (40.0, 60.0), np.array([0, 0]), np.array([0, 0]))
     with pytest.raises(InputError, match=r"x.extxyz.*A-A"):
         truth().bonded.on(other, "x.extxyz")

@@ -108,6 +108,22 @@ class MSCGPotential:
             return None
         return self.density.table(self.part("density"), {})
 
+    def on(self, topology: Topology, file: str | Path) -> MSCGPotential:
+        """The same potential for another system of the same molecules (`BondedTerms.on`)."""
+        bonded = self.bonded.on(topology, file)
+        exclude, table = bonded.exclusions(), self.density_table()
+        linear = self.density is not None and self.density.linear
+        r_max, spacing = self.pair.r_max, self.pair.r_max / self.pair.intervals
+        return replace(
+            self,
+            topology=topology,
+            pair=PairBasis(self.pair.type_names, r_max, spacing, 1.0, exclude=exclude),
+            bonds=bonded.bonds,
+            angles=bonded.angles,
+            dihedrals=bonded.dihedrals,
+            density=None if table is None else LocalDensityBasis.of(table, exclude, linear=linear),
+        )
+
     def labels(self, frame: CGFrame) -> tuple[Array, Array, float]:
         """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV on a frame."""
         return self.joint.labels(self.coefficients, frame)

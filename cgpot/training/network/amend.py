@@ -100,7 +100,8 @@ def amend(
         if bonded is not None:
             bonded.write(Folder(folder).bonded)
             result |= bonded_record(Folder(folder))
-            frames = [bonded.remainder(frame) for frame in frames]
+            here = BondedPart(bonded.potential.on(frames[0].topology, next(iter(source), old)))
+            frames = [here.remainder(frame) for frame in frames]
         _evaluate(folder, result, list(frames), quiet=quiet)
         result["refined"] = facts
         result["evaluated_on"] = {
