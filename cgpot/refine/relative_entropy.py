@@ -12,6 +12,12 @@ the number of independent frames.  The step is the mean of the posterior for a G
 prior of the change, (H + ε Λ)^-1 (-G) with ε the sum of 1/n of both sides: directions that
 the data do not determine stay where they were, and less so the longer the runs are.  H is
 that of `cgpot.refine.reweighting.shrunk`, which does not fall short where frames are few.
+
+The pressure is imposed along smooth ramps.  The minimum under the constraint itself lies along
+H^-1 dP/dc, in which the noise of dP/dc (covariances of as many coefficients as there are frames)
+is largest: of three-site hexane, with 200 of 400 frames, it foresaw a pressure that the other
+frames put 350 to 570 bar beside, and lost a fifth of the gain in relative entropy; the ramps were
+100 bar off and lost a thirtieth.
 """
 
 from __future__ import annotations
@@ -23,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
+from cgpot.refine.pressure_correction import ramps
 from cgpot.refine.refine_target import Target
 from cgpot.refine.reweighting import WeightedAverages, relative_noise
 
@@ -64,8 +71,9 @@ def newton_step(
         states: averages at the present coefficients, and the reference of each.
         value_kT: prior standard deviation of a change of a coefficient, k_B T.
         curvature_kT: prior standard deviation of its second derivative, k_B T/Å^2.
-        match_pressure: the change minimises the quadratic model of the relative entropy under
-            dP/dc · Δc = P_ref - P_CG in each state; no effect without a wanted pressure.
+        match_pressure: add ramps (1 - r/r_c)^k of the refined pairs by which dP/dc · Δc = P_ref -
+            P_CG in each state, their mix that of the least relative entropy; no effect without a
+            wanted pressure.
         pressure_weight: instead of that constraint, weigh its squared violation in standard
             errors of both pressures.
 
@@ -90,16 +98,19 @@ def newton_step(
     if not all(np.isfinite(x).all() for x in (a, b, slopes, missing)):
         raise DataError("the averages of the run hold NaN or infinity")
     try:
-        if pressure_weight is not None:
-            for (cg, pressure), j, p in zip(wanted, slopes, missing, strict=True):
-                variance = max(cg.pressure_error**2 + pressure[1] ** 2, 1.0)
-                a = a + epsilon * pressure_weight / variance * np.outer(j, j)
-                b = b + epsilon * pressure_weight / variance * p * j
-            solved = np.linalg.solve(a, b)
-        else:
-            both = np.linalg.solve(a, np.column_stack([b, slopes.T]))
-            rest = missing - slopes @ both[:, 0]
-            solved = both[:, 0] + both[:, 1:] @ np.linalg.solve(slopes @ both[:, 1:], rest)
+        solved = np.linalg.solve(a, b)
+        if wanted:
+            shapes = ramps(basis, len(wanted))[free]
+            cost, slope = shapes.T @ a @ shapes, slopes @ shapes
+            rest = missing - slopes @ solved
+            if pressure_weight is None:
+                cheapest = np.linalg.solve(cost, slope.T)
+                mix = cheapest @ np.linalg.solve(slope @ cheapest, rest)
+            else:
+                variance = [cg.pressure_error**2 + p[1] ** 2 for cg, p in wanted]
+                weighed = slope.T * (epsilon * pressure_weight / np.maximum(variance, 1.0))
+                mix = np.linalg.solve(cost + weighed @ slope, weighed @ rest)
+            solved = solved + shapes @ mix
     except np.linalg.LinAlgError as err:
         raise DataError(f"the Newton step is singular: {err}") from err
     change = np.zeros(basis.size)

@@ -19,7 +19,7 @@ from cgpot.refine.counts_basis import CountsBasis
 from cgpot.refine.frame_counts import FrameTally, Grid
 from cgpot.refine.inverse_boltzmann import inversion_step, potential_of_mean_force
 from cgpot.refine.judge import judge
-from cgpot.refine.pressure_correction import linear_correction, predicted, ramp
+from cgpot.refine.pressure_correction import linear_correction, predicted, ramps
 from cgpot.refine.refine_settings import ToleranceConfig
 from cgpot.refine.refine_target import Target
 from cgpot.refine.relative_entropy import gradient, hessian, newton_step
@@ -232,7 +232,7 @@ def test_inversion_step(fluid: Samples, target: Target) -> None:
 
 def test_linear_pressure_correction(fluid: Samples) -> None:
     now = at([fluid], C0)
-    shape = ramp(BASIS)
+    shape = ramps(BASIS)[:, 0]
     r = GRID.r
     inside = (r > 1.0) & (r < 6.0)
     u = GRID.coarse(BASIS.potential(shape))[0]
