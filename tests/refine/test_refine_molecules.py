@@ -39,22 +39,27 @@ def found(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Refineme
     return refine(load_config(path), folder / "out", quiet=True)
 
 
-def slopes(potential: MSCGPotential) -> tuple[np.ndarray, np.ndarray]:
-    """u' of bond and angle where they are frequent, k_B T/Å and k_B T/radian."""
-    r, theta = np.linspace(2.4, 2.6, 5), np.radians(np.linspace(115.0, 145.0, 5))
+def stiffness(potential: MSCGPotential) -> np.ndarray:
+    """Mean u'' of bond and angle where they are frequent, k_B T/Å^2 and k_B T/radian^2."""
     assert potential.bonds is not None
     assert potential.angles is not None
-    bond = potential.bonds.evaluate(potential.part("bond"), 0, r)[1]
-    bend = potential.angles.evaluate(potential.part("angle"), 0, theta)[1]
-    return bond / KT, bend / KT
+    found = []
+    for part, name, q in (
+        (potential.bonds, "bond", np.linspace(2.4, 2.6, 5)),
+        (potential.angles, "angle", np.radians(np.linspace(115.0, 145.0, 5))),
+    ):
+        slope = part.evaluate(potential.part(name), 0, q)[1] / KT
+        found.append(np.polyfit(q, slope, 1)[0])
+    return np.array(found)
 
 
 def pair_difference(potential: MSCGPotential) -> float:
-    """Largest difference of u(r) from the truth between 4 Å and 7 Å, k_B T."""
+    """Rms difference of u(r) from the truth between 4 Å and 7 Å, all pairs, k_B T."""
     r = np.linspace(4.0, 7.0, 31)
     table, true = potential.table(), truth().table()
     rows = ((0, 0), (0, 1), (1, 1))
-    return max(float(np.abs(table.energy(r, *p) - true.energy(r, *p)).max()) for p in rows) / KT
+    found = [table.energy(r, *pair) - true.energy(r, *pair) for pair in rows]
+    return float(np.sqrt(np.mean(np.square(found)))) / KT
 
 
 def test_molecules_come_to_the_reference(found: Refinement) -> None:
@@ -65,7 +70,7 @@ def test_molecules_come_to_the_reference(found: Refinement) -> None:
     assert list(last["terms"]) == ["A-B", "A-B-A"]
     assert first["bonded_overlap"] < 0.85
     for term in last["terms"].values():
-        assert term["overlap"] > 0.94
+        assert term["overlap"] > 0.92
     for name, pair in last["pairs"].items():
         assert pair["rdf_error"] < max(0.7 * first["pairs"][name]["rdf_error"], 0.05)
     wanted = last["pressure_reference_bar"]
@@ -73,10 +78,9 @@ def test_molecules_come_to_the_reference(found: Refinement) -> None:
     assert abs(last["pressure_bar"] - wanted) < 150.0
     before = MSCGPotential.read(found.folder.parent / "start" / "mscg.json")
     after = MSCGPotential.read(found.folder / "model" / "mscg.json")
-    assert pair_difference(after) < 0.35
-    assert pair_difference(before) > 0.7
-    for one, other, true in zip(slopes(before), slopes(after), slopes(truth()), strict=True):
-        assert np.abs(other - true).max() < 0.5 * np.abs(one - true).max()
+    assert pair_difference(after) < 0.6 * pair_difference(before)
+    np.testing.assert_allclose(stiffness(before), [60.0, 5.0], rtol=0.02)
+    np.testing.assert_allclose(stiffness(after), stiffness(truth()), rtol=0.3)
     check_manifest(found.folder / "history.json", stage="refine")
     assert (found.folder / "bonded.png").stat().st_size > 5000
 
@@ -121,8 +125,7 @@ def test_bonds_alone(reference: Path, tmp_path: Path) -> None:
     after = MSCGPotential.read(outcome.folder / "model" / "mscg.json")
     np.testing.assert_allclose(after.part("pair"), truth().part("pair"), atol=1e-12)
     np.testing.assert_allclose(after.part("angle"), truth().part("angle"), atol=1e-12)
-    bond, _ = slopes(after)
-    np.testing.assert_allclose(bond, slopes(truth())[0], atol=4.0)
+    assert stiffness(after)[0] == pytest.approx(150.0, rel=0.15)
 
 
 def test_from_zero(reference: Path, tmp_path: Path) -> None:
