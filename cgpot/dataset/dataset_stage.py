@@ -24,6 +24,7 @@ from cgpot.dataset.report import (
 from cgpot.dataset.split import SUBSETS, UNUSED, FrameIndex, SplitPlan, assign, scan
 from cgpot.molecules.extxyz import ExtxyzWriter, composition, read_frames
 from cgpot.molecules.frame import Topology, state_name
+from cgpot.molecules.molecular_virial import label_pressure
 from cgpot.molecules.rdf import half_box
 
 RDF_R_MAX = 15.0
@@ -232,7 +233,7 @@ def build_dataset(
                 writers[name].write(frame)
                 counts[name] += 1
                 if frame.virial is not None and frame.temperature is not None:
-                    pressures[name].append(frame.pressure(frame.temperature))
+                    pressures[name].append(label_pressure(frame, frame.temperature))
             if len(statistics.stress) not in (0, statistics.n_frames):
                 raise DataError("some frames have stress labels and some have none", file=path)
             runs.append(statistics)

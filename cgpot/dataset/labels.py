@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.molecular_virial import centre_offsets, label_pressure, label_stress
 from cgpot.molecules.pairs import shortest_between_molecules
 from cgpot.molecules.rdf import RDFAccumulator
 
@@ -75,10 +76,10 @@ class LabelStatistics:
         if frame.time is not None:
             self.times.append(frame.time)
         if frame.virial is not None:
-            stress = frame.stress
+            stress = label_stress(frame, centre_offsets(frame))
             self.stress.append(np.asarray([stress[a, b] for a, b in VOIGT]))
             if self.temperature is not None:
-                self.pressure.append(frame.pressure(self.temperature))
+                self.pressure.append(label_pressure(frame, self.temperature))
         self.rdf.add(frame)
         types = frame.topology.type_names
         if len(types) > 1:

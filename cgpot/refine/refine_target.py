@@ -16,6 +16,7 @@ from cgpot.core.errors import DataError, InputError
 from cgpot.core.progress import progress
 from cgpot.core.statistics import MIN_SAMPLES, estimate
 from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.molecules.molecular_virial import label_pressure
 from cgpot.molecules.pair_counts import ROUNDING, PairCounter
 from cgpot.molecules.rdf import half_box
 from cgpot.molecules.single_sites import require_single_sites
@@ -135,7 +136,7 @@ def read_target(
                         file=paths[replica],
                         frame=len(volumes[replica]),
                     )
-                pressures[replica].append(frame.pressure(temperature))
+                pressures[replica].append(label_pressure(frame, temperature))
             counts[replica].append(counter.count(frame))
             volumes[replica].append(frame.volume)
             densities.append(frame.density)

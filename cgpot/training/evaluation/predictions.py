@@ -17,6 +17,7 @@ from cgpot.core.errors import DataError, InputError
 from cgpot.core.files import atomic_path, require_file
 from cgpot.core.units import EV_PER_A3_IN_BAR
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.molecular_virial import centre_offsets, internal_virial, label_stress
 from cgpot.molecules.pairs import half_list
 from cgpot.potential.splines import PairTable, pair_index
 from cgpot.training.folder.graph_frames import neighbours, to_data
@@ -144,21 +145,23 @@ def evaluate(
     Returns:
         Errors (force_rmse in eV/Å, stress_rmse in eV/Å^3, pressure_residual_bar with mean and
         error; the last two None without stress labels) and the arrays ``force`` (n, 3),
-        ``stress`` (frames, 3, 3), ``pressure_bar`` (frames,), configurational part only.
+        ``stress`` (frames, 3, 3), ``pressure_bar`` (frames,), configurational part only, both
+        of the molecular virial (`cgpot.molecules.molecular_virial`).
     """
     force: list[Array] = []
     stress: list[Array] = []
     label: list[Array] = []
-    label_stress: list[Array] = []
+    known: list[Array] = []
     for frame in frames:
         if frame.forces is None:
             raise DataError("the frame has no forces", frame=frame.source_frame)
         f, w = labels(frame)
+        offsets = centre_offsets(frame)
         force.append(f)
-        stress.append(-w / frame.volume)
+        stress.append(-(w - internal_virial(offsets, f)) / frame.volume)
         label.append(frame.forces)
         if frame.virial is not None:
-            label_stress.append(0.5 * (frame.stress + frame.stress.T))
+            known.append(label_stress(frame, offsets))
     forces = np.concatenate(force)
     stresses = np.stack(stress)
     errors: dict[str, Any] = {
@@ -171,8 +174,8 @@ def evaluate(
         "stress": stresses,
         "pressure_bar": -np.einsum("fii->f", stresses) / 3.0 * EV_PER_A3_IN_BAR,
     }
-    if len(label_stress) == len(frames):
-        difference = stresses - np.stack(label_stress)
+    if len(known) == len(frames):
+        difference = stresses - np.stack(known)
         errors["stress_rmse"] = math.sqrt(float(np.mean(difference**2)))
         mean, error = mean_with_error(-np.einsum("fii->f", difference) / 3.0 * EV_PER_A3_IN_BAR)
         errors["pressure_residual_bar"] = {"mean": mean, "error": error}
@@ -183,7 +186,7 @@ def label_arrays(frames: list[CGFrame]) -> dict[str, Array]:
     """The labels of frames: ``force`` (n, 3) and, where present, stress and pressure."""
     arrays = {"force": np.concatenate([f.forces for f in frames if f.forces is not None])}
     if all(frame.virial is not None for frame in frames):
-        arrays["stress"] = np.stack([0.5 * (f.stress + f.stress.T) for f in frames])
+        arrays["stress"] = np.stack([label_stress(f, centre_offsets(f)) for f in frames])
         trace = np.einsum("fii->f", arrays["stress"])
         arrays["pressure_bar"] = -trace / 3.0 * EV_PER_A3_IN_BAR
     return arrays

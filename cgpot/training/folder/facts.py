@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.molecular_virial import centre_offsets, label_stress
 from cgpot.training.folder.states import temperature_scale, temperatures
 from cgpot.training.folder.weights import StateWeights, frame_weights
 
@@ -24,7 +25,7 @@ class DataFacts:
         n_sites: sites of a frame.
         neighbours: mean number of neighbours within the cutoff.
         force_rms: rms force component, eV/Å.
-        stress_std: standard deviation of a stress component over the frames (mean over the six
+        stress_std: standard deviation of a component of the (molecular) stress over the frames (mean over the six
             components), eV/Å^3; of a single frame the rms shear component (zero on average in a
             fluid); None without stress labels.
         type_force_rms: rms force component of each bead type and, last, of all, eV/Å.
@@ -70,7 +71,7 @@ class DataFacts:
         std = None
         if all(frame.virial is not None for frame in frames):
             upper = np.triu_indices(3)
-            stress = np.stack([(0.5 * (f.stress + f.stress.T))[upper] for f in frames])
+            stress = np.stack([label_stress(f, centre_offsets(f))[upper] for f in frames])
             if len({id(frame) for frame in frames}) > 1:
                 std = float(np.sqrt(stress.var(axis=0, ddof=1).mean()))
             else:

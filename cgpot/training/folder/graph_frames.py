@@ -17,13 +17,14 @@ from cgpot.core.errors import DataError, InputError
 from cgpot.molecules.exclusions import seen_mask
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.molecular_virial import centre_offsets, label_stress
 from cgpot.molecules.pairs import neighbour_images
 from cgpot.training.folder.selection import choose
 from cgpot.training.folder.weights import StateWeights, frame_weights
 from cgpot.training.linear.bonded_part import BondedPart
-from cgpot.training.network.keys import FRAME_WEIGHT_KEY, TEMPERATURE_KEY
+from cgpot.training.network.keys import FRAME_WEIGHT_KEY, OFFSET_KEY, TEMPERATURE_KEY
 
-register_fields(graph_fields=[TEMPERATURE_KEY, FRAME_WEIGHT_KEY])
+register_fields(graph_fields=[TEMPERATURE_KEY, FRAME_WEIGHT_KEY], node_fields=[OFFSET_KEY])
 
 
 def neighbours(frame: CGFrame, r_max: float, pairs: str = "all") -> tuple[np.ndarray, np.ndarray]:
@@ -55,10 +56,12 @@ def to_data(
     energy: bool = True,
     temperature: bool = False,
     weight: float | None = None,
+    offsets: np.ndarray | None = None,
 ) -> AtomicDataDict.Type:
     """One frame as nequip's dictionary (float64), with labels where asked and present.
 
     ``temperature`` adds the frame's own as an input, ``weight`` is its weight in the losses.
+    With ``offsets`` (`cgpot.molecules.molecular_virial.centre_offsets`) the stress is molecular.
     """
     n = frame.topology.n_sites
     data: dict[str, torch.Tensor] = {
@@ -80,8 +83,10 @@ def to_data(
     if weight is not None:
         data[FRAME_WEIGHT_KEY] = torch.tensor([[weight]], dtype=torch.float64)
     if stress and frame.virial is not None:
-        sigma = 0.5 * (frame.stress + frame.stress.T)
+        sigma = label_stress(frame, offsets)
         data[AtomicDataDict.STRESS_KEY] = torch.from_numpy(sigma).view(1, 3, 3)
+        if offsets is not None:
+            data[OFFSET_KEY] = torch.from_numpy(offsets)
     return data
 
 
@@ -149,6 +154,8 @@ class CGDataset(AtomicDataset):
         self._stress = need_stress or all(frame.virial is not None for frame in self.frames)
         self._energy = all(frame.energy is not None for frame in self.frames)
         self._temperature = need_temperature
+        offsets = {k: centre_offsets(every[k]) if self._stress else None for k in graphs}
+        self._offsets = [offsets[k] for k in chosen]
         self._weights: list[float | None] = [None] * len(self.frames)
         if state_weights is not None:
             self._weights = list(frame_weights(self.frames, state_weights, strict=False))
@@ -167,6 +174,7 @@ class CGDataset(AtomicDataset):
                 energy=self._energy,
                 temperature=self._temperature,
                 weight=self._weights[int(k)],
+                offsets=self._offsets[int(k)],
             )
             for k in indices
         ]

@@ -26,7 +26,7 @@ from cgpot.potential.basis import Joint
 from cgpot.potential.inversion import invert
 from cgpot.potential.pair_basis import PairBasis
 from cgpot.training.linear.bonded_terms import BondedTerms, terms_along_bonds
-from cgpot.training.linear.mscg import MSCGPotential, fit_mscg
+from cgpot.training.linear.mscg import MSCGPotential, fit_mscg, remainder
 from cgpot.training.settings.model_settings import MSCGConfig
 
 if TYPE_CHECKING:
@@ -63,13 +63,7 @@ class BondedPart:
 
     def remainder(self, frame: CGFrame) -> CGFrame:
         """The frame with the part's forces, virial and energy taken from its labels."""
-        forces, virial, energy = self.labels(frame)
-        return replace(
-            frame,
-            forces=None if frame.forces is None else frame.forces - forces,
-            virial=None if frame.virial is None else frame.virial - virial,
-            energy=None if frame.energy is None else frame.energy - energy,
-        )
+        return remainder(self._joint, self._coefficients, frame)
 
     @property
     def record(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from cgpot.core.errors import DataError
 from cgpot.core.progress import progress
 from cgpot.core.units import EV_PER_A3_IN_BAR, KB
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.molecular_virial import centre_offsets, internal_virial
 from cgpot.potential.basis import Basis, Rows
 from cgpot.training.linear.solver import Options, Penalties, solve
 from cgpot.training.linear.sums import Sums, quality, squared_error
@@ -49,6 +50,8 @@ class NormalEquations:
         density: float | None = None,
         weight: float = 1.0,
         block: int = 0,
+        offsets: Array | None = None,
+        molecules: int | None = None,
     ) -> None:
         """Add one frame.
 
@@ -61,6 +64,9 @@ class NormalEquations:
             density: mass density, kg/m^3, for the slope of the pressure.
             weight: of this frame.
             block: frames of one block stay together in error bars.
+            offsets: (n, 3), Å, of the sites from the mass centres of their molecules: virials of
+                labels and rows are made molecular (`cgpot.molecules.molecular_virial`).
+            molecules: their number; None: that of the sites.
 
         Raises:
             DataError: an energy label without an energy row, or rows of another size.
@@ -80,22 +86,29 @@ class NormalEquations:
             sums.force_square += weight * float(target @ target)
             sums.force_rows += weight * len(target)
         if virial is not None:
+            spanned = rows.virial
+            if offsets is not None:
+                each = rows.forces.reshape(-1, 3, self.size)
+                inner = np.tensordot(offsets, each, axes=(0, 0))
+                spanned = spanned - 0.5 * (inner + inner.transpose(1, 0, 2))
+                if forces is not None:
+                    virial = virial - internal_virial(offsets, np.reshape(forces, (-1, 3)))
             label = (0.5 * (virial + virial.T))[UPPER] / volume
-            v = rows.virial[UPPER] / volume
+            v = spanned[UPPER] / volume
             sums.virial_matrix += weight * (v.T @ v)
             sums.virial_vector += weight * (v.T @ label)
             sums.stress_sum += weight * label
             sums.stress_square += weight * label**2
-            sums.trace_row += weight * np.einsum("iik->k", rows.virial) / volume
+            sums.trace_row += weight * np.einsum("iik->k", spanned) / volume
             sums.trace_label += weight * float(np.trace(virial)) / volume
             sums.virial_weight += weight
             if density is not None:
-                number = rows.forces.shape[0] / 3.0 / volume
+                number = (molecules or rows.forces.shape[0] // 3) / volume
                 trace = float(np.trace(virial)) / volume
                 sums.density_weight += weight
                 sums.density_sum += weight * density
                 sums.density_square += weight * density**2
-                sums.density_row += weight * density * np.einsum("iik->k", rows.virial) / volume
+                sums.density_row += weight * density * np.einsum("iik->k", spanned) / volume
                 sums.density_label += weight * density * trace
                 sums.number_sum += weight * number
                 sums.density_number += weight * density * number
@@ -147,6 +160,8 @@ class NormalEquations:
                     density=frame.density,
                     weight=float(weights[number]),
                     block=number * blocks // len(frames),
+                    offsets=centre_offsets(frame) if virials else None,
+                    molecules=frame.topology.n_molecules,
                 )
                 advance(1)
 

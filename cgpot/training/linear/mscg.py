@@ -24,6 +24,7 @@ from cgpot.potential.basis import Basis, Joint
 from cgpot.potential.bonds import BondBasis
 from cgpot.potential.density_table import DensityTable
 from cgpot.potential.dihedrals import DihedralBasis
+from cgpot.potential.inversion import invert
 from cgpot.potential.local_density import (
     Exclude,
     LocalDensityBasis,
@@ -255,7 +256,10 @@ def fit_mscg(
         _density(model, frames, bonded.exclusions()),
     )
     weights = frame_weights(frames) if weights is None else weights
-    joint = found.joint
+    fixed: dict[str, Array] = {}
+    if model.bonded == "inversion" and bonded.parts:
+        fixed, frames = _inverted(bonded, frames)
+    joint = Joint({name: part for name, part in found.joint.parts.items() if name not in fixed})
     equations = NormalEquations(joint.size)
     energies = model.energy != 0 and all(frame.energy is not None for frame in frames)
     equations.add_frames(
@@ -269,8 +273,9 @@ def fit_mscg(
         quiet=quiet,
     )
     penalties = Penalties.of(joint)
-    for part in bonded.parts.values():
-        part.freeze()
+    if not fixed:
+        for part in bonded.parts.values():
+            part.freeze()
     options = Options(
         virial_weight=0.0 if model.virial is None else model.virial,
         energy_weight=model.energy if energies else 0.0,
@@ -301,8 +306,39 @@ def fit_mscg(
     }
     if model.match_slope:
         info["pressure_slope"] = equations.pressure_slope(c, temperature)
-    found = replace(found, coefficients=c, samples=samples, info=info)
+    if fixed:
+        info["bonded"] = "inversion"
+
+    def whole(free: Array) -> Array:
+        parts = joint.split(free) | fixed
+        return np.concatenate([parts[name] for name in found.joint.parts])
+
+    every = np.stack([whole(s) for s in samples]) if len(samples) else samples
+    if not len(samples):
+        every = np.zeros((0, found.joint.size))
+    found = replace(found, coefficients=whole(c), samples=every, info=info)
     return found, _pair_alone(pair, equations, joint.columns["pair"])
+
+
+def _inverted(
+    bonded: BondedTerms, frames: Sequence[CGFrame]
+) -> tuple[dict[str, Array], list[CGFrame]]:
+    """Bonded coefficients by Boltzmann inversion, and the frames with what they leave of labels."""
+    fixed = {name: invert(part, frames) for name, part in bonded.parts.items()}
+    terms = Joint(dict(bonded.parts))
+    coefficients = np.concatenate(list(fixed.values()))
+    return fixed, [remainder(terms, coefficients, frame) for frame in frames]
+
+
+def remainder(terms: Joint, coefficients: Array, frame: CGFrame) -> CGFrame:
+    """The frame with the forces, virial and energy of some terms taken from its labels."""
+    forces, virial, energy = terms.labels(coefficients, frame)
+    return replace(
+        frame,
+        forces=None if frame.forces is None else frame.forces - forces,
+        virial=None if frame.virial is None else frame.virial - virial,
+        energy=None if frame.energy is None else frame.energy - energy,
+    )
 
 
 def _density(

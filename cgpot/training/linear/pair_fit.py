@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.molecular_virial import centre_offsets
 from cgpot.potential.base import Base
 from cgpot.potential.basis import Basis, Joint
 from cgpot.potential.local_density import Exclude, LocalDensityBasis
@@ -98,6 +99,8 @@ class PairFit:
                 virial=virial,
                 density=frame.density,
                 block=block,
+                offsets=None if virial is None else centre_offsets(frame),
+                molecules=frame.topology.n_molecules,
             )
 
     def total(self, leave_out: int | None = None) -> Sums:
