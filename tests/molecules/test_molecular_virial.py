@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The molecular virial against its own definition, and against forces that stay inside molecules."""
+"""The molecular virial against its definition, and with forces that stay inside molecules."""
 
 from __future__ import annotations
 
