@@ -19,6 +19,7 @@ from cgpot.core.records import TrainingRecord
 from cgpot.core.units import KB
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.base import Base
 from cgpot.potential.pair_tables import pair_keys, write_lammps_table
 from cgpot.potential.splines import PairTable
 from cgpot.refine.judge import judge
@@ -251,7 +252,7 @@ def _pair_errors(loop: Loop, table: PairTable, folder: Path) -> dict[str, Any]:
         frames, source = _evaluation_frames(loop)
     except InputError:  # the reference holds no forces: structure and pressure are all it has
         return empty
-    errors, arrays = ev.evaluate(frames, lambda frame: ev.pair_labels(table, frame))
+    errors, arrays = ev.evaluate(frames, Base(table))
     labels = ev.label_arrays(frames)
     ev.save_parity(folder / "parity.npz", ev.parity_arrays(labels, arrays))
     return {

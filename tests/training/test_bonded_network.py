@@ -23,9 +23,9 @@ from cgpot.molecules.extxyz import read_frames, write_frames
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.pairs import half_list, hidden_pairs
 from cgpot.molecules.topology import Topology
-from cgpot.training.evaluation.evaluation_stage import load_trained
-from cgpot.training.folder.graph_frames import neighbours
+from cgpot.potential.site_graph import neighbours
 from cgpot.training.linear.bonded_part import BondedPart, fit_bonded, seen_pairs
+from cgpot.training.open_potential import open_potential
 from cgpot.training.settings.train_settings import TrainConfig, load_config
 from cgpot.training.training_stage import train
 
@@ -162,7 +162,7 @@ def test_lammps_runs_what_was_trained(chains: list[CGFrame], tmp_path: Path) -> 
     )
     rows = (tmp_path / "forces.dump").read_text().splitlines()[9:]
     found = np.array([line.split()[1:] for line in rows], dtype=float)
-    forces, virial = load_trained(tmp_path / "out").labels(frame)
+    forces, virial, _ = open_potential(tmp_path / "out").labels(frame)
     np.testing.assert_allclose(found, forces, atol=1e-6 * np.abs(forces).max())
     bar = np.array((tmp_path / "virial.txt").read_text().split(), dtype=float)
     expected = np.diagonal(virial) / frame.volume * 1.602176634e6

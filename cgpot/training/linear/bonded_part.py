@@ -25,6 +25,7 @@ from cgpot.molecules.topology import Topology
 from cgpot.potential.basis import Joint
 from cgpot.potential.inversion import invert
 from cgpot.potential.pair_basis import PairBasis
+from cgpot.potential.potential import Labels
 from cgpot.training.linear.bonded_terms import BondedTerms, terms_along_bonds
 from cgpot.training.linear.mscg import MSCGPotential, fit_mscg
 from cgpot.training.settings.model_settings import MSCGConfig
@@ -53,7 +54,17 @@ class BondedPart:
     def _coefficients(self) -> Array:
         return np.concatenate([self.potential.part(name) for name in self._joint.parts])
 
-    def labels(self, frame: CGFrame) -> tuple[Array, Array, float]:
+    @property
+    def type_names(self) -> tuple[str, ...]:
+        """Bead types."""
+        return self.potential.type_names
+
+    @property
+    def cutoff(self) -> float:
+        """0: it acts along bonds alone."""
+        return 0.0
+
+    def labels(self, frame: CGFrame) -> Labels:
         """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV of the bonded terms.
 
         Raises:

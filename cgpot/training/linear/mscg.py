@@ -31,6 +31,7 @@ from cgpot.potential.local_density import (
     spread,
 )
 from cgpot.potential.pair_basis import PairBasis
+from cgpot.potential.potential import Labels
 from cgpot.potential.splines import PairTable
 from cgpot.potential.threebody import ThreeBodySW
 from cgpot.training.folder.weights import frame_weights
@@ -108,7 +109,18 @@ class MSCGPotential:
             return None
         return self.density.table(self.part("density"), {})
 
-    def labels(self, frame: CGFrame) -> tuple[Array, Array, float]:
+    @property
+    def type_names(self) -> tuple[str, ...]:
+        """Bead types."""
+        return self.topology.type_names
+
+    @property
+    def cutoff(self) -> float:
+        """The longest of the parts without bonds, Å."""
+        others = [part.cutoff for part in (self.three, self.density) if part is not None]
+        return max([self.pair.r_max, *others])
+
+    def labels(self, frame: CGFrame) -> Labels:
         """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV on a frame."""
         return self.joint.labels(self.coefficients, frame)
 

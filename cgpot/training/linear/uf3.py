@@ -20,6 +20,7 @@ from cgpot.core.files import read_record, write_json
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.basis import Basis, Joint
 from cgpot.potential.pair_basis import PairBasis
+from cgpot.potential.potential import Labels
 from cgpot.potential.splines import PairTable
 from cgpot.potential.uf3_files import pair_block, short_pair, triplet_block, write_uf3
 from cgpot.potential.uf3_threebody import ThreeBody, ThreeBodyGrid
@@ -70,7 +71,7 @@ class UF3Potential:
             coefficients.append(self.three)
         return Joint(parts), np.concatenate(coefficients)
 
-    def labels(self, frame: CGFrame) -> tuple[Array, Array, float]:
+    def labels(self, frame: CGFrame) -> Labels:
         """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV on a frame."""
         joint, c = self.basis()
         return joint.labels(c, frame)
