@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.pairs import half_list, hidden_pairs
 from cgpot.potential.density_table import DensityTable
+from cgpot.potential.lammps_commands import LammpsParts
 from cgpot.potential.local_density import Exclude, LocalDensityBasis
 from cgpot.potential.potential import Labels
 from cgpot.potential.splines import PairTable, pair_index
@@ -41,6 +42,10 @@ class Base:
     def cutoff(self) -> float:
         """The longer of the two cutoffs, Å."""
         return max(self.pair.r_max, 0.0 if self.density is None else self.density.cutoff)
+
+    def lammps_parts(self) -> LammpsParts:
+        """Tables of pairs and of the local density; the data file says which pairs are seen."""
+        return LammpsParts(pair=self.pair, density=self.density)
 
     def labels(self, frame: CGFrame) -> Labels:
         """Forces, virial and energy of a frame.

@@ -12,14 +12,14 @@ from cgpot.core.files import read_json
 from cgpot.core.records import EnsembleRecord, TrainingRecord
 from cgpot.core.versions import check_checkpoint, read_result
 from cgpot.molecules.frame import CGFrame
-from cgpot.potential import splines
+from cgpot.potential import splines, uf3_potential
 from cgpot.potential.base import Base
 from cgpot.potential.network_potential import NetworkPotential
 from cgpot.potential.potential import Labels, MeanOfPotentials, Potential, SumOfPotentials
 from cgpot.potential.refined import refined_model
 from cgpot.potential.splines import PairTable
 from cgpot.training.folder.training_folder import Folder
-from cgpot.training.linear import mscg, uf3
+from cgpot.training.linear import mscg
 from cgpot.training.linear.bonded_part import BondedPart
 
 
@@ -34,7 +34,7 @@ class Linear:
 
 LINEAR = {
     "mscg": Linear("mscg.json", mscg.FORMAT, mscg.MSCGPotential.read),
-    "uf3": Linear("uf3.json", uf3.FORMAT, uf3.UF3Potential.read),
+    "uf3": Linear("uf3.json", uf3_potential.FORMAT, uf3_potential.UF3Potential.read),
     "pair": Linear("pair.json", splines.FORMAT, lambda path: Base(PairTable.read(path))),
 }
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.topology import Topology
 from cgpot.potential.basis import Joint
 from cgpot.potential.inversion import invert
+from cgpot.potential.lammps_commands import LammpsParts
 from cgpot.potential.pair_basis import PairBasis
 from cgpot.potential.potential import Labels
 from cgpot.training.linear.bonded_terms import BondedTerms, terms_along_bonds
@@ -82,11 +83,9 @@ class BondedPart:
             energy=None if frame.energy is None else frame.energy - energy,
         )
 
-    @property
-    def record(self) -> dict[str, Any]:
-        """What a data file must hold (`BondedTerms.deployed`)."""
-        found = self.potential.bonded.deployed()
-        return {} if found is None else found
+    def lammps_parts(self) -> LammpsParts:
+        """The tables along bonds."""
+        return self.potential.bonded_parts()
 
     def write(self, path: str | Path) -> Path:
         """Write as JSON."""

@@ -24,6 +24,7 @@ from cgpot.potential.basis import Basis, Joint
 from cgpot.potential.bonds import BondBasis
 from cgpot.potential.density_table import DensityTable
 from cgpot.potential.dihedrals import DihedralBasis
+from cgpot.potential.lammps_commands import LammpsParts
 from cgpot.potential.local_density import (
     Exclude,
     LocalDensityBasis,
@@ -119,6 +120,21 @@ class MSCGPotential:
         """The longest of the parts without bonds, Å."""
         others = [part.cutoff for part in (self.three, self.density) if part is not None]
         return max([self.pair.r_max, *others])
+
+    def lammps_parts(self) -> LammpsParts:
+        """All parts as LAMMPS's own tables."""
+        return replace(
+            self.bonded_parts(),
+            pair=self.table(),
+            three=None if self.three is None else (self.three, self.part("three")),
+            density=self.density_table(),
+            special=self.bonded.special() if self.bonded.parts else None,
+        )
+
+    def bonded_parts(self) -> LammpsParts:
+        """The tables along bonds alone."""
+        terms = {name: (part, self.part(name)) for name, part in self.bonded.parts.items()}
+        return LammpsParts(terms=terms, bonded=self.bonded.deployed())
 
     def labels(self, frame: CGFrame) -> Labels:
         """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV on a frame."""

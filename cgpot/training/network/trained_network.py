@@ -17,6 +17,7 @@ from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.pairs import hidden_pairs
 from cgpot.potential.base import Base
 from cgpot.potential.density_table import DensityTable
+from cgpot.potential.lammps_commands import write_for_lammps
 from cgpot.potential.network_potential import NetworkPotential
 from cgpot.potential.potential import Labels
 from cgpot.potential.splines import PairTable
@@ -28,7 +29,6 @@ from cgpot.training.folder.training_folder import Folder
 from cgpot.training.folder.training_result import Subsets, counts, system
 from cgpot.training.folder.weights import describe_states, type_weights
 from cgpot.training.linear.bonded_part import BondedPart, seen_pairs
-from cgpot.training.linear.lammps_tables import write_bonded
 from cgpot.training.network.lightning_module import read_table
 from cgpot.training.network.loss_curves import draw_curves
 from cgpot.training.network.nequip_settings import energy_weight, loss_weights, slope_weight
@@ -112,15 +112,7 @@ def _bonded(folder: Folder) -> dict[str, Any]:
     """Key ``lammps`` of result.json: tables, commands and terms of the bonded part."""
     if not folder.bonded.is_file():
         return {}
-    part = BondedPart.read(folder.bonded)
-    files, commands = write_bonded(folder.path, part.potential)
-    return {
-        "lammps": {
-            "files": [path.name for path in files],
-            "commands": commands,
-            "bonded": part.record,
-        }
-    }
+    return {"lammps": write_for_lammps(folder.path, BondedPart.read(folder.bonded)).record}
 
 
 def outputs(folder: Folder) -> list[Path]:
