@@ -16,7 +16,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from cgpot.core.errors import InputError
 from cgpot.molecules.extxyz import from_atoms
-from cgpot.molecules.fields import ATOM_TYPES
+from cgpot.molecules.fields import ATOM_TYPES, TEMPERATURE
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.topology import Topology
 from cgpot.potential.potential import Potential
@@ -29,7 +29,7 @@ class PotentialCalculator(Calculator):
         potential: of any kind, e.g. `cgpot.training.open_potential.open_potential`.
         topology: the sites, in the order of the atoms; its bonds say which pairs are left out.
             None: as the atoms say themselves, which ASE read from a data set.
-        temperature: K, for networks that take it as an input.
+        temperature: K, for networks that take it as an input; None: that of a data set's frame.
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
@@ -83,11 +83,14 @@ class PotentialCalculator(Calculator):
             raise InputError("expected the bead types of the topology's sites", key=ATOM_TYPES)
         if atoms.cell.rank < 3:
             raise InputError("the atoms have no cell, expected three vectors (Å)", key="cell")
+        temperature = self.temperature
+        if temperature is None and TEMPERATURE in atoms.info:
+            temperature = float(atoms.info[TEMPERATURE])
         x, y, z = (bool(periodic) for periodic in atoms.pbc)
         return CGFrame(
             topology,
             np.array(atoms.positions, dtype=np.float64),
             np.array(atoms.cell.array, dtype=np.float64),
             pbc=(x, y, z),
-            temperature=self.temperature,
+            temperature=temperature,
         )

@@ -25,12 +25,13 @@ from potential_systems import NAMES, chains, mscg, pair_table
 
 from cgpot.core.errors import InputError
 from cgpot.molecules.extxyz import to_atoms, write_frames
+from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.topology import Topology
 from cgpot.potential.ase_calculator import PotentialCalculator
 from cgpot.potential.base import Base
 from cgpot.potential.lammps_commands import include_text, write_for_lammps
 from cgpot.potential.network_potential import NetworkPotential
-from cgpot.potential.potential import Potential, SumOfPotentials
+from cgpot.potential.potential import Labels, Potential, SumOfPotentials
 from cgpot.training.linear.bonded_part import BondedPart
 
 
@@ -139,6 +140,24 @@ def test_signs_are_those_of_ase() -> None:
     np.testing.assert_allclose(atoms.get_forces(), forces, atol=1e-3 * np.abs(forces).max())
     stress = wanted.get_stress()
     np.testing.assert_allclose(atoms.get_stress(), stress, atol=1e-3 * np.abs(stress).max())
+
+
+class Heard:
+    """A potential of no forces, whose energy is the temperature of the frame."""
+
+    type_names, cutoff = NAMES, 1.0
+
+    def labels(self, frame: CGFrame) -> Labels:
+        nothing = np.zeros_like(frame.positions)
+        return Labels(nothing, np.zeros((3, 3)), frame.temperature or 0.0)
+
+
+def test_the_temperature_of_the_frame_or_another() -> None:
+    atoms = to_atoms(replace(chains(), temperature=280.0))
+    atoms.calc = PotentialCalculator(Heard())
+    assert atoms.get_potential_energy() == 280.0
+    atoms.calc = PotentialCalculator(Heard(), temperature=310.0)
+    assert atoms.get_potential_energy() == 310.0
 
 
 def test_what_is_refused() -> None:
