@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cgpot.core.errors import ConfigError
+from cgpot.molecules.exclusions import bonds_left_out
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.pairs import half_list, hidden_pairs
 from cgpot.potential.density_table import DensityTable
@@ -44,8 +46,21 @@ class Base:
         return max(self.pair.r_max, 0.0 if self.density is None else self.density.cutoff)
 
     def lammps_parts(self) -> LammpsParts:
-        """Tables of pairs and of the local density; the data file says which pairs are seen."""
-        return LammpsParts(pair=self.pair, density=self.density)
+        """Tables of pairs and of the local density.
+
+        Raises:
+            ConfigError: pairs that LAMMPS's ``special_bonds``, which end at 1-4, do not tell.
+        """
+        if self.pairs == "intermolecular":
+            raise ConfigError(
+                "LAMMPS's tables see 1-5 pairs; expected all, not-1-2, not-1-3 or not-1-4",
+                key="pairs",
+            )
+        special = None
+        if self.pairs != "all":
+            left_out = bonds_left_out(self.pairs)
+            special = " ".join("0.0" if k < left_out else "1.0" for k in range(3))
+        return LammpsParts(pair=self.pair, density=self.density, special=special)
 
     def labels(self, frame: CGFrame) -> Labels:
         """Forces, virial and energy of a frame.

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cgpot.core.errors import InputError
 from cgpot.core.files import write_text
 from cgpot.potential.density_table import DensityTable
 from cgpot.potential.lammps_density import density_text
@@ -37,6 +38,9 @@ FOLDER = "pair_folder"
 """LAMMPS variable that names the folder of the files: ``-var pair_folder DIR``."""
 SUFFIXES = {"bond": "bond", "angle": "bend", "dihedral": "torsion"}
 """End of a file's name by bonded part; that of the three-body part is ``angle``."""
+KEPT = 0.5
+"""Weight of bonded pairs for LAMMPS as a whole, where the styles of an overlay have their own: 0
+would take the pairs out of the lists, 1 would hide from the styles which they are."""
 
 
 @dataclass(frozen=True)
@@ -109,26 +113,26 @@ class _Style:
 
 def write_for_lammps(
     folder: Path,
-    potential: LammpsPotential,
-    *,
+    *potentials: LammpsPotential,
     name: str = "model",
     place: str | Path = f"${{{FOLDER}}}",
     beside: Path | None = None,
 ) -> Written:
-    """Write the files of a potential; returns them and the commands.
+    """Write the files of a potential, or of the sum of several; returns them and the commands.
 
     Args:
         folder: where to.
-        potential: of any kind that LAMMPS runs with its own styles.
+        potentials: of any kind that LAMMPS runs with its own styles.
         name: stem of the files.
         place: folder of the files in the commands.
-        beside: compiled network (``pair_style cgpot``) to which the potential is added.
+        beside: compiled network (``pair_style cgpot``), which finds its pairs itself, to which
+            the potential is added.
 
     Raises:
-        InputError: a local-density part that LAMMPS does not have.
+        InputError: a local-density part that LAMMPS does not have, or a part that two have.
     """
-    parts = potential.lammps_parts()
-    names = " ".join(potential.type_names)
+    parts = _together([potential.lammps_parts() for potential in potentials])
+    names = " ".join(potentials[0].type_names)
     files: list[Path] = []
 
     def put(suffix: str, text: str) -> str:
@@ -157,8 +161,7 @@ def write_for_lammps(
         file = put("density", density_text(parts.density))
         styles.append(_Style("local/density", [("* *", file)]))
     commands = _pair_commands(styles)
-    if parts.special is not None:
-        commands.append(f"special_bonds lj/coul {parts.special}")
+    commands += _special(parts.special, styles)
     for word, (part, coefficients) in parts.terms.items():
         text, points = term_text(word, part, coefficients)
         file = put(SUFFIXES[word], text)
@@ -181,6 +184,39 @@ def _pair_commands(styles: Sequence[_Style]) -> list[str]:
         commands += style.before
         commands += [f"pair_coeff {types} {word}{rest}" for types, rest in style.coefficients]
     return commands
+
+
+def _special(special: str | None, styles: Sequence[_Style]) -> list[str]:
+    """Weights of 1-2, 1-3 and 1-4 pairs; those of a network are 1."""
+    if special is None or not any(style.words == "cgpot" for style in styles):
+        return [] if special is None else [f"special_bonds lj/coul {special}"]
+    words = [style.words.split()[0] for style in styles]
+    weights = ["1.0 1.0 1.0" if word == "cgpot" else special for word in words]
+    return [f"special_bonds lj/coul {KEPT} {KEPT} {KEPT}"] + [
+        f"pair_modify pair {word} special lj/coul {weight}"
+        for word, weight in zip(words, weights, strict=True)
+    ]
+
+
+def _together(every: Sequence[LammpsParts]) -> LammpsParts:
+    """The parts of several potentials as those of one.
+
+    Raises:
+        InputError: two of them have the same part.
+    """
+    given: dict[str, Any] = {}
+    for parts in every:
+        for item in fields(parts):
+            value = getattr(parts, item.name)
+            if value is None or value == {} or item.name == "interpolation":
+                continue
+            if item.name in given:
+                raise InputError(
+                    f"two potentials have {item.name}, which LAMMPS runs once; add them up first"
+                )
+            given[item.name] = value
+    own = next((parts for parts in every if parts.pair is not None), every[0])
+    return LammpsParts(**given, interpolation=own.interpolation)
 
 
 def include_text(commands: Sequence[str], folder: Path, title: str | None = None) -> str:

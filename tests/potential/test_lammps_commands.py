@@ -15,10 +15,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from linear_systems import lammps_point
 from potential_systems import KINDS, chains, density_table, mscg, pair_table, uf3
 
-from cgpot.core.errors import InputError
+from cgpot.core.errors import ConfigError, InputError
 from cgpot.potential.base import Base
 from cgpot.potential.lammps_commands import include_text, renamed, write_for_lammps
 from cgpot.potential.lammps_tables import term_text
+from cgpot.potential.potential import SumOfPotentials
 from cgpot.training.linear.bonded_part import BondedPart
 
 F = "${pair_folder}/model"
@@ -109,6 +110,47 @@ def test_commands_beside_a_network(tmp_path: Path) -> None:
         f"pair_coeff 1 1 table {tmp_path}/potential.table A-A",
     ]
     assert [path.name for path in found.files] == ["potential.table"]
+
+
+def test_a_network_sees_what_the_table_beside_it_leaves_out(tmp_path: Path) -> None:
+    """The network finds its pairs itself, so that LAMMPS must not take any out of its list."""
+    network = tmp_path / "m.nequip.pt2"
+    base, part = Base(pair_table(), pairs="not-1-3"), BondedPart(mscg())
+    found = write_for_lammps(tmp_path, base, part, beside=network)
+    assert found.commands == [
+        "pair_style hybrid/overlay cgpot table spline 4000",
+        f"pair_coeff * * cgpot {network} A B",
+        *pair_lines("table "),
+        "special_bonds lj/coul 0.5 0.5 0.5",
+        "pair_modify pair cgpot special lj/coul 1.0 1.0 1.0",
+        "pair_modify pair table special lj/coul 0.0 0.0 1.0",
+        *TERMS,
+    ]
+    assert found.bonded is not None
+
+
+def test_weights_of_an_overlay_are_those_of_one_style(tmp_path: Path) -> None:
+    """What `pair_modify` says of a style beside another, against the labels: LAMMPS's own zero
+    potential stands for the network."""
+    frame = chains()
+    base, part = Base(pair_table(), pairs="not-1-3"), BondedPart(mscg())
+    commands = write_for_lammps(tmp_path, base, part, beside=tmp_path / "m.pt2").commands
+    network = f"pair_coeff * * cgpot {tmp_path / 'm.pt2'} A B"
+    lines = [line if line != network else "pair_coeff * * zero" for line in commands]
+    lines = [line.replace("cgpot", "zero 7.0" if "style" in line else "zero") for line in lines]
+    include = tmp_path / "model.pair.lmp"
+    include.write_text(include_text(lines, tmp_path))
+    _, forces, virial = lammps_point(tmp_path / "run", frame, include, part.potential.bonded)
+    expected = SumOfPotentials([base, part]).labels(frame)
+    np.testing.assert_allclose(forces, expected.forces, atol=1e-4 * np.abs(expected.forces).max())
+    np.testing.assert_allclose(virial, expected.virial, atol=1e-4 * np.abs(expected.virial).max())
+
+
+def test_parts_that_lammps_runs_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="two potentials have pair, which LAMMPS runs once"):
+        write_for_lammps(tmp_path, Base(pair_table()), Base(pair_table(1)))
+    with pytest.raises(ConfigError, match=r"key 'pairs'.*see 1-5 pairs; expected all, not-1-2"):
+        write_for_lammps(tmp_path, Base(pair_table(), pairs="intermolecular"))
 
 
 def test_include_files_and_other_names() -> None:
