@@ -25,8 +25,8 @@ from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.rdf import RDFAccumulator, half_box, rdf_error
 from cgpot.potential.pair_basis import PairBasis
 from cgpot.potential.splines import ZERO_AT_CUTOFF, PairTable
+from cgpot.potential.uf3_potential import UF3Potential
 from cgpot.training.linear.solver import constrained_solve
-from cgpot.training.linear.uf3 import UF3Potential
 
 if TYPE_CHECKING:
     from cgpot.distill.distill_md import MdPlan, Run

@@ -19,12 +19,12 @@ from cgpot.core.records import TrainingRecord
 from cgpot.core.units import KB
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.frame import CGFrame
-from cgpot.potential.pair_tables import pair_keys, write_lammps_table
+from cgpot.potential.base import Base
+from cgpot.potential.lammps_commands import include_text, write_for_lammps
 from cgpot.potential.splines import PairTable
 from cgpot.refine.judge import judge
 from cgpot.refine.loop_state import Loop
 from cgpot.refine.reweighting import Samples, weighted_averages
-from cgpot.refine.sampling import POINTS
 
 Array = NDArray[np.float64]
 COLUMNS = (
@@ -198,14 +198,9 @@ def write_pair_folder(output: Path, table: PairTable, loop: Loop, facts: dict[st
     with atomic_path(output) as folder:
         folder.mkdir()
         table.write(folder / "pair.json")
-        write_lammps_table(folder / "model.table", table)
-        commands = [f"pair_style table spline {POINTS}"]
-        commands += [
-            f"pair_coeff {a} {b} ${{pair_folder}}/model.table {key}"
-            for a, b, key in pair_keys(table)
-        ]
-        lines = [f"variable pair_folder index {output.resolve()}", *commands]
-        write_text(folder / "model.pair.lmp", "\n".join(lines) + "\n")
+        lammps = write_for_lammps(folder, Base(table))
+        text = include_text(lammps.commands, output.resolve())
+        write_text(folder / "model.pair.lmp", text)
         inputs: dict[str, Any] = {"reference": list(loop.config.reference)}
         errors = _pair_errors(loop, table, folder)
         if errors["evaluated_on"] is not None and loop.config.test is not None:
@@ -224,7 +219,7 @@ def write_pair_folder(output: Path, table: PairTable, loop: Loop, facts: dict[st
             "temperature": loop.config.temperature,
             "density_kg_m3": loop.density,
             "dtype": "float64",
-            "lammps": {"files": ["model.table"], "commands": commands},
+            "lammps": lammps.record,
             "refined": facts,
         }
         TrainingRecord.write(folder / "result.json", result)
@@ -251,7 +246,7 @@ def _pair_errors(loop: Loop, table: PairTable, folder: Path) -> dict[str, Any]:
         frames, source = _evaluation_frames(loop)
     except InputError:  # the reference holds no forces: structure and pressure are all it has
         return empty
-    errors, arrays = ev.evaluate(frames, lambda frame: ev.pair_labels(table, frame))
+    errors, arrays = ev.evaluate(frames, Base(table))
     labels = ev.label_arrays(frames)
     ev.save_parity(folder / "parity.npz", ev.parity_arrays(labels, arrays))
     return {

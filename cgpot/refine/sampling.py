@@ -19,15 +19,14 @@ from cgpot.core.statistics import MIN_SAMPLES, estimate
 from cgpot.md.md_settings import MdConfig
 from cgpot.md.md_stage import run_md
 from cgpot.molecules.extxyz import read_frames
-from cgpot.potential.pair_tables import pair_keys, write_lammps_table
+from cgpot.potential.base import Base
+from cgpot.potential.lammps_commands import write_for_lammps
 from cgpot.potential.splines import PairTable
 from cgpot.refine.counts_basis import Grid
 from cgpot.refine.refine_settings import RefineConfig
 from cgpot.refine.reweighting import Samples
 
 Array = NDArray[np.float64]
-POINTS = 4000
-"""Points of LAMMPS's own table (even in r^2)."""
 
 
 @dataclass
@@ -53,16 +52,10 @@ def write_potential(folder: Path, table: PairTable, model: Path | None) -> Path:
         table: pair table, or the correction beside the model.
         model: compiled network; None for the table alone.
     """
-    target = write_lammps_table((folder / "potential.table").resolve(), table)
-    if model is None:
-        lines = [f"pair_style table spline {POINTS}"]
-        lines += [f"pair_coeff {a} {b} {target} {key}" for a, b, key in pair_keys(table)]
-    else:
-        names = " ".join(table.type_names)
-        lines = [f"pair_style hybrid/overlay cgpot table spline {POINTS}"]
-        lines.append(f"pair_coeff * * cgpot {model.resolve()} {names}")
-        lines += [f"pair_coeff {a} {b} table {target} {key}" for a, b, key in pair_keys(table)]
-    return write_text(folder / "potential.pair.lmp", "\n".join(lines) + "\n")
+    found = write_for_lammps(
+        folder, Base(table), name="potential", place=folder.resolve(), beside=model
+    )
+    return write_text(folder / "potential.pair.lmp", "\n".join(found.commands) + "\n")
 
 
 def sample(

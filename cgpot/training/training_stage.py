@@ -9,6 +9,7 @@ from pathlib import Path
 from cgpot.core.errors import ConfigError
 from cgpot.core.files import write_json
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.lammps_commands import write_for_lammps
 from cgpot.training.evaluation.noise_floor import read_noise
 from cgpot.training.folder.fingerprint import earlier_run, fingerprint
 from cgpot.training.folder.outcome import Outcome
@@ -17,7 +18,6 @@ from cgpot.training.folder.subsets import check_report, load_subsets
 from cgpot.training.folder.training_folder import Folder
 from cgpot.training.folder.training_result import write_result
 from cgpot.training.linear.bonded_part import BondedPart, fit_bonded, has_molecules
-from cgpot.training.linear.lammps_tables import write_bonded
 from cgpot.training.network.nequip_process import run_nequip
 from cgpot.training.network.preparation import prepare
 from cgpot.training.network.trained_network import finish, outputs
@@ -106,5 +106,5 @@ def _bonded(
     part = fit_bonded(config, frames, quiet=quiet)
     if part is not None:
         part.write(folder.bonded)
-        write_bonded(folder.path, part.potential)
+        write_for_lammps(folder.path, part)
     return part

@@ -17,15 +17,12 @@ from cgpot.core.files import read_json
 from cgpot.core.manifest import check_manifest
 from cgpot.molecules.extxyz import write_frames
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.base import Base
+from cgpot.potential.network_potential import NetworkPotential
 from cgpot.potential.splines import PairTable
 from cgpot.refine.refine_loop import refine
 from cgpot.refine.refine_settings import RefineConfig
-from cgpot.training.evaluation.predictions import (
-    load_model,
-    model_labels,
-    pair_coefficients,
-    pair_labels,
-)
+from cgpot.training.evaluation.predictions import pair_coefficients
 from cgpot.training.network.amend import amend
 from cgpot.training.settings.train_settings import load_config
 from cgpot.training.training_stage import train
@@ -68,14 +65,14 @@ def test_amended_network(trained: Path, tmp_path: Path) -> None:
         quiet=True,
     )
     check_manifest(tmp_path / "model" / "result.json", stage="training")
-    before = load_model(trained / "model.ckpt")
-    after = load_model(tmp_path / "model" / "model.ckpt")
+    before = NetworkPotential.read(trained / "model.ckpt")
+    after = NetworkPotential.read(tmp_path / "model" / "model.ckpt")
     errors = []
     delta = old.with_coefficients(change, {})
     for frame in frames:
-        _, f0, w0 = next(model_labels(before, [frame]))
-        _, f1, w1 = next(model_labels(after, [frame]))
-        f, w = pair_labels(delta, frame)
+        f0, w0, _ = before.labels(frame)
+        f1, w1, _ = after.labels(frame)
+        f, w, _ = Base(delta).labels(frame)
         np.testing.assert_allclose(f1 - f0, f, atol=1e-6)
         np.testing.assert_allclose(w1 - w0, w, atol=1e-5)
         assert frame.forces is not None

@@ -33,7 +33,7 @@ from cgpot.potential.connectivity import (
     separated,
 )
 from cgpot.potential.dihedrals import DihedralBasis
-from cgpot.training.linear.lammps_tables import write_tables
+from cgpot.potential.lammps_commands import write_for_lammps
 from cgpot.training.linear.mscg import MSCGPotential, fit_mscg
 from cgpot.training.settings.train_settings import load_config
 from cgpot.training.training_stage import train
@@ -172,7 +172,7 @@ def test_each_exclusion_is_that_of_special_bonds(frames, tmp_path):
         potential, _ = fit_mscg(config, frames[:30], 300.0, quiet=True)
         folder = tmp_path / f"{bonds}"
         folder.mkdir()
-        _, commands = write_tables(folder, potential)
+        commands = write_for_lammps(folder, potential).commands
         include = folder / "pair.lmp"
         include.write_text("\n".join([f"variable pair_folder index {folder}", *commands]) + "\n")
         _, forces, virial = lammps_point(folder, frames[2], include, potential.bonded)
@@ -463,7 +463,7 @@ def test_explicit_angles_need_no_bonds(frames, tmp_path):
         angles={"between": [[0, 1, 2], [1, 2, 3]], "exclude": False},
     )
     potential, _ = fit_mscg(config, frames[:20], 300.0, quiet=True)
-    _, commands = write_tables(tmp_path, potential)
+    commands = write_for_lammps(tmp_path, potential).commands
     assert "special_bonds lj/coul 1.0 1.0 1.0" in commands
     include = tmp_path / "pair.lmp"
     include.write_text("\n".join([f"variable pair_folder index {tmp_path}", *commands]) + "\n")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,12 @@ from numpy.typing import NDArray
 
 from cgpot.core.progress import progress
 from cgpot.molecules.frame import CGFrame
-from cgpot.potential.splines import PairTable
+from cgpot.potential.potential import Potential
 from cgpot.training.evaluation import predictions as ev
 from cgpot.training.evaluation.pressure_density import pressure_slope
 
 Array = NDArray[np.float64]
-Labels = Callable[[CGFrame], tuple[Array, Array]]
-"""Forces (n, 3) in eV/Å and virial W (3, 3) in eV of a frame."""
 ERRORS = ("force_rmse", "stress_rmse", "pressure_residual_bar")
-
-
-def network_labels(model: Any) -> Labels:
-    """Forces and virial of a frame by a network that `predictions.load_model` gave."""
-
-    def labels(frame: CGFrame) -> tuple[Array, Array]:
-        _, forces, virial = next(ev.model_labels(model, [frame]))
-        return forces, virial
-
-    return labels
 
 
 @dataclass(frozen=True)
@@ -58,8 +45,8 @@ class HeldOut:
     def of(
         cls,
         frames: list[CGFrame],
-        labels: Labels,
-        yardstick: PairTable | Labels | None,
+        potential: Potential,
+        yardstick: Potential | None,
         *,
         temperature: float | None = None,
         quiet: bool = False,
@@ -68,8 +55,8 @@ class HeldOut:
 
         Args:
             frames: with force labels.
-            labels: of the potential.
-            yardstick: the pair fit, or its labels, if there is one.
+            potential: labels them.
+            yardstick: the pair fit, if there is one.
             temperature: K, of frames that carry none, for the kinetic part of pressures.
             quiet: no progress bar.
 
@@ -77,22 +64,11 @@ class HeldOut:
             DataError: a frame without forces.
         """
         with progress("evaluating", len(frames), quiet=quiet) as advance:
-
-            def counted(frame: CGFrame) -> tuple[Array, Array]:
-                advance(1)
-                return labels(frame)
-
-            errors, arrays = ev.evaluate(frames, counted)
+            errors, arrays = ev.evaluate(frames, potential, advance)
         pair_errors: dict[str, Any] = {}
         pair_arrays: dict[str, Array] | None = None
         if yardstick is not None:
-            table = yardstick
-            beside: Labels = (
-                (lambda frame: ev.pair_labels(table, frame))
-                if isinstance(table, PairTable)
-                else table
-            )
-            pair_errors, pair_arrays = ev.evaluate(frames, beside)
+            pair_errors, pair_arrays = ev.evaluate(frames, yardstick)
         known = ev.label_arrays(frames)
         slope = None
         if "pressure_bar" in known:

@@ -25,9 +25,9 @@ class DataFacts:
         n_sites: sites of a frame.
         neighbours: mean number of neighbours within the cutoff.
         force_rms: rms force component, eV/Å.
-        stress_std: standard deviation of a component of the (molecular) stress over the frames (mean over the six
-            components), eV/Å^3; of a single frame the rms shear component (zero on average in a
-            fluid); None without stress labels.
+        stress_std: standard deviation of a component of the (molecular) stress over the frames
+            (mean over the six components), eV/Å^3; of a single frame the rms shear component
+            (zero on average in a fluid); None without stress labels.
         type_force_rms: rms force component of each bead type and, last, of all, eV/Å.
         energy_std: standard deviation of the energy per bead over the frames, eV; None without
             energies or with a single frame.

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,9 @@ from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.topology import Topology
 from cgpot.potential.basis import Joint
 from cgpot.potential.inversion import invert
+from cgpot.potential.lammps_commands import LammpsParts
 from cgpot.potential.pair_basis import PairBasis
+from cgpot.potential.potential import Labels
 from cgpot.training.linear.bonded_terms import BondedTerms, terms_along_bonds
 from cgpot.training.linear.mscg import MSCGPotential, fit_mscg, remainder
 from cgpot.training.settings.model_settings import MSCGConfig
@@ -53,7 +55,17 @@ class BondedPart:
     def _coefficients(self) -> Array:
         return np.concatenate([self.potential.part(name) for name in self._joint.parts])
 
-    def labels(self, frame: CGFrame) -> tuple[Array, Array, float]:
+    @property
+    def type_names(self) -> tuple[str, ...]:
+        """Bead types."""
+        return self.potential.type_names
+
+    @property
+    def cutoff(self) -> float:
+        """0: it acts along bonds alone."""
+        return 0.0
+
+    def labels(self, frame: CGFrame) -> Labels:
         """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV of the bonded terms.
 
         Raises:
@@ -65,11 +77,9 @@ class BondedPart:
         """The frame with the part's forces, virial and energy taken from its labels."""
         return remainder(self._joint, self._coefficients, frame)
 
-    @property
-    def record(self) -> dict[str, Any]:
-        """What a data file must hold (`BondedTerms.deployed`)."""
-        found = self.potential.bonded.deployed()
-        return {} if found is None else found
+    def lammps_parts(self) -> LammpsParts:
+        """The tables along bonds."""
+        return self.potential.bonded_parts()
 
     def write(self, path: str | Path) -> Path:
         """Write as JSON."""

@@ -23,7 +23,7 @@ from cgpot.training.folder.states import resolve_temperature
 from cgpot.training.folder.subsets import check_report, load_subsets
 from cgpot.training.folder.training_folder import Folder
 from cgpot.training.folder.training_result import counts, examples, system, write_result
-from cgpot.training.linear.fitted import LinearPotential, evaluate_potential
+from cgpot.training.linear.fitted import FittedPotential, evaluate_potential
 from cgpot.training.settings.train_settings import TrainConfig
 
 
@@ -40,7 +40,7 @@ class LinearFit:
         facts: further keys of result.json.
     """
 
-    potential: LinearPotential
+    potential: FittedPotential
     yardstick: PairTable
     cutoff: float
     files: list[Path]

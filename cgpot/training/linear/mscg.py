@@ -25,6 +25,7 @@ from cgpot.potential.bonds import BondBasis
 from cgpot.potential.density_table import DensityTable
 from cgpot.potential.dihedrals import DihedralBasis
 from cgpot.potential.inversion import invert
+from cgpot.potential.lammps_commands import LammpsParts
 from cgpot.potential.local_density import (
     Exclude,
     LocalDensityBasis,
@@ -32,6 +33,7 @@ from cgpot.potential.local_density import (
     spread,
 )
 from cgpot.potential.pair_basis import PairBasis
+from cgpot.potential.potential import Labels
 from cgpot.potential.splines import PairTable
 from cgpot.potential.threebody import ThreeBodySW
 from cgpot.training.folder.weights import frame_weights
@@ -109,7 +111,33 @@ class MSCGPotential:
             return None
         return self.density.table(self.part("density"), {})
 
-    def labels(self, frame: CGFrame) -> tuple[Array, Array, float]:
+    @property
+    def type_names(self) -> tuple[str, ...]:
+        """Bead types."""
+        return self.topology.type_names
+
+    @property
+    def cutoff(self) -> float:
+        """The longest of the parts without bonds, Å."""
+        others = [part.cutoff for part in (self.three, self.density) if part is not None]
+        return max([self.pair.r_max, *others])
+
+    def lammps_parts(self) -> LammpsParts:
+        """All parts as LAMMPS's own tables."""
+        return replace(
+            self.bonded_parts(),
+            pair=self.table(),
+            three=None if self.three is None else (self.three, self.part("three")),
+            density=self.density_table(),
+            special=self.bonded.special() if self.bonded.parts else None,
+        )
+
+    def bonded_parts(self) -> LammpsParts:
+        """The tables along bonds alone."""
+        terms = {name: (part, self.part(name)) for name, part in self.bonded.parts.items()}
+        return LammpsParts(terms=terms, bonded=self.bonded.deployed())
+
+    def labels(self, frame: CGFrame) -> Labels:
         """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV on a frame."""
         return self.joint.labels(self.coefficients, frame)
 

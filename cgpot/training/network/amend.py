@@ -17,9 +17,11 @@ from cgpot.core.errors import InputError
 from cgpot.core.files import atomic_path, read_json, write_json
 from cgpot.core.manifest import check_manifest, write_manifest
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.base import Base
+from cgpot.potential.network_potential import NetworkPotential
 from cgpot.potential.splines import PairTable
 from cgpot.training.evaluation import predictions as ev
-from cgpot.training.evaluation.held_out import HeldOut, network_labels
+from cgpot.training.evaluation.held_out import HeldOut
 from cgpot.training.folder.training_folder import STAGE, Folder
 
 COPIED = (
@@ -115,10 +117,10 @@ def amend(
 def _evaluate(folder: Path, result: dict[str, Any], frames: list[CGFrame], *, quiet: bool) -> None:
     """Errors of the amended model into ``result``, arrays into parity.npz."""
     place = Folder(folder)
-    yardstick = PairTable.read(place.yardstick) if place.yardstick.is_file() else None
-    model = ev.load_model(place.final)
+    yardstick = Base(PairTable.read(place.yardstick)) if place.yardstick.is_file() else None
+    network = NetworkPotential.read(place.final)
     held_out = HeldOut.of(
-        frames, network_labels(model), yardstick, temperature=result["temperature"], quiet=quiet
+        frames, network, yardstick, temperature=result["temperature"], quiet=quiet
     )
     held_out.save(place.parity)
     result |= held_out.figures

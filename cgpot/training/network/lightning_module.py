@@ -16,7 +16,7 @@ from nequip.data import AtomicDataDict
 from nequip.train import EMALightningModule
 
 from cgpot.core.files import atomic_path, write_json
-from cgpot.training.network.keys import OFFSET_KEY
+from cgpot.potential.graph_keys import OFFSET_KEY
 
 BASE_FILES = ("pair_file", "density_file")
 COLUMNS = (

@@ -8,8 +8,8 @@ import numpy as np
 from cgpot.core.errors import DataError
 from cgpot.molecules.extxyz import write_frames
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.site_graph import neighbours
 from cgpot.training.folder.facts import DataFacts
-from cgpot.training.folder.graph_frames import neighbours
 from cgpot.training.folder.training_folder import Folder
 from cgpot.training.folder.training_result import examples
 from cgpot.training.linear.bonded_part import seen_pairs

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Fields of a frame that nequip does not know (`graph_frames` registers them)."""
+"""Fields of a frame that nequip does not know (training registers them)."""
 
 from __future__ import annotations
 
