@@ -9,6 +9,7 @@ import numpy as np
 
 from cgpot.core.errors import DataError
 from cgpot.core.progress import progress
+from cgpot.molecules.compositions import catalogue, topologies_of
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.pairs import hidden_pairs
 from cgpot.potential.density_table import DensityTable
@@ -47,7 +48,7 @@ def fit_prior(
         DataError: too few pairs, no stress where the virial is to be matched, or one density where
             the slope of the pressure is.
     """
-    exclude = hidden_pairs(seen_pairs(config, frames[0].topology))
+    exclude = hidden_pairs(seen_pairs(config, catalogue(topologies_of(frames))))
     fit = PairFit(
         facts.type_names,
         config.prior_range,

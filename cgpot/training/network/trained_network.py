@@ -14,6 +14,7 @@ import torch
 from cgpot.core.files import atomic_path
 from cgpot.core.progress import progress
 from cgpot.core.versions import RESULT_FORMAT
+from cgpot.molecules.compositions import catalogue, topologies_of
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.pairs import hidden_pairs
 from cgpot.potential.base import Base
@@ -64,7 +65,7 @@ def finish(config: TrainConfig, folder: Folder, frames: Subsets, *, quiet: bool)
     model = ev.load_model(folder.final)
     test = frames["test"]
     table = PairTable.read(folder.yardstick)
-    pairs = seen_pairs(config, test[0].topology)
+    pairs = seen_pairs(config, catalogue(topologies_of(frames["train"])))
 
     def yardstick(frame: CGFrame) -> tuple[np.ndarray, np.ndarray]:
         return ev.pair_labels(table, frame, pairs)
@@ -182,7 +183,7 @@ def _refit(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet:
             smooth=config.prior.smooth,
             match_mean_virial=config.loss.stress not in (None, 0),
             match_slope=config.prior.match_slope,
-            exclude=hidden_pairs(seen_pairs(config, frames[0].topology)),
+            exclude=hidden_pairs(seen_pairs(config, catalogue(topologies_of(frames)))),
         )
     base.pair.write(folder.refit)
     if base.density is not None:
