@@ -321,7 +321,7 @@ def test_frames_of_other_sites(frames):
     ):
         potential.labels(replace(frames[0], topology=other))
     alone = replace(topology, type_names=("B", "A"))
-    with pytest.raises(DataError, match=r"bonded terms expected \['A', 'B'\], in this order"):
+    with pytest.raises(DataError, match=r"excluded pairs expected \['A', 'B'\], in this order"):
         potential.labels(replace(frames[0], topology=alone))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
+from cgpot.molecules.compositions import composition_of
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.base import Base
 from cgpot.potential.basis import Basis, Joint
@@ -97,6 +98,7 @@ class PairFit:
                 volume=frame.volume,
                 virial=virial,
                 density=frame.density,
+                composition=composition_of(frame.topology),
                 block=block,
             )
 
