@@ -80,10 +80,12 @@ class LabelStatistics:
             if self.temperature is not None:
                 self.pressure.append(frame.pressure(self.temperature))
         self.rdf.add(frame)
-        types = frame.topology.type_names
+        types = np.bincount(frame.topology.types, minlength=len(frame.topology.type_names))
         if len(types) > 1:
             for a in range(len(types)):
                 for b in range(a, len(types)):
+                    if not types[a] or not types[b] or types[a] + types[b] < 2:
+                        continue  # types of other compositions of the set
                     accumulator = self.pairs.setdefault(
                         (a, b), RDFAccumulator(self.r_max, self.bins)
                     )

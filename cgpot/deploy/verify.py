@@ -222,7 +222,7 @@ def verify_batch(
     """
     together = CompiledModel(batch, device)
     single = [CompiledModel(member, device) for member in members]
-    frames = list(read_frames(frames_file))
+    frames = list(read_frames(frames_file, several=True))
     found = [together.each(frame) for frame in frames]
     tolerance = TOLERANCE[str(together.metadata["model_dtype"])]
     limit = compiled_limit(tolerance, together.tables, together.tf32)
@@ -276,7 +276,7 @@ def verify(
                 f"{key} is {fast.metadata[key]!r}, the checkpoint has {model.metadata[key]!r}",
                 file=compiled,
             )
-    frames = list(read_frames(frames_file))
+    frames = list(read_frames(frames_file, several=True))
     reference = [eager_labels(model, frame, pairs) for frame in frames]
     archived = load_saved_model(str(require_file(package, "package")))
     archived.eval()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cgpot.core.errors import ConfigError
 from cgpot.core.files import write_json
+from cgpot.molecules.compositions import topologies_of
 from cgpot.molecules.frame import CGFrame
 from cgpot.training.evaluation.noise_floor import read_noise
 from cgpot.training.folder.fingerprint import earlier_run, fingerprint
@@ -89,7 +90,7 @@ def _bonded(
     Raises:
         ConfigError: no pair base, whose walls keep molecules apart, or an input of the temperature.
     """
-    if not has_molecules(frames[0].topology):
+    if not any(has_molecules(topology) for topology in topologies_of(frames)):
         return None
     if config.prior.type == "none":
         raise ConfigError(

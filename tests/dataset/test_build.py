@@ -139,16 +139,19 @@ def test_stride_and_begin(tmp_path: Path) -> None:
     assert result.report["split"]["begin_ps"] == 10.0
 
 
-def test_two_systems_are_not_mixed(tmp_path: Path) -> None:
+def test_systems_in_one_set(tmp_path: Path) -> None:
+    """Boxes of two sizes are one composition; two liquids are two (tests/training)."""
     a = write_run(tmp_path / "a.extxyz")
-    for options, match in (
-        ({"n": 50}, r"b.extxyz, frame 0: 50 sites of \['BNZ'\] \(50 BNZ\), but a.extxyz has 60"),
-        ({"name": "TOL"}, r"60 sites of \['TOL'\] .*, but a.extxyz has 60 of \['BNZ'\]"),
-    ):
-        b = write_run(tmp_path / "b.extxyz", **options)
-        with pytest.raises(InputError, match=match):
-            build([a, b], tmp_path / "set")
-        assert not list((tmp_path / "set").iterdir())
+    b = write_run(tmp_path / "b.extxyz", n=50)
+    report = build([a, b], tmp_path / "set").report
+    assert "compositions" not in report
+    assert report["n_sites"] is None
+    assert report["rdf"] is not None
+    c = write_run(tmp_path / "c.extxyz", name="TOL")
+    report = build([a, c], tmp_path / "two").report
+    assert [item["composition"] for item in report["compositions"]] == ["BNZ", "TOL"]
+    assert report["rdf"] is None
+    assert report["bead_type_names"] == ["BNZ", "TOL"]
 
 
 def test_temperatures_and_stress_must_agree(tmp_path: Path) -> None:

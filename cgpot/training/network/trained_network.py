@@ -85,7 +85,10 @@ def finish(config: TrainConfig, folder: Folder, frames: Subsets, *, quiet: bool)
         "model": config.model.type,
         **held_out.figures,
         **floor_record(
-            held_out.labels["force"], held_out.arrays["force"], test[0].topology.n_sites, noise
+            held_out.labels["force"],
+            held_out.arrays["force"],
+            [frame.topology.n_sites for frame in test],
+            noise,
         ),
         "n_parameters": ev.parameter_count(model),
         **counts(frames),
