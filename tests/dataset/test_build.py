@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from cgpot.dataset.labels import LabelStatistics, combined
 from cgpot.dataset.report import read_engine_pressure
 from cgpot.dataset.split import SplitPlan
 from cgpot.molecules.extxyz import read_frames, to_atoms, write_frames
+from cgpot.molecules.pairs import half_list
+from cgpot.molecules.rdf import RDFAccumulator
 
 PLAN = SplitPlan((0.6, 0.2, 0.2), gap_ps=1.0)
 
@@ -318,3 +321,30 @@ def test_report_without_a_split(tmp_path: Path) -> None:
     assert report["n_frames"] == 80
     assert "subsets" not in report
     assert report["sources"][0]["file"] == "a.extxyz"
+
+
+def test_rdf_is_that_of_freud() -> None:
+    """One search for all pairs of types counts what freud counts in one search for each."""
+    made = frames(6, n=90, sites_per_molecule=3)
+    tilted = frames(3, n=90, sites_per_molecule=3, seed=3)
+    for frame in tilted:
+        frame.cell[1, 0] = 7.0
+    for some in (made, tilted):
+        statistics = LabelStatistics(r_max=9.0, bins=30)
+        keys = (None, *itertools.combinations_with_replacement(range(3), 2))
+        own = {key: RDFAccumulator(9.0, 30) for key in keys}
+        for frame in some:
+            statistics.add(frame)
+            for key, accumulator in own.items():
+                accumulator.add(frame, key)
+        assert sorted(statistics.pairs) == sorted(key for key in own if key is not None)
+        for key, accumulator in own.items():
+            mine = statistics.rdf if key is None else statistics.pairs[key]
+            np.testing.assert_allclose(mine.result().g, accumulator.result().g, rtol=2e-5)
+        pairs = [half_list(frame, 9.0) for frame in some]
+        molecules = some[0].topology.molecules
+        assert statistics.shortest == pytest.approx(
+            min(p.distance[molecules[p.i] != molecules[p.j]].min() for p in pairs)
+        )
+    with pytest.raises(DataError, match=r"r_max 13.000 Å exceeds half the box, 12.000 Å"):
+        LabelStatistics(r_max=13.0).add(made[0])
