@@ -126,6 +126,7 @@ def _source(path: Path, record: dict[str, Any]) -> dict[str, Any]:
         "pressure_check_bar": record.get("pressure_check_bar"),
         "accept_pressure_mismatch": record.get("options", {}).get("accept_pressure_mismatch"),
         "notes": record.get("notes"),
+        **({"left_out": record["left_out"]} if record.get("left_out") else {}),
     }
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.core.errors import InputError
+from cgpot.core.errors import ConfigError, InputError
 from cgpot.core.files import require_file
 from cgpot.core.units import NM
 from cgpot.formats import gromacs, lammps
@@ -128,6 +128,16 @@ def read_structure(
     path = require_file(structure, "atomistic structure")
     topology = _topology(path)
     sites = resolve(load_mapping(mapping), topology, mapping)
+    for what, found in (
+        ("leaves molecules out", sites.left_out is not None),
+        ("has sites that share atoms", len(sites.shared) > 0),
+    ):
+        if found:
+            raise ConfigError(
+                f"the mapping {what}, so that atoms cannot be put back; expected every "
+                "atom in one site",
+                file=mapping,
+            )
     universe = topology.universe
     n = topology.n_atoms
     files = [require_file(p, "file of conformations") for p in conformations] or [path]
