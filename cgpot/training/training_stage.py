@@ -14,7 +14,7 @@ from cgpot.training.evaluation.noise_floor import read_noise
 from cgpot.training.folder.fingerprint import earlier_run, fingerprint
 from cgpot.training.folder.outcome import Outcome
 from cgpot.training.folder.states import resolve_temperature
-from cgpot.training.folder.subsets import check_report, load_subsets
+from cgpot.training.folder.subsets import charge_warnings, check_report, load_subsets
 from cgpot.training.folder.training_folder import Folder
 from cgpot.training.folder.training_result import write_result
 from cgpot.training.linear.bonded_part import BondedPart, fit_bonded, has_molecules
@@ -62,6 +62,7 @@ def train(
     start = time.monotonic()
     frames = load_subsets(config)
     config, warnings = resolve_temperature(config, frames)
+    warnings += charge_warnings(config, frames["train"])
     if config.data.noise is not None:
         read_noise(config.data.noise)
     check_report(config, frames["train"])

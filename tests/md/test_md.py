@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -406,3 +407,21 @@ def test_missing_frames_are_noticed(tmp_path: Path, lj_data: Path, lj_file: Path
     dump.write_text(text[: starts[2]] + text[starts[3] :])
     with pytest.raises(CgpotError, match="frames are missing between steps 200 and 600"):
         run_md("nvt", load_config(None, options), out, quiet=True)
+
+
+def test_charges_run_in_atom_style_full(tmp_path: Path) -> None:
+    """The deck reads them, a pair file with a Coulomb style acts on them, frames keep them."""
+    frame = lattice(3, 6.0, names=("AA", "B2"))
+    topology = replace(frame.topology, type_charges=(0.2, -0.2))
+    write_data(tmp_path / "s.data", replace(frame, topology=topology))
+    (tmp_path / "p.lmp").write_text(
+        f"pair_style lj/cut/coul/cut 9.0\npair_coeff * * {EPSILON} {SIGMA}\n"
+    )
+    out = tmp_path / "nvt"
+    invoke(
+        "nvt", "--start", tmp_path / "s.data", "--pair-file", tmp_path / "p.lmp", "-T", 300,
+        "--length-ps", 2, "-o", out, "-q",
+    )  # fmt: skip
+    assert "variable        atom_style index full" in (out / "in.deck").read_text()
+    assert "warnings" not in result(out)  # the user's own styles may have a Coulomb term
+    assert next(read_frames(out / "traj.extxyz.xz")).topology.type_charges == (0.2, -0.2)

@@ -16,10 +16,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import composition_systems as three
 
-from cgpot.core.errors import DataError, InputError
+from cgpot.core.errors import ConfigError, DataError, InputError
 from cgpot.core.files import read_json
 from cgpot.dataset.dataset_stage import BuiltDataset, build_dataset
 from cgpot.dataset.split import SplitPlan
+from cgpot.molecules.charges import no_coulomb
 from cgpot.molecules.compositions import (
     CommonTypes,
     blocks_of,
@@ -276,3 +277,24 @@ def test_analysis_takes_one_composition(built: BuiltDataset, tmp_path: Path) -> 
     runs = built.folder.parent
     with pytest.raises(InputError, match=r"mixture.extxyz: bead names \['A', 'C', 'B'\] differ"):
         list(replica_frames([runs / "dimers.extxyz", runs / "mixture.extxyz"]))
+
+
+def test_charges_have_no_coulomb_term(tmp_path: Path) -> None:
+    """They go through the data set; a fit refuses them unless they are to be ignored."""
+    frames = three.make(0, 30, 40, 2)
+    for frame in frames:
+        frame.topology = replace(frame.topology, type_charges=(-1.0,))
+    run = three.write_run(tmp_path / "b.extxyz", frames)
+    data = build_dataset([run], tmp_path / "set", PLAN, quiet=True).folder
+    found = next(read_frames(data / "train.extxyz.xz")).topology
+    assert found.type_charges == (-1.0,)
+    model = {"type": "mscg", "cutoff": 6.0, "spacing": 0.4}
+    for more in ({}, {"model": {"cutoff": 6.0}}):
+        path = settings(tmp_path, data, **({"model": model} | more))
+        with pytest.raises(ConfigError, match=r"system.charges'.*B \(-1 e\).* Coulomb term is not"):
+            train(load_config(path), tmp_path / "out", quiet=True, restart=True)
+    system = {"temperature": 300.0, "charges": "ignore"}
+    path = settings(tmp_path, data, model=model, system=system)
+    outcome = train(load_config(path), tmp_path / "ignored", quiet=True)
+    assert "there is no Coulomb term" in outcome.result["warnings"][0]
+    assert no_coulomb(found).startswith("the bead types B (-1 e) carry charges")

@@ -100,7 +100,7 @@ def to_frame(
         type_names: name of each bead type.
         type_masses: mass of each bead type, amu.
         topology: topology of the start or of an earlier snapshot, taken over, with its species,
-            if it fits.
+            if it fits; its charges in any case.
     """
     types = snapshot.types - 1
     _, molecules = np.unique(snapshot.molecules, return_inverse=True)
@@ -110,7 +110,11 @@ def to_frame(
         or not np.array_equal(topology.molecule_index, molecules)
     ):
         topology = Topology(
-            tuple(type_names), tuple(type_masses), types, molecules.astype(np.int64)
+            tuple(type_names),
+            tuple(type_masses),
+            types,
+            molecules.astype(np.int64),
+            () if topology is None else topology.type_charges,
         )
     return CGFrame(
         topology=topology,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from cgpot.core.errors import InputError
 from cgpot.core.files import read_json
+from cgpot.molecules.charges import require_no_charges
 from cgpot.molecules.compositions import require_one_composition, topologies_of
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.single_sites import require_single_sites
@@ -44,6 +45,17 @@ def load_subsets(config: TrainConfig) -> dict[str, list[CGFrame]]:
             frames[name] = load_frames(path, names, stress, need_energy=energy)
     frames.setdefault("test", frames["val"])
     return frames
+
+
+def charge_warnings(config: TrainConfig, frames: list[CGFrame]) -> list[str]:
+    """Warnings on charges that are ignored (``system.charges``).
+
+    Raises:
+        ConfigError: charged beads, where nobody said that they are to be ignored.
+    """
+    return require_no_charges(
+        topologies_of(frames), ignore=config.system.charges == "ignore", file=config.data.train
+    )
 
 
 def check_report(config: TrainConfig, frames: list[CGFrame]) -> None:
