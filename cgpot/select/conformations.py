@@ -270,9 +270,12 @@ def _members(
     order = np.argsort(sites.topology.molecules, kind="stable")
     starts = np.flatnonzero(np.diff(sites.topology.molecules[order])) + 1
     kinds: dict[Any, list[tuple[IntArray, IntArray]]] = {}
-    for members in np.split(order, starts):
+    for species, members in zip(
+        sites.topology.molecule_species, np.split(order, starts), strict=True
+    ):
         atoms = np.sort(np.concatenate([atoms_of[s] for s in members]))
         key = (
+            int(species),
             tuple(sites.topology.types[members]),
             tuple(names[a] for a in atoms) if names else len(atoms),
             tuple(np.searchsorted(atoms, atoms_of[s]).tobytes() for s in members),
