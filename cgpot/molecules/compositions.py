@@ -76,7 +76,7 @@ def require_one_composition(
 
 
 def catalogue(topologies: Iterable[Topology]) -> Topology:
-    """One molecule of each species of all topologies, by first appearance.
+    """One molecule of each species of all topologies, in the order of their names.
 
     What is defined by species (bonded terms, which pairs are seen) is defined on it.
 
@@ -103,7 +103,7 @@ def catalogue(topologies: Iterable[Topology]) -> Topology:
                     f"{species[kind.name].bonds}; expected one of each name"
                 )
     place = {name: k for k, name in enumerate(first.type_names)}
-    kinds = tuple(species.values())
+    kinds = tuple(species[name] for name in sorted(species))
     return Topology(
         first.type_names,
         first.type_masses,

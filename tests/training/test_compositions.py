@@ -114,7 +114,7 @@ def test_one_fit_gives_the_known_forces_of_each(trained: Path, built: BuiltDatas
     assert result["density_kg_m3"] is None
     assert sorted(result["compositions"]) == ["7 B, 5 DIM", "B", "DIM"]
     potential = MSCGPotential.read(trained / "mscg.json")
-    assert [kind.name for kind in potential.topology.species] == ["DIM", "B"]
+    assert [kind.name for kind in potential.topology.species] == ["B", "DIM"]
     for dimers, atoms in ((16, 0), (0, 30), (10, 14), (3, 40)):
         (frame,) = three.make(dimers, atoms, 1, 77)
         own = CommonTypes([potential.topology], ["model"]).of(frame.topology)
@@ -253,7 +253,7 @@ def test_catalogue_and_words() -> None:
     assert composition_of(three.topology(20, 28)) == "7 B, 5 DIM"
     found = catalogue([CommonTypes([pure, mixture], "ab").of(pure), mixture])
     assert found.n_molecules == 2
-    assert found.names == ["A", "C", "B"]
+    assert found.names == ["B", "A", "C"]
     with pytest.raises(DataError, match="no topologies"):
         catalogue([])
     with pytest.raises(DataError, match=r"bead types \['A', 'C', 'B'\] differ from \['A', 'C'\]"):

@@ -231,7 +231,8 @@ def test_molecules_that_differ():
     frame = two_molecules()
     config = chain.model(cutoff=5.0, bonds={"between": {"A-B-A": [[0, 1], [1, 2]]}}, dihedrals=None)
     terms = chain.terms(frame, config)
-    assert terms.bonds.sites.tolist() == [[0, 1], [1, 2]]
+    assert terms.bonds.sites.tolist() == [[2, 3], [3, 4]]  # of A-A, A-B-A, B
+    assert terms.bonds.terms_on(frame)[0].tolist() == [[0, 1], [1, 2]]
     record = terms.deployed()
     assert record["molecules"]["A-A"] == {}
     assert record["molecules"]["A-B-A"]["angles"] == [[1, 0, 1, 2]]
