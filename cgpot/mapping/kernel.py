@@ -7,7 +7,8 @@ The virial of the sites is exact frame by frame,
 
 where ``f_i`` are all forces on the atoms, constraint forces included.  Where the trajectory
 lacks constraint forces the sum is replaced by its mean: the internal kinetic energy, by
-equipartition ``(3 N - N_constraints - 3 n_sites) k_B T / 3`` on the diagonal.
+equipartition ``(3 N - N_constraints - 3 n_sites) k_B T / 3`` on the diagonal.  The mean holds for
+any sites that are linear in the atoms, also for those that share some: the pressure is one.
 """
 
 from __future__ import annotations

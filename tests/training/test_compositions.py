@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import composition_systems as three
 
+from cgpot.cli.dataset import summary
+from cgpot.cli.slope_table import composition_cells
 from cgpot.core.errors import ConfigError, DataError, InputError
 from cgpot.core.files import read_json
 from cgpot.dataset.dataset_stage import BuiltDataset, build_dataset
@@ -31,6 +33,7 @@ from cgpot.molecules.compositions import (
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.species import Species
 from cgpot.molecules.topology import Topology
+from cgpot.report.facts import _dataset_rows
 from cgpot.training.evaluation.evaluation_stage import evaluate_model, load_trained
 from cgpot.training.folder.facts import DataFacts
 from cgpot.training.linear.bonded_part import BondedPart
@@ -104,6 +107,10 @@ def test_the_report_keeps_compositions_apart(built: BuiltDataset) -> None:
     assert parts["B"]["n_sites"] == 30
     assert sorted(parts["B"]["rdf_pairs"]) == ["B-B"]
     assert sorted(parts["7 B, 5 DIM"]["rdf_pairs"]) == ["A-A", "A-B", "A-C", "B-B", "C-B", "C-C"]
+    names = [name for name, _ in summary(report)]
+    assert "first peak of g(r)" not in names
+    shown = dict(_dataset_rows(report))["Compositions"]
+    assert shown == "DIM (60 frames); B (60 frames); 7 B, 5 DIM (60 frames)"
     frames = three.make(16, 0, 60, 1)
     density = np.mean([frame.density for frame in frames])
     assert parts["DIM"]["density_kg_m3"]["mean"] == pytest.approx(density, rel=1e-5)
@@ -155,6 +162,12 @@ def test_evaluation_tells_compositions_apart(
         square = [(potential.labels(frames[k])[0] - frames[k].forces) ** 2 for k in mine]
         rmse = float(np.sqrt(np.mean(np.concatenate(square))))
         assert record["compositions"][name]["force_rmse"] == pytest.approx(rmse, rel=1e-6)
+    rows = composition_cells(record["compositions"])
+    assert [row[0] for row in rows if "force" in row[0]] == [
+        f"{name}: force rmse, eV/Å" for name in ("DIM", "B", "7 B, 5 DIM")
+    ]
+    assert sum("dP/dρ" in row[0] for row in rows) == 3
+    assert composition_cells(None) == []
 
 
 def test_facts_are_within_compositions(built: BuiltDataset) -> None:
