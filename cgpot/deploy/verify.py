@@ -173,7 +173,7 @@ def verify_batch(
     """
     together = CompiledModel(batch, device)
     single = [CompiledModel(member, device) for member in members]
-    frames = list(read_frames(frames_file))
+    frames = list(read_frames(frames_file, several=True))
     found = [together.each(frame) for frame in frames]
     tolerance = TOLERANCE[str(together.metadata["model_dtype"])]
     limit = compiled_limit(tolerance, together.tables, together.tf32)
@@ -224,7 +224,7 @@ def verify(
                 file=compiled,
             )
     # the temperature stored in the model counts, not that of the frames
-    frames = [replace(frame, temperature=None) for frame in read_frames(frames_file)]
+    frames = [replace(frame, temperature=None) for frame in read_frames(frames_file, several=True)]
     reference = [eager.labels(frame) for frame in frames]
     archived = NetworkPotential.read(package, pairs)
     tolerance = TOLERANCE[str(model.metadata["model_dtype"])]

@@ -72,16 +72,18 @@ def evaluate_model(
         quiet=quiet,
     )
     labels, arrays, parity = held_out.labels, held_out.arrays, held_out.parity
+    sites = [frame.topology.n_sites for frame in frames]
     record: dict[str, Any] = {
         "format": FORMAT,
         "model": str(trained.path),
         "kind": trained.kind,
         "data": [str(path) for path in data],
         "n_frames": len(frames),
-        "n_sites": sum(frame.topology.n_sites for frame in frames),
+        "n_sites": sum(sites),
         **figures(frames, labels, arrays, held_out.errors),
         "pressure_slope": held_out.slope,
-        **floor_record(labels["force"], arrays["force"], frames[0].topology.n_sites, floor),
+        **held_out.by_composition,
+        **floor_record(labels["force"], arrays["force"], sites, floor),
         "noise_file": None if noise_file is None else str(noise_file),
         "versions": package_versions(("cgpot", "torch", "nequip")),
     }

@@ -100,7 +100,7 @@ class CGDataset(AtomicDataset):
         self.file_path = file_path
         self.r_max = float(r_max)
         every: list[CGFrame] = []
-        for index, frame in enumerate(read_frames(file_path)):
+        for index, frame in enumerate(read_frames(file_path, several=True)):
             check_frame(
                 frame,
                 type_names,
@@ -287,7 +287,7 @@ def load_frames(
         InputError: see `check_frame`.
     """
     frames: list[CGFrame] = []
-    for index, frame in enumerate(read_frames(path)):
+    for index, frame in enumerate(read_frames(path, several=True)):
         names = frame.topology.type_names if type_names is None else type_names
         check_frame(frame, names, need_stress, path, index, need_energy=need_energy)
         frames.append(frame)

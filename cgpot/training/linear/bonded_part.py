@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import ConfigError
 from cgpot.core.units import KB
+from cgpot.molecules.compositions import catalogue, topologies_of
 from cgpot.molecules.exclusions import bonds_left_out
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.topology import Topology
@@ -142,7 +143,7 @@ def fit_bonded(
         ConfigError: `seen_pairs`.
         DataError: too few pairs, or a singular system.
     """
-    topology = frames[0].topology
+    topology = catalogue(topologies_of(frames))
     if not has_molecules(topology):
         return None
     topology.require_bonds("a network", file=config.data.train)
@@ -164,11 +165,12 @@ def fit_bonded(
 
 def _inverted(config: TrainConfig, frames: list[CGFrame], terms: BondedTerms) -> MSCGPotential:
     """Bonded splines by Boltzmann inversion, beside a pair part of nothing."""
-    names = frames[0].topology.type_names
+    topology = catalogue(topologies_of(frames))
+    names = topology.type_names
     spacing = config.prior.spacing
     pair = PairBasis(names, config.prior_range, spacing, config.temperature)
     bare = MSCGPotential(
-        frames[0].topology,
+        topology,
         pair,
         terms.bonds,
         None,

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from cgpot.molecules.compositions import catalogue, topologies_of
+from cgpot.molecules.extxyz.species_key import parse_species, species_text
 from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.angles import AngleBasis
 from cgpot.potential.bonds import BondBasis, bond_vectors
@@ -16,11 +18,13 @@ from cgpot.potential.connectivity import (
     TERM_SECTIONS,
     Exclusions,
     bond_sites,
-    by_molecule,
+    by_species,
     separated,
+    species_record,
     term_sites,
 )
 from cgpot.potential.dihedrals import DihedralBasis
+from cgpot.potential.species_terms import SpeciesTerms
 from cgpot.potential.term_basis import TermBasis
 from cgpot.training.settings.model_settings import MSCGConfig
 
@@ -60,14 +64,14 @@ class BondedTerms:
         if self.bonds is None or not self.excluded:
             return None
         pairs = separated(self.bonds.sites, self.excluded)
-        return Exclusions(self.bonds.topology.n_sites, pairs)
+        return Exclusions(self.bonds.topology, pairs)
 
     def special(self) -> str:
         """LAMMPS's weights of 1-2, 1-3 and 1-4 pairs."""
         return " ".join("0.0" if k in self.excluded else "1.0" for k in (1, 2, 3))
 
     def deployed(self) -> dict[str, Any] | None:
-        """What a data file must hold: types in their order, and the terms of each molecule.
+        """What a data file must hold: types in their order, species, and the terms of each.
 
         A term is its type (from 1) and the places of its sites in the molecule (from 0); None
         without bonded terms.
@@ -83,7 +87,8 @@ class BondedTerms:
                 for name, part in parts.items()
             },
             "special_bonds": [0.0 if k in self.excluded else 1.0 for k in (1, 2, 3)],
-            "molecules": by_molecule(
+            "species": species_record(topology),
+            "molecules": by_species(
                 topology, {words[name]: (part.sites, part.kind) for name, part in parts.items()}
             ),
         }
@@ -97,6 +102,7 @@ class BondedTerms:
             else {
                 "types": next(iter(self.parts.values())).topology.types.tolist(),
                 "molecules": next(iter(self.parts.values())).topology.molecules.tolist(),
+                "species": species_text(next(iter(self.parts.values())).topology),
             },
             "excluded": list(self.excluded),
             "bonds": None
@@ -142,7 +148,12 @@ class BondedTerms:
             np.asarray([] if sites is None else sites[key], dtype=np.int64)
             for key in ("types", "molecules")
         )
-        topology = Topology(names, masses, types, molecules)
+        stated: Any = (
+            ()
+            if sites is None or "species" not in sites
+            else ((), *parse_species(sites["species"]))
+        )
+        topology = Topology(names, masses, types, molecules, *stated)
         bonds = angles = dihedrals = None
         excluded: tuple[int, ...] = tuple(record.get("excluded", ()))
         if bonded is not None:
@@ -176,11 +187,11 @@ def bonded_terms(model: MSCGConfig, frames: Sequence[CGFrame], kt: float) -> Bon
     Raises:
         ConfigError: terms that the molecules do not have.
     """
-    topology = frames[0].topology
+    topology = catalogue(topologies_of(frames))
     bonds = angles = dihedrals = None
     if model.bonds is not None:
         sites = bond_sites(topology, model.bonds.types, model.bonds.between)
-        span = _span(frames, sites)
+        span = _span(frames, topology, sites)
         bonds = BondBasis(topology, None, span, model.bonds.spacing, kt, bonds=sites)
     along = None if bonds is None else bonds.sites
     if (section := model.angles) is not None:
@@ -202,8 +213,8 @@ def terms_along_bonds(
         kt: k_B T, eV.
         excluded: distances along bonds at which the pair part does not act.
     """
-    topology = frames[0].topology
-    span = _span(frames, topology.bonds)
+    topology = catalogue(topologies_of(frames))
+    span = _span(frames, topology, topology.bonds)
     bonds = BondBasis(topology, None, span, BOND_SPACING, kt, bonds=topology.bonds)
     angles = dihedrals = None
     if len(topology.angles):
@@ -213,9 +224,11 @@ def terms_along_bonds(
     return BondedTerms(bonds, angles, dihedrals, excluded)
 
 
-def _span(frames: Sequence[CGFrame], bonds: Any) -> tuple[float, float]:
-    """Lengths that bond splines cover, Å."""
-    lengths = [bond_vectors(frame, bonds)[1] for frame in frames]
+def _span(frames: Sequence[CGFrame], topology: Topology, bonds: Any) -> tuple[float, float]:
+    """Lengths that splines of bonds, given on a catalogue of the species, cover, Å."""
+    terms = SpeciesTerms(topology, bonds)
+    lengths = [bond_vectors(frame, terms.on(frame.topology)[0])[1] for frame in frames]
+    lengths = [x for x in lengths if len(x)]
     low = min(float(x.min()) for x in lengths) - BOND_MARGIN
     high = max(float(x.max()) for x in lengths) + BOND_MARGIN
     return max(low, 0.0), high

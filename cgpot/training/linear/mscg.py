@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from cgpot.core.errors import ConfigError, DataError, InputError
 from cgpot.core.files import read_record, write_json
 from cgpot.core.units import KB
+from cgpot.molecules.compositions import catalogue, topologies_of
 from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.angles import AngleBasis
 from cgpot.potential.basis import Basis, Joint
@@ -55,7 +56,7 @@ class MSCGPotential:
     """A fitted MS-CG potential.
 
     Attributes:
-        topology: the sites that it was fitted to.
+        topology: one molecule of each species that it was fitted to.
         pair: basis of the pair part; bonds, three, angles, dihedrals, density: of the others, or
             None.
         coefficients: (size,) eV, in the order of `joint`.
@@ -255,7 +256,7 @@ def fit_mscg(
     """
     if not frames:
         raise DataError("no frames to fit")
-    topology = frames[0].topology
+    topology = catalogue(topologies_of(frames))
     if bonded is None:
         bonded = bonded_terms(model, frames, KB * temperature)
     pair = PairBasis(

@@ -13,6 +13,7 @@ import torch
 from cgpot.core.files import atomic_path
 from cgpot.core.progress import progress
 from cgpot.core.versions import RESULT_FORMAT
+from cgpot.molecules.compositions import catalogue, topologies_of
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.pairs import hidden_pairs
 from cgpot.potential.base import Base
@@ -64,7 +65,7 @@ def finish(config: TrainConfig, folder: Folder, frames: Subsets, *, quiet: bool)
             shutil.copyfile(folder.best, temporary)
     network = NetworkPotential.read(folder.final)
     test = frames["test"]
-    pairs = seen_pairs(config, test[0].topology)
+    pairs = seen_pairs(config, catalogue(topologies_of(frames["train"])))
     yardstick = Base(PairTable.read(folder.yardstick), pairs=pairs)
     held_out = HeldOut.of(test, network, yardstick, temperature=config.temperature, quiet=quiet)
     held_out.save(folder.parity)
@@ -79,7 +80,10 @@ def finish(config: TrainConfig, folder: Folder, frames: Subsets, *, quiet: bool)
         "model": config.model.type,
         **held_out.figures,
         **floor_record(
-            held_out.labels["force"], held_out.arrays["force"], test[0].topology.n_sites, noise
+            held_out.labels["force"],
+            held_out.arrays["force"],
+            [frame.topology.n_sites for frame in test],
+            noise,
         ),
         "n_parameters": ev.parameter_count(network.model),
         **counts(frames),
@@ -169,7 +173,7 @@ def _refit(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet:
             smooth=config.prior.smooth,
             match_mean_virial=config.loss.stress not in (None, 0),
             match_slope=config.prior.match_slope,
-            exclude=hidden_pairs(seen_pairs(config, frames[0].topology)),
+            exclude=hidden_pairs(seen_pairs(config, catalogue(topologies_of(frames)))),
         )
     base.pair.write(folder.refit)
     if base.density is not None:
