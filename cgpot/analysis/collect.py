@@ -15,6 +15,7 @@ from cgpot.analysis.series import Series
 from cgpot.core.errors import DataError
 from cgpot.core.units import ideal_pressure_bar, pressure_bar
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.molecular_virial import label_pressure, label_virial
 
 PLACES = {"xx": (0, 0), "yy": (1, 1), "zz": (2, 2), "yz": (1, 2), "xz": (0, 2), "xy": (0, 1)}
 
@@ -86,12 +87,13 @@ class Measurement:
             "density_kg_m3": frame.density,
         }
         if frame.virial is not None:
-            temperature, n = self.system.temperature, frame.topology.n_sites
-            values["pressure_bar"] = frame.pressure(temperature)
+            temperature = self.system.temperature
+            virial, n = label_virial(frame)
+            values["pressure_bar"] = label_pressure(frame, temperature)
             ideal = float(ideal_pressure_bar(n, temperature, frame.volume))
             for c in COMPONENTS:
                 a, b = PLACES[c]
-                part = 0.5 * float(frame.virial[a, b] + frame.virial[b, a])
+                part = 0.5 * float(virial[a, b] + virial[b, a])
                 # pressure_bar takes a trace, three times the component
                 values[f"p{c}_bar"] = float(pressure_bar(3.0 * part, frame.volume))
                 if a == b:

@@ -22,17 +22,15 @@ def summary(report: dict[str, Any]) -> list[tuple[str, str]]:
         text += f" {unit}"
         return text + (f" (spread {item['std']:.0f})" if "std" in item else "")
 
+    counts = report.get("bead_type_counts") or [""] * len(report["bead_type_names"])
     rows = [
         ("frames", f"{report['n_frames']} in {report['n_runs']} run(s)"),
         (
             "sites",
             ", ".join(
-                f"{n} {name} ({m:g} amu)"
+                f"{n} {name} ({m:g} amu)".strip()
                 for n, name, m in zip(
-                    report["bead_type_counts"],
-                    report["bead_type_names"],
-                    report["bead_type_masses"],
-                    strict=True,
+                    counts, report["bead_type_names"], report["bead_type_masses"], strict=True
                 )
             ),
         ),
@@ -77,6 +75,12 @@ def print_summary(report: dict[str, Any], title: str) -> None:
     table = Table(title=title, show_header=False, title_justify="left")
     for name, text in summary(report):
         table.add_row(name, text)
+    for item in report.get("compositions", []):
+        pressure = item["pressure_label_bar"]
+        text = f"{item['n_frames']} frames, {item['density_kg_m3']['mean']:.1f} kg/m³"
+        if pressure is not None:
+            text += f", {pressure['mean']:.1f} ± {pressure['error']:.1f} bar"
+        table.add_row(f"composition {item['composition']}", text)
     states = report.get("states", [])
     for item in states if len(states) > 1 else []:
         pressure = item["pressure_label_bar"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from cgpot.cli.slope_table import point_cells, slope_cells
+from cgpot.cli.slope_table import composition_cells, point_cells, slope_cells
 
 
 def register(app: typer.Typer) -> None:
@@ -78,6 +78,8 @@ def _summary(folder: Path, result: dict[str, Any]) -> None:
         table.add_row("dP/dρ, bar/(kg/m^3)", *slope_cells(slope))
         for row in point_cells(slope):
             table.add_row(*row)
+    for row in composition_cells(result.get("compositions")):
+        table.add_row(*row)
     floor, free = result.get("noise_floor"), result.get("noise_free")
     if floor:
         text = f"{floor['rmse']:.5f} ± {floor['rmse_error']:.5f}"

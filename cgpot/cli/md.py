@@ -131,6 +131,8 @@ def _run(
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+    for warning in result.get("warnings", []):
+        Console().print(f"warning: {warning}", style="yellow")
     if not result["complete"]:
         typer.echo("stopped at its walltime; the same command continues it", err=True)
         raise typer.Exit(INCOMPLETE)

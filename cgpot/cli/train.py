@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from cgpot.cli.slope_table import point_cells, slope_cells
+from cgpot.cli.slope_table import composition_cells, point_cells, slope_cells
 
 
 def register(app: typer.Typer) -> None:
@@ -72,6 +72,8 @@ def print_summary(folder: Path, result: dict[str, object], skipped: bool, resume
         table.add_row("dP/dρ, bar/(kg/m^3)", *slope_cells(slope))
         for row in point_cells(slope):
             table.add_row(*row)
+    for row in composition_cells(result.get("compositions")):  # type: ignore[arg-type]
+        table.add_row(*row)
     console.print(table)
     explained = result.get("explained")
     if isinstance(explained, float):

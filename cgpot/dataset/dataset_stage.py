@@ -22,8 +22,10 @@ from cgpot.dataset.report import (
     state_report,
 )
 from cgpot.dataset.split import SUBSETS, UNUSED, FrameIndex, SplitPlan, assign, scan
-from cgpot.molecules.extxyz import ExtxyzWriter, composition, read_frames
+from cgpot.molecules.compositions import CommonTypes, composition_of
+from cgpot.molecules.extxyz import ExtxyzWriter, read_frames
 from cgpot.molecules.frame import Topology, state_name
+from cgpot.molecules.molecular_virial import label_pressure
 from cgpot.molecules.rdf import half_box
 
 RDF_R_MAX = 15.0
@@ -109,7 +111,7 @@ def report_on(path: str | Path, *, quiet: bool = False) -> dict[str, Any]:
         raise InputError("no frames in the data set", file=p)
     return build_report(
         [statistics],
-        topology,
+        [topology],
         engine=[engine],
         temperature=temperature,
         sources=[_source(p, record)],
@@ -125,6 +127,7 @@ def _source(path: Path, record: dict[str, Any]) -> dict[str, Any]:
         "pressure_check_bar": record.get("pressure_check_bar"),
         "accept_pressure_mismatch": record.get("options", {}).get("accept_pressure_mismatch"),
         "notes": record.get("notes"),
+        **({"left_out": record["left_out"]} if record.get("left_out") else {}),
     }
 
 
@@ -139,10 +142,12 @@ def build_dataset(
     several_temperatures: bool = False,
     quiet: bool = False,
 ) -> BuiltDataset:
-    """Split mapped files of one system and report on their labels.
+    """Split mapped files and report on their labels.
 
     Every file is one run and is split on its own: training, gap, validation, gap, test in
-    order of time.  The statistics are over all frames after ``begin``, the gaps included.
+    order of time.  Files may be of several compositions (pure liquids and mixtures), which share
+    their bead types and species by name; each is then in all subsets.  The statistics are over
+    all frames after ``begin``, the gaps included.
     Every written frame carries the temperature of its run and the name of its state point
     (`cgpot.molecules.frame.state_name`, with the mean density of the run).
 
@@ -158,7 +163,7 @@ def build_dataset(
 
     Raises:
         ConfigError: a split that leaves a subset empty, a file given twice.
-        InputError: damaged files, or files of two systems.
+        InputError: damaged files, or bead types or species of one name that differ.
         ManifestError: not files of ``cgpot map``, or changed since.
         DataError: different temperatures, virials in some files only.
     """
@@ -188,7 +193,9 @@ def build_dataset(
     engine: list[list[float]] = []
     pressures: dict[str, list[float]] = {name: [] for name in names}
     counts = dict.fromkeys((*names, "unused"), 0)
-    topology: Topology | None = None
+    firsts = [next(read_frames(p)).topology for p in files]
+    types = CommonTypes(firsts, files)
+    several = len({composition_of(topology) for topology in firsts}) > 1
     with ExitStack() as stack:
         writers = {name: stack.enter_context(ExtxyzWriter(p)) for name, p in paths.items()}
         final_report = stack.enter_context(atomic_path(report_file))
@@ -202,17 +209,7 @@ def build_dataset(
             mine: list[float] = []
             for number, frame in enumerate(read_frames(path)):
                 advance(1)
-                if topology is None:
-                    topology = frame.topology
-                elif number == 0 and not topology.same_as(frame.topology):
-                    raise InputError(
-                        f"{frame.topology.n_sites} sites of {list(frame.topology.type_names)} "
-                        f"({composition(frame.topology)}), but {files[0].name} has "
-                        f"{topology.n_sites} of {list(topology.type_names)} "
-                        f"({composition(topology)}); expected runs of one system and composition",
-                        file=path,
-                        frame=0,
-                    )
+                frame.topology = types.of(frame.topology)
                 late = begin is None or (frame.time is not None and frame.time >= begin - 1e-6)
                 if not late or number % stride:
                     counts["unused"] += 1
@@ -220,6 +217,10 @@ def build_dataset(
                 if state is None:
                     mean_volume = float(np.abs(np.linalg.det(indices[run].cells)).mean())
                     state = state_name(own[run], frame.density * frame.volume / mean_volume)
+                    if several:
+                        state += "-" + composition_of(frame.topology).replace(", ", "+").replace(
+                            " ", ""
+                        )
                     states.append(state)
                 frame.temperature, frame.state = own[run], state
                 statistics.add(frame)
@@ -232,13 +233,11 @@ def build_dataset(
                 writers[name].write(frame)
                 counts[name] += 1
                 if frame.virial is not None and frame.temperature is not None:
-                    pressures[name].append(frame.pressure(frame.temperature))
+                    pressures[name].append(label_pressure(frame, frame.temperature))
             if len(statistics.stress) not in (0, statistics.n_frames):
                 raise DataError("some frames have stress labels and some have none", file=path)
             runs.append(statistics)
             engine.append(mine)
-        if topology is None:
-            raise InputError("no frames in the data sets", file=files[0])
         if len({bool(r.stress) for r in runs}) > 1:
             raise DataError("some files have stress labels and some have none", file=files[0])
         empty = [name for name in names if counts[name] == 0]
@@ -246,7 +245,7 @@ def build_dataset(
             raise ConfigError(f"the {empty[0]} set gets no frame (stride {stride})")
         report = build_report(
             runs,
-            topology,
+            [types.of(topology) for topology in firsts],
             engine=engine,
             temperature=temperature,
             sources=[_source(p, r) for p, r in zip(files, records, strict=True)],
@@ -281,8 +280,8 @@ def build_dataset(
             "counts": counts,
             "temperature": temperature,
             "temperatures": own,
-            "bead_type_names": list(topology.type_names),
-            "bead_type_masses": list(topology.type_masses),
+            "bead_type_names": list(types.names),
+            "bead_type_masses": list(types.masses),
         },
     )
     return BuiltDataset(out, counts, report)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
-from cgpot.molecules.pairs import shortest_between_molecules
-from cgpot.molecules.rdf import RDFAccumulator
+from cgpot.molecules.molecular_virial import centre_offsets, label_pressure, label_stress
+from cgpot.molecules.pairs import half_list, shortest_between_molecules
+from cgpot.molecules.rdf import RDFAccumulator, half_box
 
 Array = NDArray[np.float64]
 MAX_LAG = 5
@@ -75,27 +76,50 @@ class LabelStatistics:
         if frame.time is not None:
             self.times.append(frame.time)
         if frame.virial is not None:
-            stress = frame.stress
+            stress = label_stress(frame, centre_offsets(frame))
             self.stress.append(np.asarray([stress[a, b] for a, b in VOIGT]))
             if self.temperature is not None:
-                self.pressure.append(frame.pressure(self.temperature))
-        self.rdf.add(frame)
-        types = frame.topology.type_names
-        if len(types) > 1:
-            for a in range(len(types)):
-                for b in range(a, len(types)):
-                    accumulator = self.pairs.setdefault(
-                        (a, b), RDFAccumulator(self.r_max, self.bins)
-                    )
-                    accumulator.add(frame, (a, b))
-        self._shortest(frame)
+                self.pressure.append(label_pressure(frame, self.temperature))
+        self._pairs(frame)
         self.n_frames += 1
 
-    def _shortest(self, frame: CGFrame) -> None:
-        """Shortest distance between sites of different molecules."""
-        found = shortest_between_molecules(frame, self.shortest)
-        if found < self.shortest:
-            self.shortest = found
+    def _pairs(self, frame: CGFrame) -> None:
+        """All g(r) and the shortest distance between molecules from one search for pairs."""
+        limit = half_box(frame.cell)
+        if self.r_max > limit:
+            raise DataError(
+                f"r_max {self.r_max:.3f} Å exceeds half the box, {limit:.3f} Å",
+                frame=frame.source_frame,
+            )
+        topology, bins = frame.topology, self.bins
+        found = half_list(frame, self.r_max)
+        place = np.minimum((found.distance * (bins / self.r_max)).astype(np.int64), bins - 1)
+        number = np.bincount(topology.types, minlength=len(topology.type_names))
+        n = topology.n_sites
+        if n > 1:
+            every = np.bincount(place, minlength=bins)
+            self.rdf.add_counts(every, 0.5 * n * (n - 1), frame.volume)
+        if len(number) > 1:
+            size = len(number)
+            row = topology.types[found.i] * size + topology.types[found.j]
+            counts = np.bincount(row * bins + place, minlength=size * size * bins)
+            counts = counts.reshape(size, size, bins)
+            for a in range(size):
+                for b in range(a, size):
+                    possible = number[a] * (number[a] - 1) / 2 if a == b else number[a] * number[b]
+                    if possible:  # else a type of another composition of the set
+                        accumulator = self.pairs.setdefault(
+                            (a, b), RDFAccumulator(self.r_max, bins)
+                        )
+                        mine = counts[a, b] if a == b else counts[a, b] + counts[b, a]
+                        accumulator.add_counts(mine, float(possible), frame.volume)
+        other = topology.molecules[found.i] != topology.molecules[found.j]
+        if other.any():
+            shortest = float(found.distance[other].min())
+        else:
+            shortest = shortest_between_molecules(frame, self.shortest)
+        if shortest < self.shortest:
+            self.shortest = shortest
             self.shortest_frame = frame.source_frame or 0
 
     @property

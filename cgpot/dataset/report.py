@@ -24,6 +24,7 @@ from cgpot.core.files import thermo_path
 from cgpot.core.statistics import MIN_SAMPLES, Estimate, estimate
 from cgpot.core.units import EV_PER_A3_IN_BAR
 from cgpot.dataset.labels import LabelStatistics, combined
+from cgpot.molecules.compositions import composition_of
 from cgpot.molecules.frame import Topology
 from cgpot.molecules.rdf import RDF, rdf_error
 
@@ -79,7 +80,7 @@ def _rounded(values: NDArray[np.float64], decimals: int) -> list[float]:
 
 def build_report(
     runs: Sequence[LabelStatistics],
-    topology: Topology,
+    topologies: Sequence[Topology],
     *,
     engine: Sequence[Sequence[float]],
     temperature: float | None,
@@ -88,57 +89,96 @@ def build_report(
 ) -> dict[str, Any]:
     """The report as plain data.
 
+    Of several compositions what belongs to one (numbers of sites, density, g(r), pressure) stands
+    in ``compositions``; the figures of the forces are over all frames.
+
     Args:
         runs: statistics of each mapped run.
-        topology: the sites.
+        topologies: the sites of each run, with the same bead types.
         engine: engine pressures of each run's frames, bar (empty: unknown).
         temperature: K, or None.
         sources: what the mapping said of each run (files, notes, pressure check).
         subsets: what was written where.
     """
     n_frames = sum(r.n_frames for r in runs)
+    names = [composition_of(topology) for topology in topologies]
+    parts = []
+    for name in dict.fromkeys(names):
+        mine = [k for k, other in enumerate(names) if other == name]
+        parts.append(
+            {
+                "composition": name,
+                "n_runs": len(mine),
+                "n_frames": sum(runs[k].n_frames for k in mine),
+                **_one_composition(
+                    [runs[k] for k in mine],
+                    [topologies[k] for k in mine],
+                    [engine[k] for k in mine],
+                ),
+            }
+        )
+    topology = topologies[0]
     weights = np.asarray([r.n_frames for r in runs], dtype=np.float64) / n_frames
     force_rms = float(np.sqrt(weights @ np.asarray([r.force_rms**2 for r in runs])))
     report: dict[str, Any] = {
         "format": FORMAT,
         "n_frames": n_frames,
         "n_runs": len(runs),
-        "n_sites": topology.n_sites,
         "bead_type_names": list(topology.type_names),
         "bead_type_masses": list(topology.type_masses),
-        "bead_type_counts": np.bincount(
-            topology.types, minlength=len(topology.type_names)
-        ).tolist(),
         "temperature": temperature,
         "frame_spacing_ps": [r.spacing() for r in runs],
-        "density_kg_m3": combined([_estimate(r.density) for r in runs])
-        or {"mean": float(np.mean([d for r in runs for d in r.density]))},
-        "volume_A3": {"mean": float(np.mean([v for r in runs for v in r.volume]))},
         "force_rms": force_rms,
         "force_autocorrelation": _mean_lags(runs),
-        "net_force": _net_force(runs, topology.n_sites, force_rms),
+        "net_force": _net_force(runs, [t.n_sites for t in topologies], force_rms),
         "shortest_distance": min(r.shortest for r in runs)
         if np.isfinite(min(r.shortest for r in runs))
         else None,
-        "pressure_label_bar": combined([_estimate(r.pressure) for r in runs]),
-        "pressure_engine_bar": combined([_estimate(list(e)) for e in engine]),
-        "rdf": _rdf([r.rdf.result() for r in runs]) if min(r.n_frames for r in runs) > 1 else None,
     }
-    if len(topology.type_names) > 1 and report["rdf"] is not None:
-        names = topology.type_names
-        report["rdf_pairs"] = {
-            f"{names[a]}-{names[b]}": _rdf([r.pairs[a, b].result() for r in runs])
-            for a, b in sorted(runs[0].pairs)
-        }
+    own = ("composition", "n_runs", "n_frames")
+    report |= {
+        key: value if len(parts) == 1 else None for key, value in parts[0].items() if key not in own
+    }
+    if len(parts) > 1:
+        report["compositions"] = parts
     stress = [s for r in runs for s in r.stress]
     if len(stress) > 1:
-        report.update(_stress(runs, n_frames, topology.n_sites, force_rms))
+        sites = float(np.average([t.n_sites for t in topologies], weights=weights))
+        report.update(_stress(runs, n_frames, sites, force_rms))
     else:
         report["stress_std"] = None
     report["sources"] = [dict(s) for s in sources]
     if subsets is not None:
         report["subsets"] = dict(subsets)
     return report
+
+
+def _one_composition(
+    runs: Sequence[LabelStatistics],
+    topologies: Sequence[Topology],
+    engine: Sequence[Sequence[float]],
+) -> dict[str, Any]:
+    """What belongs to the frames of one composition."""
+    topology = topologies[0]
+    names = topology.type_names
+    same = all(t.n_sites == topology.n_sites for t in topologies)
+    counts = np.bincount(topology.types, minlength=len(names)).tolist()
+    found: dict[str, Any] = {
+        "n_sites": topology.n_sites if same else None,
+        "bead_type_counts": counts if same else None,
+        "density_kg_m3": combined([_estimate(r.density) for r in runs])
+        or {"mean": float(np.mean([d for r in runs for d in r.density]))},
+        "volume_A3": {"mean": float(np.mean([v for r in runs for v in r.volume]))},
+        "pressure_label_bar": combined([_estimate(r.pressure) for r in runs]),
+        "pressure_engine_bar": combined([_estimate(list(e)) for e in engine]),
+        "rdf": _rdf([r.rdf.result() for r in runs]) if min(r.n_frames for r in runs) > 1 else None,
+    }
+    if len(names) > 1 and found["rdf"] is not None:
+        found["rdf_pairs"] = {
+            f"{names[a]}-{names[b]}": _rdf([r.pairs[a, b].result() for r in runs])
+            for a, b in sorted(runs[0].pairs)
+        }
+    return found
 
 
 def state_report(
@@ -182,10 +222,13 @@ def _mean_lags(runs: Sequence[LabelStatistics]) -> list[float]:
     return [float(np.mean([x[i] for x in lags])) for i in range(depth)]
 
 
-def _net_force(runs: Sequence[LabelStatistics], n_sites: int, rms: float) -> dict[str, float]:
+def _net_force(
+    runs: Sequence[LabelStatistics], n_sites: Sequence[int], rms: float
+) -> dict[str, float]:
     """Total force per frame, and its ratio to what independent forces would sum to."""
     values = np.asarray([v for r in runs for v in r.net_force])
-    random_walk = rms * np.sqrt(3 * n_sites)
+    frames = [r.n_frames for r in runs]
+    random_walk = rms * float(np.average(np.sqrt(3 * np.asarray(n_sites)), weights=frames))
     return {
         "mean": float(values.mean()),
         "max": float(values.max()),
@@ -194,7 +237,10 @@ def _net_force(runs: Sequence[LabelStatistics], n_sites: int, rms: float) -> dic
 
 
 def _stress(
-    runs: Sequence[LabelStatistics], n_frames: int, n_sites: int, force_rms: float
+    runs: Sequence[LabelStatistics],
+    n_frames: int,
+    n_sites: float,
+    force_rms: float,
 ) -> dict[str, Any]:
     """Spread of the stress labels and the loss weights that it suggests.
 

@@ -101,8 +101,10 @@ def deploy(
     sidecar = folder / f"{name}.cgpot.json"
     pairs = result.pairs
     if result.lammps is None:
-        topology = next(read_frames(example)).topology
-        require_single_sites(topology, "deploying a network without bonded part", file=example)
+        for frame in read_frames(example, several=True):
+            require_single_sites(
+                frame.topology, "deploying a network without bonded part", file=example
+            )
     digest = sha256_file(checkpoint)
     thermal = result.temperature_input is not None
     check_checkpoint(checkpoint)

@@ -62,7 +62,7 @@ def compile_fastest(
         ToolError, DataError, RuntimeError: no way gave a model that agrees with the
             checkpoint; what the last one failed of.
     """
-    frame = next(iter(read_frames(example)))
+    frame = next(iter(read_frames(example, several=True)))
     beads = 0
     times: dict[str, float | str] = {}
     records: dict[str, dict[str, Any]] = {}

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ from cgpot.core.files import (
 )
 from cgpot.core.manifest import check_manifest, manifest_path, write_manifest
 from cgpot.core.records import ModelRecord, TrainingRecord
-
-FOLDER = "pair_folder"
+from cgpot.potential.lammps_commands import include_text, renamed
 
 
 def deploy_tables(
@@ -42,16 +40,10 @@ def deploy_tables(
         InputError: the training folder lacks a file, or a path with a space.
     """
     folder = Path(output).resolve()
-    if " " in str(folder):
-        raise InputError("the path holds a space, at which LAMMPS splits it", file=folder)
     sidecar = folder / f"{name}.cgpot.json"
     include = folder / f"{name}.pair.lmp"
-    if result.lammps is None:
-        raise InputError("the key is missing", file=source / "result.json", key="lammps")
-    origin = [require_file(source / f, "file of the training") for f in result.lammps.files]
-    copies = [folder / (name + Path(f.name).suffix) for f in origin]
-    digest = {copy.name: sha256_file(f) for f, copy in zip(origin, copies, strict=True)}
-    text = _include(result, folder, origin, copies)
+    copies, text = _files(source, result, folder, name)
+    digest = {copy.name: sha256_file(f) for f, copy in copies.items()}
     content = {
         "format": ModelRecord.FORMAT,
         "kind": result.kind,
@@ -65,7 +57,7 @@ def deploy_tables(
         "pair_file": include.name,
         "data": result.quality(),
     }
-    if result.lammps.bonded is not None:
+    if result.lammps is not None and result.lammps.bonded is not None:
         content["bonded"] = result.lammps.bonded
     if result.refined is not None:
         content["refined"] = result.refined
@@ -74,30 +66,44 @@ def deploy_tables(
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (manifest_path(sidecar), sidecar):
         stale.unlink(missing_ok=True)
-    for f, copy in zip(origin, copies, strict=True):
-        with atomic_path(copy) as temporary:
-            shutil.copyfile(f, temporary)
+    _copy(copies)
     write_text(include, text)
     ModelRecord.write(sidecar, content)
     write_manifest(
         sidecar,
         stage="deploy",
         inputs={"result": source / "result.json"},
-        outputs=[*copies, include],
+        outputs=[*copies.values(), include],
         config={"name": name},
     )
     return sidecar, content, False
 
 
-def _include(result: TrainingRecord, folder: Path, origin: list[Path], copies: list[Path]) -> str:
-    """The commands of a training, with the names and the folder of the copied files."""
-    lines = [f"# {' '.join(result.bead_names)}: {result.kind}, units metal"]
-    lines.append(f"variable {FOLDER} index {folder}")
-    for command in result.lammps.commands if result.lammps is not None else ():
-        for f, copy in zip(origin, copies, strict=True):
-            command = re.sub(rf"/{re.escape(f.name)}(?=\s|$)", f"/{copy.name}", command)
-        lines.append(command)
-    return "\n".join(lines) + "\n"
+def _files(
+    source: Path, result: TrainingRecord, folder: Path, name: str
+) -> tuple[dict[Path, Path], str]:
+    """Files of a training and their copies to be, and the commands for these.
+
+    Raises:
+        InputError: no such files, or a path with a space.
+    """
+    if " " in str(folder):
+        raise InputError("the path holds a space, at which LAMMPS splits it", file=folder)
+    if result.lammps is None:
+        raise InputError("the key is missing", file=source / "result.json", key="lammps")
+    copies = {
+        require_file(source / f, "file of the training"): folder / (name + Path(f).suffix)
+        for f in result.lammps.files
+    }
+    names = {f.name: copy.name for f, copy in copies.items()}
+    title = f"{' '.join(result.bead_names)}: {result.kind}, units metal"
+    return copies, include_text(renamed(result.lammps.commands, names), folder, title)
+
+
+def _copy(copies: dict[Path, Path]) -> None:
+    for f, copy in copies.items():
+        with atomic_path(copy) as temporary:
+            shutil.copyfile(f, temporary)
 
 
 def deploy_bonded(
@@ -119,15 +125,13 @@ def deploy_bonded(
     """
     if result.lammps is None:
         return [], {}
-    if " " in str(folder):
-        raise InputError("the path holds a space, at which LAMMPS splits it", file=folder)
-    origin = [require_file(source / f, "file of the training") for f in result.lammps.files]
-    copies = [folder / (name + Path(f.name).suffix) for f in origin]
-    for f, copy in zip(origin, copies, strict=True):
-        with atomic_path(copy) as temporary:
-            shutil.copyfile(f, temporary)
-    include = write_text(folder / f"{name}.bonded.lmp", _include(result, folder, origin, copies))
-    return [*copies, include], {"bonded": result.lammps.bonded, "bonded_file": include.name}
+    copies, text = _files(source, result, folder, name)
+    _copy(copies)
+    include = write_text(folder / f"{name}.bonded.lmp", text)
+    return [*copies.values(), include], {
+        "bonded": result.lammps.bonded,
+        "bonded_file": include.name,
+    }
 
 
 def _current(sidecar: Path, content: dict[str, Any]) -> bool:

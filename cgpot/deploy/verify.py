@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError, InputError, ToolError
 from cgpot.core.files import require_file
-from cgpot.molecules.exclusions import seen_mask
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.network_potential import NetworkPotential
+from cgpot.potential.potential import Labels
+from cgpot.potential.site_graph import site_graph
 
 Array = NDArray[np.float64]
 
@@ -23,67 +25,6 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 """Largest error of energy, forces and virial, relative to their largest value."""
 TF32_TOLERANCE = 1e-2
 """The same of a compiled model whose products are in TF32 (a rounding error of 5e-4 each)."""
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What a model says about one frame: eV, eV/Å and eV."""
-
-    energy: float
-    forces: Array
-    virial: Array
-
-
-def frame_data(frame: CGFrame, r_max: float, pairs: str = "all") -> dict[str, Any]:
-    """One frame with its neighbour list as nequip's dictionary.
-
-    Args:
-        frame: the sites.
-        r_max: cutoff, Å.
-        pairs: which pairs of sites the model sees (`cgpot.molecules.exclusions.SEEN_PAIRS`).
-    """
-    import torch
-    from nequip.data import AtomicDataDict, compute_neighborlist_, from_dict
-
-    data = from_dict(
-        {
-            AtomicDataDict.POSITIONS_KEY: torch.from_numpy(frame.positions),
-            AtomicDataDict.CELL_KEY: torch.from_numpy(frame.cell).view(1, 3, 3),
-            AtomicDataDict.PBC_KEY: torch.tensor([list(frame.pbc)]),
-            AtomicDataDict.ATOM_TYPE_KEY: torch.from_numpy(frame.topology.types),
-        }
-    )
-    result: dict[str, Any] = compute_neighborlist_(data, r_max)
-    if pairs != "all":
-        i, j = result[AtomicDataDict.EDGE_INDEX_KEY].numpy()
-        shift = result[AtomicDataDict.EDGE_CELL_SHIFT_KEY].numpy()
-        seen = seen_mask(
-            pairs,
-            frame.topology.bond_distance_of(i, j),
-            frame.positions[j] - frame.positions[i] + shift @ frame.cell,
-            frame.cell,
-            np.asarray(frame.pbc),
-        )
-        for key, axis in (
-            (AtomicDataDict.EDGE_INDEX_KEY, 1),
-            (AtomicDataDict.EDGE_CELL_SHIFT_KEY, 0),
-        ):
-            where = torch.from_numpy(np.flatnonzero(seen))
-            result[key] = torch.index_select(result[key], axis, where)
-    return result
-
-
-def eager_labels(model: Any, frame: CGFrame, pairs: str = "all") -> Labels:
-    """Labels from a nequip `GraphModel`."""
-    from nequip.data import AtomicDataDict
-
-    out = model(frame_data(frame, float(model.metadata["r_max"]), pairs))
-    stress = out[AtomicDataDict.STRESS_KEY].detach().double().cpu().numpy().reshape(3, 3)
-    return Labels(
-        float(out[AtomicDataDict.TOTAL_ENERGY_KEY].detach().double()),
-        out[AtomicDataDict.FORCE_KEY].detach().double().cpu().numpy(),
-        -stress * frame.volume,
-    )
 
 
 class CompiledModel:
@@ -127,6 +68,16 @@ class CompiledModel:
         self.vectors = getattr(torch, self.metadata.get(VECTORS_KEY, "float64"))
         self.tables: dict[str, Any] | None = json.loads(self.metadata.get(TABLES_KEY, "null"))
 
+    @property
+    def type_names(self) -> tuple[str, ...]:
+        """Bead types."""
+        return tuple(self.metadata["type_names"].split())
+
+    @property
+    def cutoff(self) -> float:
+        """Å."""
+        return float(self.metadata["r_max"])
+
     def labels(self, frame: CGFrame) -> Labels:
         """Energy, forces and virial of a frame, summed from the edge gradients."""
         (found,) = self.each(frame)
@@ -150,7 +101,7 @@ class CompiledModel:
             forces.index_add_(0, edges[1], -gradient)
             virial = -torch.einsum("ea,eb->ab", vectors, gradient)
             result.append(
-                Labels(float(energy.sum()), forces.numpy(), (0.5 * (virial + virial.T)).numpy())
+                Labels(forces.numpy(), (0.5 * (virial + virial.T)).numpy(), float(energy.sum()))
             )
         return result
 
@@ -158,7 +109,7 @@ class CompiledModel:
         """The tensors that the model takes, on its device."""
         from cgpot.deploy.target import edge_vector_data
 
-        bare = frame_data(frame, float(self.metadata["r_max"]), self.pairs)
+        bare = site_graph(frame, self.cutoff, self.pairs)
         data = edge_vector_data(bare, self.vectors)
         return [data[key].to(self.device) for key in self._inputs]
 
@@ -222,7 +173,7 @@ def verify_batch(
     """
     together = CompiledModel(batch, device)
     single = [CompiledModel(member, device) for member in members]
-    frames = list(read_frames(frames_file))
+    frames = list(read_frames(frames_file, several=True))
     found = [together.each(frame) for frame in frames]
     tolerance = TOLERANCE[str(together.metadata["model_dtype"])]
     limit = compiled_limit(tolerance, together.tables, together.tf32)
@@ -263,12 +214,8 @@ def verify(
         DataError: an error above the tolerance of the model's precision.
         InputError: the compiled model has other bead types, cutoff or precision.
     """
-    from nequip.model.saved_models.load_utils import load_saved_model
-    from nequip.utils.global_state import set_global_state
-
-    set_global_state()
-    model = load_saved_model(str(require_file(checkpoint, "checkpoint")))
-    model.eval()
+    eager = NetworkPotential.read(checkpoint, pairs)
+    model = eager.model
     fast = CompiledModel(compiled, device, pairs)
     for key in ("type_names", "model_dtype", "r_max"):
         if str(fast.metadata[key]) != str(model.metadata[key]):
@@ -276,17 +223,17 @@ def verify(
                 f"{key} is {fast.metadata[key]!r}, the checkpoint has {model.metadata[key]!r}",
                 file=compiled,
             )
-    frames = list(read_frames(frames_file))
-    reference = [eager_labels(model, frame, pairs) for frame in frames]
-    archived = load_saved_model(str(require_file(package, "package")))
-    archived.eval()
+    # the temperature stored in the model counts, not that of the frames
+    frames = [replace(frame, temperature=None) for frame in read_frames(frames_file, several=True)]
+    reference = [eager.labels(frame) for frame in frames]
+    archived = NetworkPotential.read(package, pairs)
     tolerance = TOLERANCE[str(model.metadata["model_dtype"])]
     record: dict[str, Any] = {"frames": len(frames), "tolerance": tolerance}
     record["tables"] = fast.tables
     record["tf32"] = fast.tf32
     limits = {"package": tolerance, "compiled": compiled_limit(tolerance, fast.tables, fast.tf32)}
     for name, path, labels in (
-        ("package", package, [eager_labels(archived, frame, pairs) for frame in frames]),
+        ("package", package, [archived.labels(frame) for frame in frames]),
         ("compiled", compiled, [fast.labels(frame) for frame in frames]),
     ):
         errors = compare(reference, labels)

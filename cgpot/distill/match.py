@@ -16,6 +16,7 @@ from cgpot.core.errors import DataError
 from cgpot.core.files import read_json, sha256_file, write_json
 from cgpot.molecules.rdf import half_box
 from cgpot.potential.splines import PairTable
+from cgpot.potential.uf3_potential import UF3Potential
 from cgpot.refine.counts_basis import CountsBasis
 from cgpot.refine.frame_counts import FrameTally, Grid
 from cgpot.refine.judge import judge
@@ -23,7 +24,6 @@ from cgpot.refine.refine_settings import StepConfig, ToleranceConfig
 from cgpot.refine.refine_target import BINS, Target, collect
 from cgpot.refine.relative_entropy import State, largest_change, newton_step
 from cgpot.refine.reweighting import Samples, weighted_averages
-from cgpot.training.linear.uf3 import UF3Potential
 
 if TYPE_CHECKING:
     from cgpot.distill.distill_md import MdPlan, Run

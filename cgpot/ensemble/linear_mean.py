@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from cgpot.core.manifest import check_manifest, manifest_path, write_manifest
 from cgpot.core.records import TrainingRecord
 from cgpot.core.units import EV_PER_A3_IN_BAR
 from cgpot.molecules.frame import Array
-from cgpot.potential.pair_tables import write_lammps_table
+from cgpot.potential.lammps_commands import write_for_lammps
 from cgpot.potential.splines import PairTable, basis_derivative
 
 FOLDER = "mean"
@@ -59,13 +60,14 @@ def mean_uf3(folders: Sequence[Path]) -> Any:
     Raises:
         InputError: members of different forms.
     """
-    from cgpot.training.linear.uf3 import UF3Potential
+    from cgpot.potential.uf3_potential import UF3Potential
 
     members = [UF3Potential.read(folder / "uf3.json") for folder in folders]
     pair = mean_pair([m.pair for m in members], folders)
     _agree([m.grid for m in members], "the three-body grid", folders)
     three = np.mean([m.three for m in members], axis=0)
-    return UF3Potential(pair, members[0].grid, three, {"mean_of": [f.name for f in folders]})
+    info = {"mean_of": [f.name for f in folders]}
+    return replace(members[0], pair=pair, three=three, info=info)
 
 
 def mean_mscg(folders: Sequence[Path]) -> Any:
@@ -194,17 +196,9 @@ def write_mean(ensemble: Path, folders: Sequence[Path], kind: str) -> Path:
     for stale in (manifest_path(result_file), result_file):
         stale.unlink(missing_ok=True)
     written = [potential.write(folder / f"{kind}.json")]
-    if kind == "mscg":
-        from cgpot.training.linear.lammps_tables import lammps_record, write_tables
-
-        files, commands = write_tables(folder, potential)
-        result["lammps"] = lammps_record(files, commands, potential)
-        written += files
-    else:
-        names = result["lammps"]["files"]  # the table, too, where the pair part is an overlay
-        written.append(potential.write_lammps(folder / names[0], pair=len(names) == 1))
-        if len(names) > 1:
-            written.append(write_lammps_table(folder / names[1], potential.pair))
+    lammps = write_for_lammps(folder, potential)
+    result["lammps"] = lammps.record
+    written += lammps.files
     parity, errors = _mean_parity(folders)
     with atomic_path(folder / "parity.npz") as temporary, open(temporary, "wb") as stream:
         np.savez_compressed(stream, **parity)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ spread of bead i is `s_i = sqrt(Σ_m |f_m,i - f̄_i|² / (k - 1))`, as ``pair_st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from cgpot.core.records import DeployedTablesRecord, ModelRecord, TrainingRecord
 from cgpot.ensemble.members import force_spread
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.frame import Array, CGFrame
+from cgpot.potential.potential import Potential
 
-Forces = Callable[[CGFrame], Array]
 DUMP_SUFFIXES = (".dump", ".lammpstrj", ".lammpsdump")
 HEAD = "source,frame,step,time_ps,spread_max_eV_A,spread_mean_eV_A,spread_rms_eV_A"
 
@@ -34,12 +34,12 @@ class Members:
     Attributes:
         names: bead types.
         masses: their masses, amu.
-        forces: forces (n, 3) in eV/Å of each member on a frame.
+        models: label frames.
     """
 
     names: tuple[str, ...]
     masses: tuple[float, ...]
-    forces: tuple[Forces, ...]
+    models: tuple[Potential, ...]
 
     def spread(self, frame: CGFrame) -> Array:
         """Force spread of each bead (n,), eV/Å.
@@ -52,7 +52,7 @@ class Members:
                 f"bead types {list(frame.topology.type_names)}; the models know {list(self.names)}",
                 frame=frame.source_frame,
             )
-        return force_spread(np.stack([member(frame) for member in self.forces]))
+        return force_spread(np.stack([model.labels(frame).forces for model in self.models]))
 
 
 def load_members(paths: Sequence[str | Path]) -> Members:
@@ -67,9 +67,9 @@ def load_members(paths: Sequence[str | Path]) -> Members:
             none of these.
     """
     from cgpot.ensemble.members import read_ensemble
-    from cgpot.training.evaluation.evaluation_stage import load_trained
+    from cgpot.training.open_potential import open_potential
 
-    found: list[Forces] = []
+    found: list[Potential] = []
     records: list[ModelRecord | TrainingRecord] = []
     origins: list[Path] = []
     for path in map(Path, paths):
@@ -77,15 +77,14 @@ def load_members(paths: Sequence[str | Path]) -> Members:
             from cgpot.deploy.verify import CompiledModel
 
             for file in deployed:
-                model = CompiledModel(file)
-                found.append(lambda frame, model=model: model.labels(frame).forces)  # type: ignore[misc]
+                found.append(CompiledModel(file))
                 records.append(ModelRecord.read(_sidecar(file)))
                 origins.append(file)
             continue
         folders = read_ensemble(path)[1] if (path / "ensemble.json").is_file() else [path]
         for folder in folders:
-            trained = load_trained(folder)
-            found.append(lambda frame, trained=trained: trained.labels(frame)[0])  # type: ignore[misc]
+            trained = open_potential(folder)
+            found.append(trained)
             if not isinstance(trained.result, TrainingRecord):
                 raise InputError(
                     "expected a folder of 'cgpot train' or 'cgpot ensemble'", file=path

@@ -24,7 +24,7 @@ class AtomTopology:
     Attributes:
         path: file it comes from.
         n_atoms: number of atoms.
-        masses: (n_atoms,) amu, or None where the file holds none.
+        masses: (n_atoms,) amu, 0 of virtual sites, or None where the file holds none.
         bonds: (n_bonds, 2) atom indices, or None where the file holds none.
         molecules: (n_atoms,) molecule of each atom, zero-based, or None.
         constraints: (n, 2) constrained pairs, or None where the file cannot tell.
@@ -32,6 +32,7 @@ class AtomTopology:
         molecule_types: (n_atoms,) name of each atom's molecule type, or None where the file
             names none.
         forces_hold_constraints: whether trajectories of this engine hold constraint forces.
+        charges: (n_atoms,) e, or None where the file holds none.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class AtomTopology:
     universe: Any = None
     molecule_types: NDArray[Any] | None = None
     forces_hold_constraints: bool = False
+    charges: Array | None = None
 
 
 @dataclass

@@ -19,7 +19,7 @@ IntArray = NDArray[np.int64]
 def assign(
     spec: MappingSpec, topology: AtomTopology, file: Path
 ) -> tuple[list[Assigned], list[int]]:
-    """The sites of a mapping on the atoms of one system, disjoint and covering all atoms.
+    """The sites of a mapping on the atoms of one system.
 
     Returns:
         The sites, and the block of ``system`` of each molecule (empty for selections).
@@ -30,7 +30,7 @@ def assign(
         file: mapping file, for messages.
 
     Raises:
-        ConfigError: wrong counts, an empty selection, overlapping sites or uncovered atoms.
+        ConfigError: wrong counts, or an empty selection.
         InputError: the topology lacks molecules that selections need.
     """
     blocks: list[int] = []
@@ -38,7 +38,6 @@ def assign(
         sites = _by_selection(spec, topology, file)
     else:
         sites, blocks = _by_index(spec, topology.n_atoms, file)
-    _check_cover(sites, topology.n_atoms, file)
     return sites, blocks
 
 
@@ -135,24 +134,3 @@ def _by_selection(spec: MappingSpec, topology: AtomTopology, file: Path) -> list
     found.sort(key=lambda item: item[0])
     number = {m: i for i, m in enumerate(dict.fromkeys(item[0][0] for item in found))}
     return [(name, atoms, number[place[0]]) for place, name, atoms in found]
-
-
-def _check_cover(sites: list[Assigned], n_atoms: int, file: Path) -> None:
-    owners = np.zeros(n_atoms, dtype=np.int64)
-    for _, atoms, _ in sites:
-        owners[atoms] += 1
-    shared = np.flatnonzero(owners > 1)
-    if len(shared):
-        raise ConfigError(
-            f"overlapping sites: atom {shared[0]} belongs to {owners[shared[0]]} sites "
-            f"({len(shared)} such atoms); expected disjoint sites",
-            file=file,
-        )
-    free = np.flatnonzero(owners == 0)
-    if len(free):
-        raise ConfigError(
-            f"atom {free[0]} belongs to no site ({len(free)} of {n_atoms} atoms); the mapping "
-            "must cover whole molecules (use an x-weight of 0 for atoms that only carry force, "
-            "and check 'repeat' and 'offset')",
-            file=file,
-        )

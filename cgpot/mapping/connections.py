@@ -106,8 +106,9 @@ def site_topology(
     sites: Sequence[Assigned],
     blocks: Sequence[int],
     atoms: AtomTopology,
-    owner: IntArray,
+    ends: IntArray | None,
     masses: tuple[float, ...],
+    charges: tuple[float, ...],
     file: Path,
 ) -> Topology:
     """The sites with their species.
@@ -117,8 +118,8 @@ def site_topology(
         sites: all sites.
         blocks: block of ``system`` of each molecule; empty for selections.
         atoms: the atoms.
-        owner: (n_atoms,) site of each atom.
-        masses: of the bead types, amu.
+        ends: (n, 2) sites that bonds of atoms (or a shared atom) join; None: not known.
+        masses, charges: of the bead types, amu and e.
         file: mapping file, for messages.
 
     Raises:
@@ -129,16 +130,14 @@ def site_topology(
     type_of = {name: k for k, name in enumerate(names)}
     types = np.asarray([type_of[name] for name, _, _ in sites], dtype=np.int64)
     molecules = np.asarray([molecule for _, _, molecule in sites], dtype=np.int64)
-    plain = Topology(names, masses, types, molecules)
+    plain = Topology(names, masses, types, molecules, charges)
     if all(kind.n_sites == 1 for kind in plain.species) and not any(
         block.species for block in spec.system or ()
     ):
         return plain
-    links = atom_bonds(atoms)
     bonds = np.zeros((0, 2), dtype=np.int64)
     bonded = np.zeros(plain.n_molecules, dtype=bool)
-    if links is not None and len(links):
-        ends = owner[links]
+    if ends is not None and len(ends):
         bonded[molecules[ends[:, 0]]] = True
         bonds = np.unique(np.sort(ends[ends[:, 0] != ends[:, 1]], axis=1), axis=0)
     bonds, told = _with_stated(spec, plain, blocks, bonds, bonded, atoms, file)
@@ -146,7 +145,14 @@ def site_topology(
     labels = _labels(spec, plain, blocks, several, sites, atoms)
     try:
         topology = Topology.from_bonds(
-            names, masses, types, molecules, bonds, species_names=labels, unknown=several & ~told
+            names,
+            masses,
+            types,
+            molecules,
+            bonds,
+            species_names=labels,
+            unknown=several & ~told,
+            type_charges=charges,
         )
     except DataError as err:
         raise ConfigError(

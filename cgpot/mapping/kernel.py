@@ -7,7 +7,8 @@ The virial of the sites is exact frame by frame,
 
 where ``f_i`` are all forces on the atoms, constraint forces included.  Where the trajectory
 lacks constraint forces the sum is replaced by its mean: the internal kinetic energy, by
-equipartition ``(3 N - N_constraints - 3 n_sites) k_B T / 3`` on the diagonal.
+equipartition ``(3 N - N_constraints - 3 n_sites) k_B T / 3`` on the diagonal.  The mean holds for
+any sites that are linear in the atoms, also for those that share some: the pressure is one.
 """
 
 from __future__ import annotations
@@ -80,12 +81,19 @@ def map_frame(
 
     Raises:
         DataError: NaN in positions or forces (the atom is named), or a molecule larger than
-            half the box.
+            half the box; forces on virtual sites that were not spread.
     """
     n = sites.topology.n_sites
     cell = frame.cell
     if not np.isfinite(cell).all() or not abs(np.linalg.det(cell)) > 0.0:
         raise DataError(f"the box is {cell.tolist()}; expected a finite volume", frame=frame.index)
+    if len(sites.virtual) and (odd := frame.forces[sites.virtual].any(axis=1)).any():
+        atom = sites.virtual[int(np.argmax(odd))]
+        raise DataError(
+            f"the massless atom {atom} has a force of {frame.forces[atom].tolist()} eV/Å; expected "
+            "forces that the engine has spread over the atoms that a virtual site is made from",
+            frame=frame.index,
+        )
     positions = np.empty((n, 3))
     forces = np.empty((n, 3))
     internal = np.zeros((3, 3))
@@ -131,10 +139,11 @@ def map_frame(
 def internal_dof(sites: SiteMap) -> int:
     """Degrees of freedom inside the sites, ``3 N - N_constraints - 3 n_sites``.
 
+    N are the mapped atoms with a mass: a virtual site has no motion of its own.
     The removal of the centre-of-mass motion takes 3 from the atoms and the same 3 from the
     sites: it does not enter the difference.
     """
-    return 3 * sites.n_atoms - (sites.n_constraints or 0) - 3 * sites.topology.n_sites
+    return 3 * sites.n_moving - (sites.n_constraints or 0) - 3 * sites.topology.n_sites
 
 
 def site_temperature(frame: AtomFrame, sites: SiteMap, masses: Array) -> float | None:
@@ -145,15 +154,16 @@ def site_temperature(frame: AtomFrame, sites: SiteMap, masses: Array) -> float |
     thermostat that feeds one kind of mode leaves the molecules at another temperature than the
     one set, and their structure with them.
     """
-    if frame.velocities is None or sites.topology.n_sites < 2:
-        return None
+    if frame.velocities is None or sites.topology.n_sites < 2 or len(sites.shared):
+        return None  # centres of mass that share atoms do not move independently
     energy = 0.0
     for group in sites.groups:
         m = masses[group.atoms]
         total = m.sum(axis=1)
         v = np.einsum("nk,nkx->nx", m, group.take(frame.velocities)) / total[:, None]
         energy += float(np.sum(total[:, None] * v * v)) * MVV_TO_EV
-    return energy / ((3 * sites.topology.n_sites - 3) * KB)
+    removed = 0 if sites.left_out else 3  # of the motion of the whole system
+    return energy / ((3 * sites.topology.n_sites - removed) * KB)
 
 
 def _name_nan(frame: AtomFrame) -> None:

@@ -124,20 +124,41 @@ def virial_form(
     """Which form of the virial to use, and why.
 
     Raises:
-        ConfigError: it is unknown whether the run has constraints.
+        ConfigError: it is unknown whether the run has constraints, molecules are left out, or the
+            exact formula is asked for where sites share atoms.
     """
+    if sites.left_out is not None:
+        raise ConfigError(
+            f"{sites.left_out['molecules']} molecules are left out, and the engine's virial holds "
+            "them: there are no virial labels of the others; pass --forces-only, without --energy",
+            file=mapping,
+            key="unmapped",
+        )
+    if len(sites.shared) and wanted == "exact":
+        raise ConfigError(
+            f"{len(sites.shared)} atoms are shared by sites (atom {sites.shared[0]}); the exact "
+            "formula needs every atom in one site; use --virial dof",
+            file=mapping,
+        )
     if wanted == "exact":
         return "exact", "exact formula, as asked"
-    if sites.n_constraints is None and not topology.forces_hold_constraints:
+    if sites.n_constraints is None and (not topology.forces_hold_constraints or len(sites.shared)):
         raise ConfigError(
-            f"{topology.path.name} does not tell whether the run has constraints, and GROMACS "
-            "forces leave constraint forces out; give the .tpr, or state 'constraints: none' or "
+            f"{topology.path.name} does not tell whether the run has constraints, and "
+            + (
+                "their number enters the virial of sites that share atoms"
+                if len(sites.shared)
+                else "GROMACS forces leave constraint forces out"
+            )
+            + "; give the .tpr, or state 'constraints: none' or "
             "their number",
             file=mapping,
             key="constraints",
         )
     if wanted == "dof":
         return "dof", "degrees-of-freedom form, as asked"
+    if len(sites.shared):
+        return "dof", "degrees-of-freedom form: sites share atoms"
     if sites.n_constraints and not topology.forces_hold_constraints:
         return "dof", (
             f"degrees-of-freedom form: the run has {sites.n_constraints} constraints and the "
@@ -287,6 +308,12 @@ def map_trajectory(
             "internal_dof": internal_dof(sites),
             "bead_type_names": list(sites.topology.type_names),
             "bead_type_masses": list(sites.topology.type_masses),
+            **({"left_out": sites.left_out} if sites.left_out else {}),
+            **(
+                {"bead_type_charges": list(sites.topology.type_charges)}
+                if any(sites.topology.type_charges)
+                else {}
+            ),
             "temperature": temperature,
             "temperature_from": origin,
             "virial": form,

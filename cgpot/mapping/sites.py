@@ -2,29 +2,43 @@
 """Sites: a mapping file resolved on the atoms of one system, and its conditions.
 
 Positions ``R_I = sum_i c_Ii r_i`` with ``sum_i c_Ii = 1``; forces ``F_I = sum_i b_Ii f_i``
-with ``sum_i b_Ii c_Ji = delta_IJ`` (Noid et al., J. Chem. Phys. 128, 244114 (2008)).
-Constrained atoms must have equal force weights in every site (Krämer et al., J. Phys. Chem.
-Lett. 14, 3970 (2023)).
+(`cgpot.mapping.conditions`).
+
+Virtual sites (massless atoms, as M of TIP4P) have position weight 0 and stand in their site with
+its force weight.  GROMACS spreads their forces over the atoms that they are made from before it
+writes a .trr, which then holds zero for them (seen with 2022.5 and TIP4P); forces of a trajectory
+that did not are refused where the sum over a site would miss them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.core.errors import ConfigError, DataError, InputError
 from cgpot.formats.atomistic import AtomTopology
 from cgpot.mapping.assignment import assign
-from cgpot.mapping.connections import atom_bonds, check_molecules, site_topology
-from cgpot.mapping.spec import MappingSpec, SiteType
+from cgpot.mapping.beads import bead_charge, bead_mass, check_masses, position_weights
+from cgpot.mapping.conditions import (
+    EQUAL,
+    check_left_out,
+    check_own_atoms,
+    check_weights,
+    count_constraints,
+    force_weights,
+)
+from cgpot.mapping.connections import Assigned, atom_bonds, check_molecules, site_topology
+from cgpot.mapping.membership import Links, Membership
+from cgpot.mapping.spec import MappingSpec
 from cgpot.molecules.frame import Topology
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-WEIGHT_TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,10 @@ class SiteMap:
         n_atoms: atoms of the atomistic system.
         n_constraints: constrained atom pairs, or None: unknown.
         notes: what a user should know about the mapping.
+        n_moving: mapped atoms with a mass.
+        left_out: what the mapping leaves out (`cgpot.mapping.conditions.check_left_out`).
+        shared: atoms of several sites.
+        virtual: massless atoms whose forces must have been spread over others.
     """
 
     topology: Topology
@@ -73,39 +91,10 @@ class SiteMap:
     n_atoms: int
     n_constraints: int | None
     notes: tuple[str, ...]
-
-
-def _weights(
-    name: str, kind: SiteType, atoms: IntArray, topology: AtomTopology, file: Path
-) -> tuple[Array, Array]:
-    """Normalised position weights and force weights of one site."""
-    k = len(atoms)
-    key = f"site-types.{name}"
-    for label, given in (("x-weight", kind.x_weight), ("f-weight", kind.f_weight)):
-        if given is not None and len(given) != k:
-            raise ConfigError(
-                f"{len(given)} values for a site of {k} atoms", file=file, key=f"{key}.{label}"
-            )
-    if kind.x_weight is not None:
-        c = np.asarray(kind.x_weight, dtype=np.float64)
-    else:
-        if topology.masses is None:
-            raise InputError(
-                f"the topology holds no masses; give 'x-weight' and 'mass' for site type "
-                f"{name!r}, or a topology with masses (.tpr, LAMMPS data)",
-                file=topology.path,
-            )
-        c = topology.masses[atoms]
-    c = c / c.sum()
-    b = np.ones(k) if kind.f_weight is None else np.asarray(kind.f_weight, dtype=np.float64)
-    product = float(b @ c)
-    if abs(product - 1.0) > WEIGHT_TOLERANCE:
-        raise ConfigError(
-            f"sum of b c is {product:.8g}; expected 1 (force weights of 1 for a whole group)",
-            file=file,
-            key=f"{key}.f-weight",
-        )
-    return c, b
+    n_moving: int = 0
+    left_out: dict[str, Any] | None = None
+    shared: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    virtual: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 def _bond_centre(k: int, bonds: IntArray) -> int:
@@ -124,171 +113,152 @@ def resolve(spec: MappingSpec, topology: AtomTopology, file: str | Path) -> Site
     """Resolve a mapping on a topology and check its conditions.
 
     Raises:
-        ConfigError: wrong counts, empty selection, overlapping sites, uncovered atoms, weights
-            that break ``sum b c = 1``, a constraint that crosses force weights, molecules or
-            bonds that contradict the topology (`cgpot.mapping.connections`).
-        InputError: the topology lacks masses or molecules that the mapping needs.
-        DataError: zero or negative masses.
+        ConfigError: wrong counts, empty selection, sites without atoms of their own, uncovered
+            atoms, weights that break ``sum b c = delta``, a constraint that crosses force weights,
+            molecules or bonds that contradict the topology (`cgpot.mapping.connections`).
+        InputError: the topology lacks masses, charges or molecules that the mapping needs.
+        DataError: negative masses.
     """
     path = Path(file)
     n = topology.n_atoms
-    if topology.masses is not None and not (topology.masses > 0.0).all():
-        atom = int(np.flatnonzero(~(topology.masses > 0.0))[0])
-        raise DataError(
-            f"atom {atom} has mass {topology.masses[atom]:g}; expected a positive mass "
-            "(virtual sites and shells are not supported)",
-            file=topology.path,
-        )
+    massless = check_masses(topology)
     sites, blocks = assign(spec, topology, path)
+    members = Membership(sites, n)
+    check_own_atoms(sites, members, path)
+    left_out = check_left_out(spec, members, topology, path)
     check_molecules(sites, topology, path)
 
     names = tuple(spec.site_types)
     notes: list[str] = []
-    column = np.zeros(n, dtype=np.int64)
-    owner = np.zeros(n, dtype=np.int64)
-    for s, (_, atoms, _) in enumerate(sites):
-        column[atoms] = np.arange(len(atoms))
-        owner[atoms] = s
-    inner: IntArray | None = None
-    if (bonds := atom_bonds(topology)) is not None:
-        inner = bonds[owner[bonds[:, 0]] == owner[bonds[:, 1]]]
-
+    bonds = atom_bonds(topology)
+    inner = None if bonds is None else members.links(bonds).within
     groups: list[SiteGroup] = []
     group_bonds: list[IntArray] = []
     masses: list[float] = []
-    force_weight = np.zeros(n)
+    charges: list[float] = []
+    c_of: list[Array] = [np.zeros(0)] * len(sites)
+    b_of: list[Array] = [np.zeros(0)] * len(sites)
     for name in names:
         kind = spec.site_types[name]
-        members = [s for s, item in enumerate(sites) if item[0] == name]
+        mine = [s for s, item in enumerate(sites) if item[0] == name]
         parts: dict[tuple[int, bytes], list[int]] = {}
-        weights: dict[tuple[int, bytes], tuple[Array, Array]] = {}
-        for s in members:
-            c, b = _weights(name, kind, sites[s][1], topology, path)
-            key = (len(c), np.round(c, 7).tobytes())
-            parts.setdefault(key, []).append(s)
-            weights.setdefault(key, (c, b))
-            force_weight[sites[s][1]] = b
-        masses.append(_bead_mass(name, kind, [sites[s][1] for s in members], topology, notes))
-        for key, part in parts.items():
-            atoms = np.stack([sites[s][1] for s in part])
-            flat = atoms.ravel()
-            contiguous = np.array_equal(flat, np.arange(flat[0], flat[0] + len(flat)))
-            rows = np.zeros((0, 3), dtype=np.int64)
-            reference = 0
-            if inner is not None and len(inner):
-                position = np.full(len(sites), -1, dtype=np.int64)
-                position[part] = np.arange(len(part))
-                mine = inner[position[owner[inner[:, 0]]] >= 0]
-                rows = np.stack(
-                    [position[owner[mine[:, 0]]], column[mine[:, 0]], column[mine[:, 1]]], axis=1
-                )
-                reference = _bond_centre(key[0], rows[rows[:, 0] == 0, 1:])
-            groups.append(
-                SiteGroup(
-                    sites=np.asarray(part, dtype=np.int64),
-                    atoms=atoms,
-                    position_weights=weights[key][0],
-                    force_weights=weights[key][1],
-                    reference=reference,
-                    block=(int(flat[0]), int(flat[0]) + len(flat)) if contiguous else None,
-                )
-            )
+        for s in mine:
+            atoms = sites[s][1]
+            c = position_weights(name, kind, atoms, topology, path)
+            b = force_weights(c, members.count[atoms] == 1)
+            if kind.f_weight is not None:
+                b = np.asarray(kind.f_weight, dtype=np.float64)
+            c_of[s], b_of[s] = c, b
+            words = np.round(np.concatenate([c, b]), 7).tobytes()
+            parts.setdefault((len(c), words), []).append(s)
+        own = [sites[s][1] for s in mine]
+        shared = any((members.count[atoms] > 1).any() for atoms in own)
+        masses.append(bead_mass(name, kind, own, shared, topology, notes, path))
+        charges.append(bead_charge(name, kind, own, shared, topology, path))
+        for part in parts.values():
+            group, rows = _group(part, sites, c_of[part[0]], b_of[part[0]], inner)
+            groups.append(group)
             group_bonds.append(rows)
-
-    n_constraints = _constraints(spec, topology, owner, force_weight, len(sites), path)
+    check_weights(sites, c_of, b_of, n, path)
+    n_constraints = count_constraints(spec, topology, sites, b_of, path)
+    _note_shared(sites, members, masses, names, topology, notes)
+    if left_out is not None:
+        mass = left_out["mass_amu"]
+        notes.append(
+            f"left out: {left_out['molecules']} molecules ({left_out['atoms']} atoms"
+            + ("" if mass is None else f", {mass:.1f} amu")
+            + ("" if left_out["types"] is None else f": {', '.join(left_out['types'])}")
+            + "); their forces on the sites are in the labels, densities are those of the sites"
+        )
+    if len(massless):
+        notes.append(
+            f"{len(massless)} massless atoms (virtual sites) have no position weight unless the "
+            "mapping gives one, and no degrees of freedom"
+        )
+    ends = None if bonds is None else members.site_bonds(bonds)
+    made = site_topology(spec, sites, blocks, topology, ends, tuple(masses), tuple(charges), path)
+    inside = np.flatnonzero(members.count)
     return SiteMap(
-        topology=site_topology(spec, sites, blocks, topology, owner, tuple(masses), path),
+        topology=made,
         groups=tuple(groups),
         bonds=tuple(group_bonds) if inner is not None else None,
         n_atoms=n,
         n_constraints=n_constraints,
         notes=tuple(notes),
+        n_moving=len(np.setdiff1d(inside, massless)),
+        left_out=left_out,
+        shared=members.shared,
+        virtual=_spread(massless, sites, b_of, members),
     )
 
 
-def _bead_mass(
-    name: str,
-    kind: SiteType,
-    members: list[IntArray],
+def _group(
+    part: list[int], sites: Sequence[Assigned], c: Array, b: Array, inner: Links | None
+) -> tuple[SiteGroup, IntArray]:
+    """Sites of equal weights, and the bonds within them (site of the group, column, column)."""
+    atoms = np.stack([sites[s][1] for s in part])
+    flat = atoms.ravel()
+    contiguous = np.array_equal(flat, np.arange(flat[0], flat[0] + len(flat)))
+    rows = np.zeros((0, 3), dtype=np.int64)
+    reference = 0
+    if inner is not None and len(inner.first):
+        position = np.full(len(sites), -1, dtype=np.int64)
+        position[part] = np.arange(len(part))
+        mine = position[inner.first] >= 0
+        rows = np.column_stack([position[inner.first[mine]], inner.columns[mine]])
+        reference = _bond_centre(len(c), rows[rows[:, 0] == 0, 1:])
+    group = SiteGroup(
+        sites=np.asarray(part, dtype=np.int64),
+        atoms=atoms,
+        position_weights=c,
+        force_weights=b,
+        reference=reference,
+        block=(int(flat[0]), int(flat[0]) + len(flat)) if contiguous else None,
+    )
+    return group, rows
+
+
+def _spread(
+    massless: IntArray, sites: Sequence[Assigned], b: Sequence[Array], members: Membership
+) -> IntArray:
+    """Massless atoms whose force must have been spread over the atoms that they are made from.
+
+    Where a molecule is one site with equal force weights the sum is the same either way.
+    """
+    if not len(massless):
+        return massless
+    several = {m for m, k in Counter(molecule for _, _, molecule in sites).items() if k > 1}
+    plain = [
+        s
+        for s, (_, _, molecule) in enumerate(sites)
+        if molecule not in several and np.ptp(b[s]) < EQUAL
+    ]
+    whole = np.zeros(len(members.count), dtype=bool)
+    for s in plain:
+        whole[sites[s][1]] = True
+    return massless[(members.count[massless] > 0) & ~whole[massless]]
+
+
+def _note_shared(
+    sites: Sequence[Assigned],
+    members: Membership,
+    masses: Sequence[float],
+    names: Sequence[str],
     topology: AtomTopology,
     notes: list[str],
-) -> float:
-    """The mass of a bead type; a stated mass wins and a difference is noted."""
-    total: float | None = None
-    if topology.masses is not None:
-        sums = np.asarray([topology.masses[atoms].sum() for atoms in members])
-        if np.ptp(sums) > 1e-3 * sums.max():
-            raise DataError(
-                f"site type {name!r} has sites of {sums.min():.3f} to {sums.max():.3f} amu; "
-                "expected equal masses (give them different names)",
-                file=topology.path,
-            )
-        total = float(sums[0])
-    if kind.mass is not None:
-        if total is not None and abs(total - kind.mass) > 1e-3 * kind.mass:
-            notes.append(
-                f"bead {name}: mass {kind.mass:g} amu from the mapping, {total:.4f} amu in "
-                f"{topology.path.name}"
-            )
-        return kind.mass
-    if total is None:
-        raise InputError(
-            f"the topology holds no masses; give 'mass' for site type {name!r}",
-            file=topology.path,
+) -> None:
+    if not len(members.shared):
+        return
+    notes.append(
+        f"{len(members.shared)} atoms are shared by sites; forces are taken from each site's own "
+        "atoms, unless the mapping gives force weights"
+    )
+    if topology.masses is None:
+        return
+    beads = sum(masses[names.index(name)] for name, _, _ in sites)
+    atoms = float(topology.masses[members.count > 0].sum())
+    if abs(beads - atoms) > 1e-3 * atoms:
+        notes.append(
+            f"the beads weigh {beads:.3f} amu, their atoms {atoms:.3f} amu: densities are those "
+            "of the beads"
         )
-    return total
-
-
-def _constraints(
-    spec: MappingSpec,
-    topology: AtomTopology,
-    owner: IntArray,
-    force_weight: Array,
-    n_sites: int,
-    file: Path,
-) -> int | None:
-    """Number of constraints; refuses those that join different force weights."""
-    if spec.constraints == "none":
-        if topology.constraints is not None and len(topology.constraints):
-            raise ConfigError(
-                f"'none', but {topology.path.name} holds {len(topology.constraints)} constraints",
-                file=file,
-                key="constraints",
-            )
-        return 0
-    if topology.constraints is None:
-        if spec.constraints == "auto":
-            return None
-        if spec.constraints and len(np.unique(owner)) > 1 and n_sites > _molecules(topology, owner):
-            raise ConfigError(
-                "a number of constraints cannot be checked against several sites per molecule; "
-                "give a .tpr",
-                file=file,
-                key="constraints",
-            )
-        return spec.constraints
-    pairs = topology.constraints
-    if isinstance(spec.constraints, int) and spec.constraints != len(pairs):
-        raise ConfigError(
-            f"{spec.constraints} constraints, but {topology.path.name} holds {len(pairs)}",
-            file=file,
-            key="constraints",
-        )
-    if len(pairs):
-        i, j = pairs[:, 0], pairs[:, 1]
-        broken = (owner[i] != owner[j]) | (np.abs(force_weight[i] - force_weight[j]) > 1e-9)
-        if broken.any():
-            a, b = pairs[int(np.flatnonzero(broken)[0])]
-            raise ConfigError(
-                f"atoms {a} and {b} are joined by a rigid constraint but have different force "
-                f"weights in a site ({int(broken.sum())} such pairs); keep constrained atoms in "
-                "one site with equal f-weights, or run without constraints",
-                file=file,
-            )
-    return len(pairs)
-
-
-def _molecules(topology: AtomTopology, owner: IntArray) -> int:
-    if topology.molecules is None:
-        return len(np.unique(owner))
-    return len(np.unique(topology.molecules))

@@ -4,8 +4,8 @@
 The keys are those of OpenMSCG's mapping files (``site-types`` with ``index``, ``x-weight``,
 ``f-weight``; ``system`` with ``anchor``, ``repeat``, ``offset``, ``sites`` and ``groups``), so
 that such a file is read as it is.  Additions: ``selection`` (MDAnalysis language) instead of
-``index``, ``group``, ``mass``, ``repeat: all``, ``species``, ``bonds``, ``temperature`` and
-``constraints``.
+``index``, ``group``, ``mass``, ``charge``, ``repeat: all``, ``species``, ``bonds``,
+``temperature``, ``constraints`` and ``unmapped``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class SiteType(StrictModel):
         x_weight: position weights, one per atom, normalised to 1 (default: the masses of the
             topology).
         f_weight: force weights b, one per atom (default: 1, the sum of the atomic forces).
-        mass: mass of the bead, amu (default: the sum of its atoms' masses).
+        mass: mass of the bead, amu (default: the sum of its atoms' masses); needed where sites
+            share atoms.
+        charge: charge of the bead, e, or ``sum`` of its atoms' charges (default: none).
     """
 
     model_config = ConfigDict(populate_by_name=True)
@@ -43,6 +45,7 @@ class SiteType(StrictModel):
     x_weight: tuple[float, ...] | None = Field(default=None, alias="x-weight")
     f_weight: tuple[float, ...] | None = Field(default=None, alias="f-weight")
     mass: float | None = None
+    charge: Annotated[float, Field(allow_inf_nan=False)] | Literal["sum"] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> SiteType:
@@ -170,6 +173,9 @@ class MappingSpec(StrictModel):
             virial of constrained runs.
         constraints: bond constraints of the run: ``auto`` (read from the .tpr), ``none``, or
             their number in the whole system.
+        unmapped: whole molecules without sites (solvent, counter-ions): ``allow``, or the names
+            of their types in the topology; left out: every atom must be in a site.  The
+            engine's virial holds them, so that there are no virial labels then.
     """
 
     model_config = ConfigDict(populate_by_name=True)
@@ -178,6 +184,7 @@ class MappingSpec(StrictModel):
     system: tuple[MoleculeBlock, ...] | None = None
     temperature: Annotated[float, Field(gt=0.0)] | None = None
     constraints: Annotated[int, Field(ge=0)] | Literal["auto", "none"] = "auto"
+    unmapped: Literal["allow"] | Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> MappingSpec:

@@ -18,7 +18,7 @@ from cgpot.core.files import read_json, sha256_file, write_json, write_text
 from cgpot.core.manifest import manifest_path, write_manifest
 from cgpot.core.progress import progress
 from cgpot.formats.lammps.bonded_sections import BondedSections
-from cgpot.formats.lammps.cg_data import write_data
+from cgpot.formats.lammps.cg_data import style_of, write_data
 from cgpot.formats.lammps.log import cpu_use
 from cgpot.md.compiled_models import batch_file, check_members, model_file, model_files
 from cgpot.md.deck import Value, deck_path, fill_deck
@@ -42,6 +42,7 @@ from cgpot.md.start import (
     scale_to_density,
     sidecar_path,
 )
+from cgpot.molecules.charges import no_coulomb
 from cgpot.molecules.frame import CGFrame
 
 FORMAT = "cgpot-md-1"
@@ -109,6 +110,8 @@ def run_md(
     values = _deck_values(ensemble, config, float(temperature), frame, models)
     if include is not None:
         values["bonded_file"] = str(include.resolve())
+    if style_of(frame.topology) != "molecular":
+        values["atom_style"] = style_of(frame.topology)
     text = fill_deck(deck, values)
 
     where.mkdir(parents=True, exist_ok=True)
@@ -325,6 +328,8 @@ def _collect(
         "segments": segments,
         "failures": failures,
     }
+    if config.model is not None and any(frame.topology.type_charges):
+        result["warnings"] = [no_coulomb(frame.topology)]
     if bonded is not None:
         result["bonded"] = {word: len(rows) * copies for word, rows in bonded.terms.items()}
     if failure is not None:

@@ -114,6 +114,18 @@ class RDFAccumulator:
             )
         self._samples.append(np.asarray(rdf.rdf, dtype=np.float64).copy())
 
+    def add_counts(self, counts: NDArray[Any], possible: float, volume: float) -> None:
+        """Add a frame whose pairs are counted already.
+
+        Args:
+            counts: (bins,) pairs in each bin, each once.
+            possible: number of pairs of sites that there are at all distances.
+            volume: of the cell, Å^3.
+        """
+        edges = np.linspace(0.0, self.r_max, self.bins + 1)
+        shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
+        self._samples.append(np.asarray(counts / shells * (volume / possible), dtype=np.float64))
+
     def result(self) -> RDF:
         """The mean g(r) with errors and halves.
 

@@ -48,7 +48,8 @@ class AngleBasis(TermBasis):
 
     def measure(self, frame: CGFrame) -> Measured:
         """Angles, radians."""
-        i, j, k = self.sites.T
+        sites, kind = self.terms_on(frame)
+        i, j, k = sites.T
         u = minimum_image(frame, frame.positions[i] - frame.positions[j])
         v = minimum_image(frame, frame.positions[k] - frame.positions[j])
         ru, rv = np.linalg.norm(u, axis=1)[:, None], np.linalg.norm(v, axis=1)[:, None]
@@ -60,13 +61,15 @@ class AngleBasis(TermBasis):
             np.arccos(cosine[:, 0]),
             np.stack([on_i, -on_i - on_k, on_k], axis=1),
             np.stack([u, np.zeros_like(u), v], axis=1),
+            sites,
+            kind,
         )
 
     def seen(self, measured: Measured) -> None:
         """Moments of the cosine."""
         cosine = np.cos(measured.value)
         for power in range(3):
-            np.add.at(self._moments[:, power], self.kind, cosine**power)
+            np.add.at(self._moments[:, power], measured.kind, cosine**power)
 
     def locate(self, q: Array) -> tuple[IntArray, Array, float]:
         """Interval, place in it, and intervals a radian."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.potential import Labels
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -137,12 +138,12 @@ class Joint:
         for part in self.parts.values():
             part.observe(frame)
 
-    def labels(self, coefficients: Array, frame: CGFrame) -> tuple[Array, Array, float]:
+    def labels(self, coefficients: Array, frame: CGFrame) -> Labels:
         """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV of coefficients (size,)."""
         rows = self.rows(frame, energy=True)
         assert rows.energy is not None
         forces = (rows.forces @ coefficients).reshape(-1, 3)
-        return forces, rows.virial @ coefficients, float(rows.energy @ coefficients)
+        return Labels(forces, rows.virial @ coefficients, float(rows.energy @ coefficients))
 
     def free(self) -> Mask:
         """(size,) coefficients that are fitted."""

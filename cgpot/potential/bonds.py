@@ -80,7 +80,7 @@ class BondBasis(TermBasis):
         self.step = (span[1] - span[0]) / intervals
         self._moments = np.zeros((self.n_kinds, 3))
         self.springs: list[tuple[float, float]] | None = None
-        self._exclusions = Exclusions(topology.n_sites, self.sites)
+        self._exclusions = Exclusions(topology, self.sites)
 
     @property
     def bonds(self) -> IntArray:
@@ -106,22 +106,24 @@ class BondBasis(TermBasis):
         Raises:
             DataError: a bond outside the span.
         """
-        vector, r = bond_vectors(frame, self.sites)
+        sites, kind = self.terms_on(frame)
+        vector, r = bond_vectors(frame, sites)
         outside = (r < self.low) | (r > self.high)
         if outside.any():
             k = int(np.flatnonzero(outside)[0])
             raise DataError(
-                f"the bond of sites {self.sites[k].tolist()} is {r[k]:.3f} Å long, outside "
+                f"the bond of sites {sites[k].tolist()} is {r[k]:.3f} Å long, outside "
                 f"{self.low:.3f} to {self.high:.3f} Å",
                 frame=frame.source_frame,
             )
         unit = vector / r[:, None]
         gradient = np.stack([-unit, unit], axis=1)
-        return Measured(r, gradient, np.stack([np.zeros_like(vector), vector], axis=1))
+        place = np.stack([np.zeros_like(vector), vector], axis=1)
+        return Measured(r, gradient, place, sites, kind)
 
     def values(self, frame: CGFrame) -> Array:
         """Bond lengths, Å, also beyond the span."""
-        return bond_vectors(frame, self.sites)[1]
+        return bond_vectors(frame, self.terms_on(frame)[0])[1]
 
     def splines(self, q: Array) -> tuple[Array, Array]:
         """Beyond the span a spline goes on along its tangent, as in `evaluate`."""
@@ -132,7 +134,7 @@ class BondBasis(TermBasis):
     def seen(self, measured: Measured) -> None:
         """Moments of the lengths."""
         for power in range(3):
-            np.add.at(self._moments[:, power], self.kind, measured.value**power)
+            np.add.at(self._moments[:, power], measured.kind, measured.value**power)
 
     def locate(self, q: Array) -> tuple[IntArray, Array, float]:
         """Interval, place in it, and intervals an Å."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -15,11 +16,12 @@ from cgpot.core.errors import ConfigError
 from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.molecules.pairs import Pairs
 from cgpot.potential.basis import Mask
+from cgpot.potential.species_terms import SpeciesTerms
 
 IntArray = NDArray[np.int64]
 Places = Sequence[Sequence[int]]
 Between = str | Places | Mapping[str, Places] | None
-"""Places of sites in the molecule (from 0), for all molecules or by their beads."""
+"""Places of sites in the molecule (from 0), for all molecules or by species (or their beads)."""
 
 TERM_SECTIONS = {2: "bonds", 3: "angles", 4: "dihedrals"}
 NEAR = 3
@@ -32,11 +34,6 @@ def members(topology: Topology) -> list[IntArray]:
     return np.split(order, np.flatnonzero(np.diff(topology.molecules[order])) + 1)
 
 
-def beads(topology: Topology, sites: IntArray) -> str:
-    """Names of a molecule's beads in order, ``A-B-A``."""
-    return "-".join(topology.type_names[t] for t in topology.types[sites])
-
-
 def _array(found: list[tuple[int, ...]], width: int) -> IntArray:
     return np.array(found, dtype=np.int64).reshape(-1, width)
 
@@ -45,27 +42,41 @@ def listed(topology: Topology, between: Places | Mapping[str, Places], width: in
     """Terms (n, width) that are given by places in the molecules.
 
     Raises:
-        ConfigError: a place beyond the molecule or given twice, beads of no molecule, or one list
-            for molecules that differ.
+        ConfigError: a place beyond the molecule or given twice, no such species, beads of two
+            isomers, or one list for molecules that differ.
     """
     key = f"model.{TERM_SECTIONS[width]}.between"
-    molecules = [m for m in members(topology) if len(m) > 1]
-    known = sorted({beads(topology, m) for m in molecules})
+    kinds = [
+        (kind, sites)
+        for kind, sites in zip(topology.species, topology.species_sites, strict=True)
+        if kind.n_sites > 1 and len(sites)
+    ]
+    known = sorted(kind.name for kind, _ in kinds)
     if not isinstance(between, Mapping):
         if len(known) > 1:
             raise ConfigError(
-                f"one list for molecules of different beads ({', '.join(known)}); give a list for "
-                f"each, as {{{known[0]}: ...}}",
+                f"one list for molecules of different beads or bonds ({', '.join(known)}); give a "
+                f"list for each, as {{{known[0]}: ...}}",
                 key=key,
             )
         between = dict.fromkeys(known, between)
+    found: list[tuple[int, ...]] = []
     for name, places in between.items():
-        if name not in known:
+        mine = [k for k in kinds if k[0].name == name]
+        mine = mine or [k for k in kinds if "-".join(k[0].beads) == name]
+        if not mine:
             raise ConfigError(
-                f"no molecule has the beads {name!r}; the data have {known or 'single sites'}",
+                f"no molecule is of species {name!r} or has such beads; the data have "
+                f"{known or 'single sites'}",
                 key=key,
             )
-        size = len(name.split("-"))
+        if len(mine) > 1:
+            raise ConfigError(
+                f"several species have the beads {name!r}: "
+                f"{', '.join(kind.name for kind, _ in mine)}; give a list for each",
+                key=key,
+            )
+        size = mine[0][0].n_sites
         for row in places:
             if len(set(row)) != width or len(row) != width or not all(0 <= p < size for p in row):
                 raise ConfigError(
@@ -73,14 +84,8 @@ def listed(topology: Topology, between: Places | Mapping[str, Places], width: in
                     f"found {list(row)}",
                     key=key,
                 )
-    return _array(
-        [
-            tuple(int(m[p]) for p in row)
-            for m in molecules
-            for row in between.get(beads(topology, m), [])
-        ],
-        width,
-    )
+            found += [tuple(int(m[p]) for p in row) for m in mine[0][1]]
+    return _array(found, width)
 
 
 def chosen(topology: Topology, sites: IntArray, types: Sequence[Sequence[str]] | None) -> IntArray:
@@ -241,49 +246,71 @@ def separated(bonds: IntArray, distances: Sequence[int]) -> IntArray:
 class Exclusions:
     """Pairs of sites that do not interact, in their nearest image, as in LAMMPS.
 
+    They are those of species: frames of other molecules of the same species have them too.
+
     Args:
-        n_sites: number of sites.
+        topology: the sites; at least one molecule of each species.
         pairs: (n, 2) sites.
     """
 
-    def __init__(self, n_sites: int, pairs: IntArray) -> None:
-        self.n_sites = n_sites
-        low, high = np.sort(pairs, axis=1).T
-        self._codes = np.unique(low * n_sites + high)
+    def __init__(self, topology: Topology, pairs: IntArray) -> None:
+        self._terms = SpeciesTerms(topology, np.asarray(pairs).reshape(-1, 2), "excluded pairs")
+        self._known: weakref.WeakKeyDictionary[Topology, IntArray] = weakref.WeakKeyDictionary()
+
+    def _codes(self, topology: Topology) -> IntArray:
+        found = self._known.get(topology)
+        if found is None:
+            low, high = np.sort(self._terms.on(topology)[0], axis=1).T
+            found = self._known[topology] = np.unique(low * topology.n_sites + high)
+        return found
 
     def __call__(self, frame: CGFrame, pairs: Pairs) -> Mask:
-        """Which pairs of a neighbour list are excluded."""
-        if len(self._codes) == 0:
+        """Which pairs of a neighbour list are excluded.
+
+        Raises:
+            DataError: a molecule of a species that is not known.
+        """
+        codes = self._codes(frame.topology)
+        if len(codes) == 0:
             return np.zeros(len(pairs.i), dtype=bool)
-        code = np.minimum(pairs.i, pairs.j) * self.n_sites + np.maximum(pairs.i, pairs.j)
-        place = np.minimum(np.searchsorted(self._codes, code), len(self._codes) - 1)
+        n = frame.topology.n_sites
+        code = np.minimum(pairs.i, pairs.j) * n + np.maximum(pairs.i, pairs.j)
+        place = np.minimum(np.searchsorted(codes, code), len(codes) - 1)
         fraction = pairs.vector @ np.linalg.inv(frame.cell)
         nearest = (np.abs(fraction) <= 0.5 + 1e-9) | ~np.asarray(frame.pbc)
-        return np.asarray((self._codes[place] == code) & nearest.all(axis=1))
+        return np.asarray((codes[place] == code) & nearest.all(axis=1))
 
 
-def by_molecule(
+def by_species(
     topology: Topology, terms: Mapping[str, tuple[IntArray, IntArray]]
 ) -> dict[str, dict[str, list[list[int]]]]:
-    """Terms by the beads of the molecule that holds them: rows of kind (from 1) and places.
+    """Terms by the name of the species: rows of kind (from 1) and places.
 
     Args:
         topology: the sites.
         terms: name -> sites (n, width) and kind (n,).
     """
-    molecules = members(topology)
-    first: dict[str, int] = {}
-    places = np.zeros(topology.n_sites, dtype=np.int64)
-    owner = np.zeros(topology.n_sites, dtype=np.int64)
-    for number, m in enumerate(molecules):
-        places[m] = np.arange(len(m))
-        owner[m] = number
-        first.setdefault(beads(topology, m), number)
-    record: dict[str, dict[str, Any]] = {}
-    for name, number in first.items():
-        record[name] = {
-            word: np.column_stack([kind[mine] + 1, places[sites[mine]]]).tolist()
-            for word, (sites, kind) in terms.items()
-            if (mine := owner[sites[:, 0]] == number).any()
+    record: dict[str, dict[str, list[list[int]]]] = {}
+    for species, sites in zip(topology.species, topology.species_sites, strict=True):
+        if not len(sites):
+            continue
+        places = np.full(topology.n_sites, -1, dtype=np.int64)
+        places[sites[0]] = np.arange(species.n_sites)
+        record[species.name] = {
+            word: np.column_stack([kind[mine] + 1, places[joined[mine]]]).tolist()
+            for word, (joined, kind) in terms.items()
+            if (mine := places[joined[:, 0]] >= 0).any()
         }
     return record
+
+
+def species_record(topology: Topology) -> dict[str, dict[str, Any]]:
+    """Beads and bonds (None: not known) of each species, by name."""
+    return {
+        kind.name: {
+            "beads": list(kind.beads),
+            "bonds": None if kind.bonds is None else [list(bond) for bond in kind.bonds],
+        }
+        for kind, sites in zip(topology.species, topology.species_sites, strict=True)
+        if len(sites)
+    }

@@ -45,7 +45,8 @@ class DihedralBasis(TermBasis):
 
     def measure(self, frame: CGFrame) -> Measured:
         """Dihedrals from -pi to pi, radians."""
-        x = frame.positions[self.sites]
+        sites, kind = self.terms_on(frame)
+        x = frame.positions[sites]
         f = minimum_image(frame, x[:, 0] - x[:, 1])
         g = minimum_image(frame, x[:, 1] - x[:, 2])
         h = minimum_image(frame, x[:, 3] - x[:, 2])
@@ -68,6 +69,8 @@ class DihedralBasis(TermBasis):
             phi,
             np.stack([on_i, on_j, on_k, on_l], axis=1),
             np.stack([f, zero, -g, h - g], axis=1),
+            sites,
+            kind,
         )
 
     def locate(self, q: Array) -> tuple[IntArray, Array, float]:

@@ -45,9 +45,10 @@ def invert(term: TermBasis, frames: Sequence[CGFrame]) -> Array:
     counts = np.zeros((term.n_kinds, term.intervals * PARTS))
     for frame in frames:
         term.observe(frame)
-        first, t, _ = term.locate(term.measure(frame).value)
+        measured = term.measure(frame)
+        first, t, _ = term.locate(measured.value)
         place = first * PARTS + np.minimum((t * PARTS).astype(np.int64), PARTS - 1)
-        np.add.at(counts, (term.kind, place), 1.0)
+        np.add.at(counts, (measured.kind, place), 1.0)
     term.freeze()
     k = np.arange(term.intervals * PARTS)
     _, _, scale = term.locate(term.centres(np.arange(1)))

@@ -9,12 +9,10 @@ far enough that its ends are never seen.
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 
 from cgpot.core.errors import InputError
-from cgpot.core.files import write_text
 from cgpot.potential.density_table import DensityTable
 
 CELLS = 100
@@ -25,11 +23,10 @@ BEYOND = 2.0
 """Sampled ranges above the last knot that the values still cover."""
 
 
-def write_density(path: Path, table: DensityTable) -> Path:
-    """Write the file: one potential for each type of the central site, all types as neighbours.
+def density_text(table: DensityTable) -> str:
+    """One potential for each type of the central site, all types as neighbours.
 
     Args:
-        path: the file.
         table: with the indicator ``lammps`` and weights of 1.
 
     Raises:
@@ -38,8 +35,7 @@ def write_density(path: Path, table: DensityTable) -> Path:
     if table.indicator != "lammps" or any(weight != 1.0 for weight in table.weights):
         raise InputError(
             "LAMMPS's local/density has the indicator 'lammps' and weights of 1; found "
-            f"{table.indicator!r} and {list(table.weights)}",
-            file=path,
+            f"{table.indicator!r} and {list(table.weights)}"
         )
     cells = table.steps / CELLS
     below = [
@@ -66,4 +62,4 @@ def write_density(path: Path, table: DensityTable) -> Path:
             *(f"{u:.16e}" for u in value),
             "",
         ]
-    return write_text(path, "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"

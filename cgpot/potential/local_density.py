@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
+from cgpot.molecules.compositions import groups_of
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.pairs import Pairs, half_list
 from cgpot.potential.basis import Mask, Rows, second_differences
@@ -93,8 +94,11 @@ def around(
 
 
 def spread(frames: Sequence[CGFrame]) -> Sequence[CGFrame]:
-    """Some of the frames, spread over all: enough for `sampled_spans`."""
-    return frames[:: max(1, len(frames) // SPAN_FRAMES)]
+    """Some of the frames of each composition, spread over all: enough for `sampled_spans`."""
+    found: list[CGFrame] = []
+    for mine in groups_of(frames).values():
+        found += [frames[k] for k in mine[:: max(1, len(mine) // SPAN_FRAMES)]]
+    return found
 
 
 def sampled_spans(

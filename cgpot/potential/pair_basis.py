@@ -208,8 +208,8 @@ class PairBasis:
         seen = np.flatnonzero(self._counts[row] >= MIN_PAIRS)
         if len(seen) == 0:
             raise DataError(
-                f"no distance bin below {self.r_max} Å holds {MIN_PAIRS} pairs; "
-                "more frames are needed for the repulsive wall"
+                f"no distance bin below {self.r_max} Å holds {MIN_PAIRS} pairs "
+                f"{self.pair_name(row)}; more frames are needed for the repulsive wall"
             )
         onset = float(self._edges[seen[0]])
         kt = KB * self.temperature

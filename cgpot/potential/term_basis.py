@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.basis import Mask, Rows, second_differences
+from cgpot.potential.species_terms import SpeciesTerms
 from cgpot.potential.splines import basis, basis_derivative
 
 Array = NDArray[np.float64]
@@ -52,18 +52,25 @@ class Measured:
         value: (terms,) Å or radians.
         gradient: (terms, sites, 3) derivative of the value by the places of the sites.
         place: (terms, sites, 3) sites of each term made whole, from any origin, Å.
+        sites: (terms, sites) which they are.
+        kind: (terms,) spline of each.
     """
 
     value: Array
     gradient: Array
     place: Array
+    sites: IntArray
+    kind: IntArray
 
 
 class TermBasis(ABC):
     """Rows of the splines of one coordinate; see `cgpot.potential.basis.Basis`.
 
+    The terms are those of species: a frame of other molecules has them too, where its species are
+    among those of ``topology``.
+
     Args:
-        topology: the sites.
+        topology: the sites; at least one molecule of each species.
         sites: (terms, 2 to 4) sites of each term, in order along the bonds.
         intervals: of each spline.
         width: coefficients of each spline.
@@ -76,11 +83,25 @@ class TermBasis(ABC):
         self.topology = topology
         self.sites = np.asarray(sites, dtype=np.int64)
         self.types, self.kind = kinds_of(topology, self.sites)
+        self._terms = SpeciesTerms(topology, self.sites)
         self.intervals = intervals
         self.width = width
         self.kt = kt
         self._counts = np.zeros((len(self.types), intervals))
         self._square = np.zeros(len(self.types))
+
+    def terms_on(self, frame: CGFrame) -> tuple[IntArray, IntArray]:
+        """Sites (terms, sites) of a frame's terms, and the spline (terms,) of each.
+
+        Raises:
+            DataError: a molecule of a species that the basis does not know.
+        """
+        return self.terms_of(frame.topology)
+
+    def terms_of(self, topology: Topology) -> tuple[IntArray, IntArray]:
+        """The same of the molecules of a topology."""
+        sites, rows = self._terms.on(topology)
+        return sites, self.kind[rows]
 
     @property
     def size(self) -> int:
@@ -147,16 +168,15 @@ class TermBasis(ABC):
         """Rows of one frame.
 
         Raises:
-            DataError: see `measure`, or a frame of other sites.
+            DataError: see `measure` and `terms_on`.
         """
-        self._check(frame)
         measured = self.measure(frame)
         n, size = frame.topology.n_sites, self.size
         first, t, scale = self.locate(measured.value)
-        column = self.kind * self.width + self.columns(first)
+        column = measured.kind * self.width + self.columns(first)
         slopes = basis_derivative(t) * scale
         flat = column.ravel()
-        where = np.concatenate([(site * size + column).ravel() for site in self.sites.T])
+        where = np.concatenate([(site * size + column).ravel() for site in measured.sites.T])
         forces = np.empty((n, 3, size))
         virial = np.empty((3, 3, size))
         for a in range(3):
@@ -179,27 +199,16 @@ class TermBasis(ABC):
         """Add the coordinates of a frame to the histogram behind the anchors.
 
         Raises:
-            DataError: see `measure`, or a frame of other sites.
+            DataError: see `measure` and `terms_on`.
         """
-        self._check(frame)
         measured = self.measure(frame)
-        np.add.at(self._counts, (self.kind, self.locate(measured.value)[0]), 1.0)
+        np.add.at(self._counts, (measured.kind, self.locate(measured.value)[0]), 1.0)
         self._square += np.bincount(
-            self.kind, np.einsum("tsa,tsa->t", measured.gradient, measured.gradient), self.n_kinds
+            measured.kind,
+            np.einsum("tsa,tsa->t", measured.gradient, measured.gradient),
+            self.n_kinds,
         )
         self.seen(measured)
-
-    def _check(self, frame: CGFrame) -> None:
-        mine, found = self.topology, frame.topology
-        if mine is not found and not (
-            np.array_equal(mine.types, found.types)
-            and np.array_equal(mine.molecules, found.molecules)
-        ):
-            raise DataError(
-                f"the frame's {found.n_sites} sites are not those of the bonded terms "
-                f"({mine.n_sites} sites, the same in all frames)",
-                frame=frame.source_frame,
-            )
 
     def evaluate(self, coefficients: Array, kind: int, q: Array) -> tuple[Array, Array]:
         """u(q) in eV and u'(q) in eV/Å or eV/radian of one kind."""

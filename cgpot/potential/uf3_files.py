@@ -9,14 +9,14 @@ function over every centre and pair of its neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.core.files import write_text
 from cgpot.potential.splines import PairTable, basis
+from cgpot.potential.uf3_threebody import ThreeBody, ThreeBodyGrid
 
 Array = NDArray[np.float64]
 HEADER = "#UF3 POT UNITS: metal DATE: 2025-01-01 AUTHOR: cgpot CITATION: none"
@@ -110,16 +110,39 @@ def triplet_block(
     return "\n".join([*lines, "#"])
 
 
-def write_uf3(path: str | Path, blocks: Iterable[str]) -> Path:
-    """Write blocks into one file."""
-    return write_text(path, "\n".join(blocks) + "\n")
-
-
 def short_pair(table: PairTable, cutoff: float) -> PairTable:
     """A pair potential of zero with a shorter range: UF3 needs one beside its triplets."""
     width = 4 + SPLINE_ORDER
     zero = np.zeros((table.coefficients.shape[0], width))
     return PairTable(table.type_names, cutoff, zero, {})
+
+
+def uf3_text(pair: PairTable, grid: ThreeBodyGrid | None, three: Array) -> str:
+    """The file of a potential.
+
+    Args:
+        pair: the two-body part.
+        grid: knots of the three-body part; None without one.
+        three: its coefficients, eV, as `ThreeBody` orders them.
+    """
+    names = pair.type_names
+    blocks = [
+        pair_block((names[a], names[b]), pair.coefficients[row], pair.spacing)
+        for row, (a, b) in enumerate(combinations_with_replacement(range(len(names)), 2))
+    ]
+    if grid is not None:
+        triplets = ThreeBody(names, grid)
+        blocks += [
+            triplet_block(
+                (names[centre], names[a], names[b]),
+                tensor,
+                cutoff=grid.cutoff,
+                short_knots=grid.knots(grid.intervals),
+                long_knots=grid.knots(grid.long_intervals),
+            )
+            for (centre, a, b), tensor in zip(triplets.blocks, triplets.tensors(three), strict=True)
+        ]
+    return "\n".join(blocks) + "\n"
 
 
 def _line(values: Sequence[float] | Array) -> str:

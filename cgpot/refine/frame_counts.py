@@ -113,11 +113,11 @@ class TermRows:
 
     def count(self, frame: CGFrame) -> Counts:
         """Terms (kinds, bins) of a frame; those beyond the bins are counted in the last one."""
-        values = self.term.values(frame)
+        values, (_, kind) = self.term.values(frame), self.term.terms_on(frame)
         first, width = self.edges[0], self.edges[1] - self.edges[0]
         k = np.clip(np.floor((values - first) / width).astype(np.int64), 0, self.bins - 1)
         n = self.term.n_kinds
-        counts = np.bincount(k + self.bins * self.term.kind, minlength=self.bins * n)
+        counts = np.bincount(k + self.bins * kind, minlength=self.bins * n)
         return counts.reshape(n, self.bins).astype(np.uint32)
 
     def coarse(self, counts: Array) -> Array:

@@ -9,21 +9,14 @@ from typing import Any
 from cgpot.core.files import write_text
 from cgpot.core.records import TrainingRecord
 from cgpot.deploy.tables import deploy_tables
-from cgpot.potential.pair_tables import pair_keys, write_lammps_table
+from cgpot.molecules.exclusions import SEEN_PAIRS
+from cgpot.potential.base import Base
+from cgpot.potential.lammps_commands import write_for_lammps
 from cgpot.potential.splines import PairTable
-from cgpot.training.linear.lammps_tables import (
-    PAIR,
-    lammps_record,
-    write_bonded,
-    write_tables,
-)
+from cgpot.training.linear.bonded_part import BondedPart
 from cgpot.training.linear.mscg import MSCGPotential
 
-POINTS = 4000
-"""Points of LAMMPS's own table (even in r^2)."""
-KEPT = 0.5
-"""Weight of 1-2, 1-3 and 1-4 pairs for LAMMPS as a whole, where the parts of a hybrid have their
-own: 0 would take the pairs out of the lists, 1 would hide from the parts which they are."""
+NAME = "potential"
 
 
 def write_potential(
@@ -43,43 +36,29 @@ def write_potential(
             are bonded terms, a description beside the file says which sites they join.
         temperature: K, for the description.
     """
+    include = folder / f"{NAME}.pair.lmp"
     if linear is None:
-        target = write_lammps_table((folder / "potential.table").resolve(), table)
-        lines = pair_commands(table, str(target), model)
-        return write_text(folder / "potential.pair.lmp", "\n".join(lines) + "\n")
+        written = write_for_lammps(
+            folder, Base(table), name=NAME, place=folder.resolve(), beside=model
+        )
+        return write_text(include, "\n".join(written.commands) + "\n")
     source = folder / "tables"
     source.mkdir(exist_ok=True)
     if model is None:
-        files, commands = write_tables(source, linear)
+        written = write_for_lammps(source, linear)
     else:
-        files, commands = write_bonded(source, linear)
-        files.append(write_lammps_table(source / PAIR, table))
-        special = linear.bonded.special()
-        commands += pair_commands(table, f"${{pair_folder}}/{PAIR}", model)
-        commands.append(f"special_bonds lj/coul {KEPT} {KEPT} {KEPT}")
-        commands.append("pair_modify pair cgpot special lj/coul 1.0 1.0 1.0")
-        commands.append(f"pair_modify pair table special lj/coul {special}")
-    topology = linear.topology
+        seen = SEEN_PAIRS[len(linear.excluded)]  # those of a network are the nearest ones
+        parts = (Base(table, pairs=seen), BondedPart(linear))
+        written = write_for_lammps(source, *parts, beside=model)
     result: dict[str, Any] = {
         "format": TrainingRecord.FORMAT,
         "kind": "mscg",
-        "bead_names": list(topology.type_names),
-        "masses": list(topology.type_masses),
+        "bead_names": list(linear.type_names),
+        "masses": list(linear.topology.type_masses),
         "cutoff": table.r_max,
         "temperature": temperature,
-        "lammps": lammps_record(files, commands, linear),
+        "lammps": written.record,
     }
     path = TrainingRecord.write(source / "result.json", result)
-    deploy_tables(source, TrainingRecord.read(path), folder, "potential")
-    return folder / "potential.pair.lmp"
-
-
-def pair_commands(table: PairTable, file: str, model: Path | None = None) -> list[str]:
-    """LAMMPS's commands for a table in a file, alone or overlaid on a network."""
-    keys = pair_keys(table)
-    if model is None:
-        lines = [f"pair_style table spline {POINTS}"]
-        return lines + [f"pair_coeff {a} {b} {file} {key}" for a, b, key in keys]
-    lines = [f"pair_style hybrid/overlay cgpot table spline {POINTS}"]
-    lines.append(f"pair_coeff * * cgpot {model.resolve()} {' '.join(table.type_names)}")
-    return lines + [f"pair_coeff {a} {b} table {file} {key}" for a, b, key in keys]
+    deploy_tables(source, TrainingRecord.read(path), folder, NAME)
+    return include

@@ -80,10 +80,11 @@ class Start:
         """
         file = config.reference[0]
         check_beads(self, topology, file)
-        bonded = BondedTerms() if self.linear is None else self.linear.bonded.on(topology, file)
+        bonded = BondedTerms() if self.linear is None else self.linear.bonded
         if not bonded.parts:
             require_single_sites(topology, "refining a potential without bonded terms", file=file)
             return FrameTally(topology, grid)
+        bonded.check_system(topology, file)
         rows = [TermRows.of(name, part) for name, part in bonded.parts.items()]
         return FrameTally(
             topology,

@@ -16,6 +16,7 @@ from cgpot.core.errors import DataError, InputError
 from cgpot.core.progress import progress
 from cgpot.core.statistics import MIN_SAMPLES, estimate
 from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.molecules.molecular_virial import label_pressure
 from cgpot.molecules.pair_counts import ROUNDING
 from cgpot.molecules.rdf import half_box
 from cgpot.refine.frame_counts import FINE, FrameTally, Grid
@@ -176,7 +177,7 @@ def read_target(
             frames(),
             total,
             lambda topology: tally_of(topology, grid),
-            pressure_of=(lambda frame: frame.pressure(temperature))
+            pressure_of=(lambda frame: label_pressure(frame, temperature))
             if pressure == "match"
             else None,
             file=paths[0],

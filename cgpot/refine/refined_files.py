@@ -16,17 +16,13 @@ from cgpot.core.manifest import write_manifest
 from cgpot.core.records import TrainingRecord
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.frame import CGFrame
-from cgpot.molecules.topology import Topology
-from cgpot.potential.pair_tables import write_lammps_table
-from cgpot.potential.splines import PairTable
+from cgpot.potential.base import Base
+from cgpot.potential.lammps_commands import include_text, write_for_lammps
+from cgpot.potential.potential import Potential
 from cgpot.refine.loop_state import Loop
-from cgpot.refine.potential_files import pair_commands
 from cgpot.training.evaluation import predictions as ev
-from cgpot.training.evaluation.held_out import Labels
 from cgpot.training.linear.bonded_part import BondedPart
 from cgpot.training.linear.curve_tables import write_curves
-from cgpot.training.linear.lammps_tables import PAIR, lammps_record, write_tables
-from cgpot.training.linear.mscg import MSCGPotential
 from cgpot.training.linear.mscg_stage import POTENTIAL
 
 Array = NDArray[np.float64]
@@ -104,22 +100,18 @@ def write_linear_folder(
     with atomic_path(output) as folder:
         folder.mkdir()
         written = [table.write(folder / "pair.json")]
-        if linear is None:
-            files = [write_lammps_table(folder / PAIR, table)]
-            commands = pair_commands(table, f"${{pair_folder}}/{PAIR}")
-            lammps = {"files": [PAIR], "commands": commands}
-        else:
+        if linear is not None:
             written += [linear.write(folder / POTENTIAL), *write_curves(folder, linear)]
-            files, commands = write_tables(folder, linear)
-            lammps = lammps_record(files, commands, linear)
+        potential = linear or Base(table)
+        lammps = write_for_lammps(folder, potential)
         if loop.start.training is not None:
             fit = loop.start.training / "pair_fit.json"
             if fit.is_file():
                 written.append(Path(shutil.copyfile(fit, folder / fit.name)))
-        lines = [f"variable pair_folder index {output.resolve()}", *commands]
-        written.append(write_text(folder / "model.pair.lmp", "\n".join(lines) + "\n"))
+        text = include_text(lammps.commands, output.resolve())
+        written.append(write_text(folder / "model.pair.lmp", text))
         inputs: dict[str, Any] = {"reference": list(loop.config.reference)}
-        errors = _errors(loop, linear or table, folder)
+        errors = _errors(loop, potential, folder)
         if errors["evaluated_on"] is not None:
             written.append(folder / "parity.npz")
             if loop.config.test is not None:
@@ -138,7 +130,7 @@ def write_linear_folder(
             "temperature": loop.config.temperature,
             "density_kg_m3": loop.density,
             "dtype": "float64",
-            "lammps": lammps,
+            "lammps": lammps.record,
             "refined": facts,
         }
         TrainingRecord.write(folder / "result.json", result)
@@ -146,22 +138,14 @@ def write_linear_folder(
             folder / "result.json",
             stage="training",
             inputs=inputs,
-            outputs=[*written, *files],
+            outputs=[*written, *lammps.files],
             config={"refined": facts},
             extra={"temperature": loop.config.temperature},
         )
     return output
 
 
-def _labels(potential: PairTable | MSCGPotential, topology: Topology, file: Path) -> Labels:
-    """Labels of frames of a system."""
-    if isinstance(potential, PairTable):
-        return lambda frame: ev.pair_labels(potential, frame)
-    here = potential.on(topology, file)
-    return lambda frame: here.labels(frame)[:2]
-
-
-def _errors(loop: Loop, potential: PairTable | MSCGPotential, folder: Path) -> dict[str, Any]:
+def _errors(loop: Loop, potential: Potential, folder: Path) -> dict[str, Any]:
     """Errors on frames with forces, as in other trainings; writes parity.npz."""
     empty = dict.fromkeys(
         ("force_rmse", "force_label_rms", "stress_rmse", "pressure_residual_bar", "evaluated_on")
@@ -171,8 +155,7 @@ def _errors(loop: Loop, potential: PairTable | MSCGPotential, folder: Path) -> d
         frames, source = evaluation_frames(loop)
     except InputError:  # the reference holds no forces: structure and pressure are all it has
         return empty
-    labels = _labels(potential, frames[0].topology, source[0])
-    errors, arrays = ev.evaluate(frames, labels)
+    errors, arrays = ev.evaluate(frames, potential)
     known = ev.label_arrays(frames)
     ev.save_parity(folder / "parity.npz", ev.parity_arrays(known, arrays))
     return {

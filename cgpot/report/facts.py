@@ -225,6 +225,10 @@ def _dataset_rows(dataset: dict[str, Any] | None) -> list[tuple[str, str]]:
     subsets = dataset.get("subsets")
     if isinstance(subsets, dict):
         add("Subsets", ", ".join(f"{k} {dig(v, 'n_frames')}" for k, v in subsets.items()))
+    parts = dataset.get("compositions")
+    if isinstance(parts, list):
+        words = [f"{part.get('composition')} ({part.get('n_frames')} frames)" for part in parts]
+        add("Compositions", "; ".join(words))
     add("Gap between subsets", _unit(dig(dataset, "split", "gap_ps"), 1, "ps"))
     for key, name in (
         ("pressure_label_bar", "Mean pressure of the labels"),

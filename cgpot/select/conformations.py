@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.core.errors import InputError
+from cgpot.core.errors import ConfigError, InputError
 from cgpot.core.files import require_file
 from cgpot.core.units import NM
 from cgpot.formats import gromacs, lammps
@@ -128,6 +128,16 @@ def read_structure(
     path = require_file(structure, "atomistic structure")
     topology = _topology(path)
     sites = resolve(load_mapping(mapping), topology, mapping)
+    for what, found in (
+        ("leaves molecules out", sites.left_out is not None),
+        ("has sites that share atoms", len(sites.shared) > 0),
+    ):
+        if found:
+            raise ConfigError(
+                f"the mapping {what}, so that atoms cannot be put back; expected every "
+                "atom in one site",
+                file=mapping,
+            )
     universe = topology.universe
     n = topology.n_atoms
     files = [require_file(p, "file of conformations") for p in conformations] or [path]
@@ -260,9 +270,12 @@ def _members(
     order = np.argsort(sites.topology.molecules, kind="stable")
     starts = np.flatnonzero(np.diff(sites.topology.molecules[order])) + 1
     kinds: dict[Any, list[tuple[IntArray, IntArray]]] = {}
-    for members in np.split(order, starts):
+    for species, members in zip(
+        sites.topology.molecule_species, np.split(order, starts), strict=True
+    ):
         atoms = np.sort(np.concatenate([atoms_of[s] for s in members]))
         key = (
+            int(species),
             tuple(sites.topology.types[members]),
             tuple(names[a] for a in atoms) if names else len(atoms),
             tuple(np.searchsorted(atoms, atoms_of[s]).tobytes() for s in members),

@@ -8,16 +8,17 @@ from pathlib import Path
 
 from cgpot.core.errors import ConfigError
 from cgpot.core.files import write_json
+from cgpot.molecules.compositions import topologies_of
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.lammps_commands import write_for_lammps
 from cgpot.training.evaluation.noise_floor import read_noise
 from cgpot.training.folder.fingerprint import earlier_run, fingerprint
 from cgpot.training.folder.outcome import Outcome
 from cgpot.training.folder.states import resolve_temperature
-from cgpot.training.folder.subsets import check_report, load_subsets
+from cgpot.training.folder.subsets import charge_warnings, check_report, load_subsets
 from cgpot.training.folder.training_folder import Folder
 from cgpot.training.folder.training_result import write_result
 from cgpot.training.linear.bonded_part import BondedPart, fit_bonded, has_molecules
-from cgpot.training.linear.lammps_tables import write_bonded
 from cgpot.training.network.nequip_process import run_nequip
 from cgpot.training.network.preparation import prepare
 from cgpot.training.network.trained_network import finish, outputs
@@ -61,6 +62,7 @@ def train(
     start = time.monotonic()
     frames = load_subsets(config)
     config, warnings = resolve_temperature(config, frames)
+    warnings += charge_warnings(config, frames["train"])
     if config.data.noise is not None:
         read_noise(config.data.noise)
     check_report(config, frames["train"])
@@ -89,7 +91,7 @@ def _bonded(
     Raises:
         ConfigError: no pair base, whose walls keep molecules apart, or an input of the temperature.
     """
-    if not has_molecules(frames[0].topology):
+    if not any(has_molecules(topology) for topology in topologies_of(frames)):
         return None
     if config.prior.type == "none":
         raise ConfigError(
@@ -106,5 +108,5 @@ def _bonded(
     part = fit_bonded(config, frames, quiet=quiet)
     if part is not None:
         part.write(folder.bonded)
-        write_bonded(folder.path, part.potential)
+        write_for_lammps(folder.path, part)
     return part

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from cgpot.dataset.labels import LabelStatistics, combined
 from cgpot.dataset.report import read_engine_pressure
 from cgpot.dataset.split import SplitPlan
 from cgpot.molecules.extxyz import read_frames, to_atoms, write_frames
+from cgpot.molecules.pairs import half_list
+from cgpot.molecules.rdf import RDFAccumulator
 
 PLAN = SplitPlan((0.6, 0.2, 0.2), gap_ps=1.0)
 
@@ -139,16 +142,19 @@ def test_stride_and_begin(tmp_path: Path) -> None:
     assert result.report["split"]["begin_ps"] == 10.0
 
 
-def test_two_systems_are_not_mixed(tmp_path: Path) -> None:
+def test_systems_in_one_set(tmp_path: Path) -> None:
+    """Boxes of two sizes are one composition; two liquids are two (tests/training)."""
     a = write_run(tmp_path / "a.extxyz")
-    for options, match in (
-        ({"n": 50}, r"b.extxyz, frame 0: 50 sites of \['BNZ'\] \(50 BNZ\), but a.extxyz has 60"),
-        ({"name": "TOL"}, r"60 sites of \['TOL'\] .*, but a.extxyz has 60 of \['BNZ'\]"),
-    ):
-        b = write_run(tmp_path / "b.extxyz", **options)
-        with pytest.raises(InputError, match=match):
-            build([a, b], tmp_path / "set")
-        assert not list((tmp_path / "set").iterdir())
+    b = write_run(tmp_path / "b.extxyz", n=50)
+    report = build([a, b], tmp_path / "set").report
+    assert "compositions" not in report
+    assert report["n_sites"] is None
+    assert report["rdf"] is not None
+    c = write_run(tmp_path / "c.extxyz", name="TOL")
+    report = build([a, c], tmp_path / "two").report
+    assert [item["composition"] for item in report["compositions"]] == ["BNZ", "TOL"]
+    assert report["rdf"] is None
+    assert report["bead_type_names"] == ["BNZ", "TOL"]
 
 
 def test_temperatures_and_stress_must_agree(tmp_path: Path) -> None:
@@ -315,3 +321,30 @@ def test_report_without_a_split(tmp_path: Path) -> None:
     assert report["n_frames"] == 80
     assert "subsets" not in report
     assert report["sources"][0]["file"] == "a.extxyz"
+
+
+def test_rdf_is_that_of_freud() -> None:
+    """One search for all pairs of types counts what freud counts in one search for each."""
+    made = frames(6, n=90, sites_per_molecule=3)
+    tilted = frames(3, n=90, sites_per_molecule=3, seed=3)
+    for frame in tilted:
+        frame.cell[1, 0] = 7.0
+    for some in (made, tilted):
+        statistics = LabelStatistics(r_max=9.0, bins=30)
+        keys = (None, *itertools.combinations_with_replacement(range(3), 2))
+        own = {key: RDFAccumulator(9.0, 30) for key in keys}
+        for frame in some:
+            statistics.add(frame)
+            for key, accumulator in own.items():
+                accumulator.add(frame, key)
+        assert sorted(statistics.pairs) == sorted(key for key in own if key is not None)
+        for key, accumulator in own.items():
+            mine = statistics.rdf if key is None else statistics.pairs[key]
+            np.testing.assert_allclose(mine.result().g, accumulator.result().g, rtol=2e-5)
+        pairs = [half_list(frame, 9.0) for frame in some]
+        molecules = some[0].topology.molecules
+        assert statistics.shortest == pytest.approx(
+            min(p.distance[molecules[p.i] != molecules[p.j]].min() for p in pairs)
+        )
+    with pytest.raises(DataError, match=r"r_max 13.000 Å exceeds half the box, 12.000 Å"):
+        LabelStatistics(r_max=13.0).add(made[0])

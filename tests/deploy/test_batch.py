@@ -183,13 +183,13 @@ def _other_weights(ensemble: Path, folder: Path, models: list[Path]) -> None:
     from nequip.model.saved_models.load_utils import load_saved_model
 
     from cgpot.deploy.target import compile_model
-    from cgpot.deploy.verify import frame_data
     from cgpot.molecules.extxyz import read_frames
+    from cgpot.potential.site_graph import site_graph
 
     model = load_saved_model(str(folder / "model.1.nequip.zip")).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1.01)
     example = next(iter(read_frames(ensemble / "member.0" / "example.extxyz")))
-    data = frame_data(example, float(model.metadata["r_max"]))
+    data = site_graph(example, float(model.metadata["r_max"]))
     compile_model(model, data, models[1], fast=True)

@@ -21,7 +21,8 @@ from cgpot.core.manifest import check_manifest
 from cgpot.core.versions import RESULT_FORMAT
 from cgpot.deploy.deployment import Deployment, deploy, training_result
 from cgpot.deploy.package import build_package, compile_package, stand_alone
-from cgpot.deploy.verify import CompiledModel, Labels, compare, compiled_limit, verify
+from cgpot.deploy.verify import CompiledModel, compare, compiled_limit, verify
+from cgpot.potential.potential import Labels
 
 STEM = "model"
 FACTS = {
@@ -227,11 +228,9 @@ def test_failures_of_the_packager_are_told(training: Path, tmp_path: Path) -> No
 
 
 def test_compare_takes_the_largest_value_as_scale() -> None:
-    a = [Labels(2.0, np.array([[1.0, 0, 0]]), np.eye(3)), Labels(-4.0, np.zeros((1, 3)), np.eye(3))]
-    b = [
-        Labels(2.0, np.array([[1.0, 0, 1e-3]]), np.eye(3)),
-        Labels(-4.4, np.zeros((1, 3)), np.eye(3)),
-    ]
+    nothing, unit = np.zeros((1, 3)), np.eye(3)
+    a = [Labels(np.array([[1.0, 0, 0]]), unit, 2.0), Labels(nothing, unit, -4.0)]
+    b = [Labels(np.array([[1.0, 0, 1e-3]]), unit, 2.0), Labels(nothing, unit, -4.4)]
     errors = compare(a, b)
     assert errors == pytest.approx({"energy": 0.1, "forces": 1e-3, "virial": 0.0})
 

@@ -14,7 +14,7 @@ from cgpot.core.errors import CgpotError, ConfigError, InputError
 from cgpot.core.manifest import check_manifest, manifest_path
 from cgpot.distill.distill_md import MdPlan
 from cgpot.distill.distillation import distill
-from cgpot.distill.teacher import Teacher, members
+from cgpot.distill.teacher import Teacher
 from cgpot.molecules.extxyz import read_frames, write_frames
 from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.training.settings.train_settings import load_config
@@ -180,7 +180,7 @@ def test_an_ensemble_gives_its_mean_and_spread(tmp_path: Path, teacher: Path) ->
     record = {"format": "cgpot-ensemble-1", "members": [str(teacher), str(other)]}
     (ensemble / "ensemble.json").write_text(json.dumps(record))
     both = Teacher([ensemble])
-    assert members(ensemble) == [teacher, other]
+    assert both.folders == [teacher, other]
     frame, spread = both.label(fluid(3))
     single = [Teacher([folder]).label(fluid(3))[0] for folder in (teacher, other)]
     assert np.allclose(frame.forces, 0.5 * (single[0].forces + single[1].forces))
@@ -301,7 +301,7 @@ def test_what_is_refused(tmp_path: Path, teacher: Path) -> None:
     (lone / "ensemble.json").write_text('{"format": "cgpot-ensemble-1", "members": []}')
     usual: dict[str, object] = {"teachers": [teacher], "dataset": data, "quiet": True}
     cases: list[tuple[dict[str, object], type[CgpotError], str]] = [
-        ({"teachers": [empty]}, InputError, "has not finished"),
+        ({"teachers": [empty]}, InputError, "no result.json"),
         ({"teachers": [tmp_path / "none"]}, InputError, "a training folder or an ensemble"),
         ({"teachers": [lone]}, InputError, "expected a list of members"),
         ({"teachers": []}, InputError, "no teacher"),

@@ -27,9 +27,9 @@ from cgpot.ensemble.trajectory_spread import evaluate_spread, load_members
 from cgpot.molecules.extxyz import read_frames, write_frames
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.bonds import BondBasis
+from cgpot.potential.uf3_potential import UF3Potential
 from cgpot.select.active import judged, select
 from cgpot.training.linear.mscg import MSCGPotential
-from cgpot.training.linear.uf3 import UF3Potential
 from cgpot.training.settings.train_settings import load_config
 
 MEMBERS = 3

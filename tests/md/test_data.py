@@ -190,3 +190,44 @@ def test_wrap_stays_below_the_edge() -> None:
     wrapped = wrap(np.array([[-1e-18, 11.0, 25.0]]), cell)
     np.testing.assert_allclose(wrapped, [[0.0, 0.0, 1.0]], atol=1e-12)
     assert np.all(wrapped < np.diag(cell))
+
+
+def charged() -> CGFrame:
+    """Two kinds of beads with charges, in molecules of three."""
+    frame = lattice(3, 6.0, names=("AA", "B2"))
+    topology = replace(frame.topology, type_charges=(0.7, -0.3), molecules=np.arange(27) // 3)
+    return replace(frame, topology=topology)
+
+
+def test_charges_in_atom_style_full(tmp_path: Path) -> None:
+    """LAMMPS has the charges: its Coulomb energy is that of a double loop."""
+    frame = charged()
+    path = write_data(tmp_path / "s.data", frame)
+    assert "Atoms # full" in path.read_text()
+    back = read_data(path)
+    assert back.topology.type_charges == (0.7, -0.3)
+    assert back.topology.same_as(frame.topology)
+    script(
+        tmp_path,
+        "units metal\natom_style full\nspecial_bonds lj/coul 1 1 1\nread_data s.data\n"
+        "pair_style coul/cut 8.0\npair_coeff * *\nthermo_modify format float %.12g\nrun 0\n",
+    )
+    energy = read_log(tmp_path / "in.test.log")[0]["E_pair"][0]
+    side, q = np.diag(frame.cell), frame.topology.charges
+    total = 0.0
+    for i in range(27):
+        for j in range(i + 1, 27):
+            d = frame.positions[j] - frame.positions[i]
+            for shift in np.ndindex(3, 3, 3):
+                r = np.linalg.norm(d - side * np.rint(d / side) + side * (np.array(shift) - 1))
+                total += 14.399645 * q[i] * q[j] / r if r < 8.0 else 0.0
+    assert energy == pytest.approx(total, rel=1e-6)
+
+
+def test_sites_of_a_type_with_different_charges(tmp_path: Path) -> None:
+    path = write_data(tmp_path / "s.data", charged())
+    text = path.read_text()
+    assert text.count("0.70000000") > 2
+    path.write_text(text.replace("0.70000000", "0.20000000", 1))
+    with pytest.raises(InputError, match=r"s.data: sites of type 'AA' have charges of 0.2 to 0.7"):
+        read_data(path)

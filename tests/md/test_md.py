@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,8 @@ from cgpot.formats.lammps.log import read_log
 from cgpot.md.engine import folder_lock
 from cgpot.md.md_settings import load_config
 from cgpot.md.md_stage import run_md
-from cgpot.molecules.extxyz import read_frames
+from cgpot.molecules.extxyz import read_frames, write_frames
+from cgpot.molecules.species import Species
 
 DRIVER = f"""
 import sys
@@ -406,3 +408,47 @@ def test_missing_frames_are_noticed(tmp_path: Path, lj_data: Path, lj_file: Path
     dump.write_text(text[: starts[2]] + text[starts[3] :])
     with pytest.raises(CgpotError, match="frames are missing between steps 200 and 600"):
         run_md("nvt", load_config(None, options), out, quiet=True)
+
+
+def test_charges_run_in_atom_style_full(tmp_path: Path) -> None:
+    """The deck reads them, a pair file with a Coulomb style acts on them, frames keep them."""
+    frame = lattice(3, 6.0, names=("AA", "B2"))
+    topology = replace(frame.topology, type_charges=(0.2, -0.2))
+    write_data(tmp_path / "s.data", replace(frame, topology=topology))
+    (tmp_path / "p.lmp").write_text(
+        f"pair_style lj/cut/coul/cut 9.0\npair_coeff * * {EPSILON} {SIGMA}\n"
+    )
+    out = tmp_path / "nvt"
+    invoke(
+        "nvt", "--start", tmp_path / "s.data", "--pair-file", tmp_path / "p.lmp", "-T", 300,
+        "--length-ps", 2, "-o", out, "-q",
+    )  # fmt: skip
+    assert "variable        atom_style index full" in (out / "in.deck").read_text()
+    assert "warnings" not in result(out)  # the user's own styles may have a Coulomb term
+    assert next(read_frames(out / "traj.extxyz.xz")).topology.type_charges == (0.2, -0.2)
+
+
+def test_copies_of_a_box_keep_their_species(tmp_path: Path, lj_file: Path) -> None:
+    """Frames of a replicated run hold the species and bonds of the start."""
+    frame = lattice(2, 6.0, names=("AA", "B2"))
+    kinds = (
+        Species("TWO", ("AA", "B2"), ((0, 1),)),
+        Species("ONE", ("B2",)),
+    )
+    types = np.array([0, 1, 1, 0, 1, 1, 0, 1])
+    molecules = np.array([0, 0, 1, 2, 2, 3, 4, 4])
+    topology = replace(
+        frame.topology, types=types, molecules=molecules, species=kinds,
+        molecule_species=np.array([0, 1, 0, 1, 0]),
+    )  # fmt: skip
+    write_frames(tmp_path / "s.extxyz", [replace(frame, topology=topology)])
+    (tmp_path / "p.lmp").write_text(f"pair_style lj/cut 5.0\npair_coeff * * {EPSILON} {SIGMA}\n")
+    invoke(
+        "nvt", "--start", tmp_path / "s.extxyz", "--pair-file", tmp_path / "p.lmp", "-T", 10,
+        "--length-ps", 0.5, "--dump-ps", 0.25, "--replicate", 2, 1, 2, "-o", tmp_path / "nvt", "-q",
+    )  # fmt: skip
+    found = next(read_frames(tmp_path / "nvt" / "traj.extxyz.xz")).topology
+    assert found.species == kinds
+    assert found.molecule_species.tolist() == [0, 1, 0, 1, 0] * 4
+    bonds = np.array([[0, 1], [3, 4], [6, 7]])
+    assert found.bonds.tolist() == np.concatenate([bonds + 8 * k for k in range(4)]).tolist()

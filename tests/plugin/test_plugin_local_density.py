@@ -15,8 +15,8 @@ from test_plugin_nequip import close, start, virial
 from test_plugin_ranks import BOX, TRICLINIC
 
 from cgpot.molecules.frame import CGFrame, Topology
-from cgpot.potential.base import density_labels
-from cgpot.training.evaluation.predictions import pair_labels_and_energy
+from cgpot.potential.base import Base, density_labels
+from cgpot.potential.potential import Labels
 
 
 def as_frame(configuration: Any) -> CGFrame:
@@ -25,11 +25,8 @@ def as_frame(configuration: Any) -> CGFrame:
     return CGFrame(topology, configuration.positions, configuration.cell)
 
 
-def base_labels(frame: CGFrame) -> tuple[np.ndarray, np.ndarray, float]:
-    pair, density = base_tables()
-    found = pair_labels_and_energy(pair, frame)
-    more = density_labels(density, frame)
-    return found[0] + more[0], found[1] + more[1], found[2] + more[2]
+def base_labels(frame: CGFrame) -> Labels:
+    return Base(*base_tables()).labels(frame)
 
 
 @pytest.fixture(scope="module")

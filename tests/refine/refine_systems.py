@@ -14,9 +14,9 @@ from cgpot.md.md_settings import MdConfig
 from cgpot.md.md_stage import run_md
 from cgpot.molecules.extxyz import read_frames, write_frames
 from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.potential.base import Base
 from cgpot.potential.splines import PairTable
 from cgpot.refine.potential_files import write_potential
-from cgpot.training.evaluation.predictions import pair_labels
 
 NAME = "BEA"
 MASS = 78.0
@@ -78,7 +78,7 @@ def write_reference(folder: Path, length_ps: float = 400.0) -> Path:
     for k, frame in enumerate(read_frames(folder / "md" / "traj.extxyz.xz")):
         if k < 10:
             continue
-        frame.forces, frame.virial = pair_labels(table, frame)
+        frame.forces, frame.virial, _ = Base(table).labels(frame)
         frames.append(frame)
     write_frames(folder / "reference.extxyz", frames)
     return folder / "reference.extxyz"

@@ -14,6 +14,7 @@ from cgpot.core.errors import DataError
 from cgpot.core.units import EV_PER_A3_IN_BAR, ideal_pressure_bar
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.pair_counts import pairs_between
+from cgpot.potential.base import Base
 from cgpot.potential.splines import PairTable
 from cgpot.refine.counts_basis import CountsBasis
 from cgpot.refine.frame_counts import FrameTally, Grid
@@ -24,7 +25,6 @@ from cgpot.refine.refine_settings import ToleranceConfig
 from cgpot.refine.refine_target import Target
 from cgpot.refine.relative_entropy import gradient, hessian, newton_step
 from cgpot.refine.reweighting import Samples, WeightedAverages, weighted_averages, weights
-from cgpot.training.evaluation.predictions import pair_labels
 
 BETA = 1.0 / KT
 GRID = Grid(9.9, 198)
@@ -60,7 +60,7 @@ def metropolis(table: PairTable, sweeps: int, seed: int, every: int = 2) -> list
 def samples_of(table: PairTable, frames: list[CGFrame]) -> Samples:
     pressure = []
     for frame in frames:
-        _, virial = pair_labels(table, frame)
+        virial = Base(table).labels(frame).virial
         pressure.append(replace(frame, virial=virial).pressure(TEMPERATURE))
     counts = TALLY.counts(frames)
     return Samples(counts, np.array(pressure), table.coefficients.reshape(-1))
@@ -112,7 +112,7 @@ def test_pair_sums_are_energies_and_virials(fluid: Samples) -> None:
         assert float(BASIS.sums(counts) @ C0) == pytest.approx(
             float(truth().energy(r).sum()), abs=0.05 * KT
         )
-        _, virial = pair_labels(truth(), frame)
+        virial = Base(truth()).labels(frame).virial
         bar = np.trace(virial) / 3.0 / frame.volume * EV_PER_A3_IN_BAR
         assert float(BASIS.pressures(counts, frame.volume) @ C0) == pytest.approx(bar, abs=3.0)
     assert fluid.pressure.mean() > ideal_pressure_bar(64, TEMPERATURE, lattice().volume)

@@ -53,7 +53,8 @@ GRID = Grid(12.0, 240)
 def tally_of(potential: MSCGPotential, system: Topology | None = None) -> FrameTally:
     """What is counted for pairs, bonds and angles of the trimers."""
     system = system or topology()
-    bonded = potential.bonded.on(system, "test")
+    bonded = potential.bonded
+    bonded.check_system(system, "test")
     rows = tuple(TermRows.of(name, part) for name, part in bonded.parts.items())
     return FrameTally(system, GRID, bonded.exclusions(), bonded.acts_within(system), rows)
 
@@ -351,14 +352,12 @@ def test_terms_of_a_system_of_another_size() -> None:
         species=(Species("TRI", ("A", "B", "A"), ((0, 1), (1, 2))), Species("MON", ("B",))),
         molecule_species=np.array([1, 0, 0]),
     )
-    terms = truth().bonded.on(system, "x.extxyz")
-    assert terms.bonds is not None
-    assert terms.angles is not None
-    np.testing.assert_array_equal(terms.bonds.sites, [[1, 2], [2, 3], [4, 5], [5, 6]])
-    np.testing.assert_array_equal(terms.angles.sites[:, 1], [2, 5])
-    assert terms.bonds.spring(0) == truth().bonded.bonds.spring(0)  # type: ignore[union-attr]
+    there = truth()
+    there.bonded.check_system(system, "x.extxyz")
+    tally = tally_of(there, system)
+    assert tally.within
+    assert not tally_of(truth(excluded=(1, 2)), system).within
     # the energy of the whole potential there, by hand
-    there = truth().on(system, "x.extxyz")
     arm = np.array([[2.2, 0.9, 0.0], [0.0, 0.0, 0.0], [-2.3, 0.8, 0.0]])
     shifts = np.array([[5.0, 9.0, 5.0], [5.0, 9.0, 9.5]])
     x = np.concatenate([[[5.0, 5.0, 5.0]], arm + shifts[0], arm + shifts[1]])
@@ -375,14 +374,20 @@ def test_terms_of_a_system_of_another_size() -> None:
     for i in (2, 5):
         theta = np.radians(angle(x[None, i - 1] - x[None, i], x[None, i + 1] - x[None, i]))
         energy += float(there.angles.evaluate(there.part("angle"), 0, theta)[0][0])  # type: ignore[union-attr]
-    found = there.labels(CGFrame(system, x, np.eye(3) * 60.0))[2]
-    assert found == pytest.approx(energy, abs=1e-10)
+    frame = CGFrame(system, x, np.eye(3) * 60.0)
+    assert there.labels(frame).energy == pytest.approx(energy, abs=1e-10)
+    # what is counted: four bonds, two angles, the two pairs of ends
+    counts = tally.count(frame)
+    assert [int(counts[row].sum()) for _, row, _ in term_rows(tally)] == [4, 2]
+    assert counts[3:6].sum(axis=1).tolist() == [2, 0, 0]
+    sums = basis_of(tally).sums(counts.astype(float))
+    assert float(sums @ there.coefficients) == pytest.approx(energy, abs=0.1 * KT)
     other = Topology(NAMES, (40.0, 60.0), np.array([0, 0]), np.array([0, 0]))
     with pytest.raises(InputError, match=r"x.extxyz.*A-A"):
-        truth().bonded.on(other, "x.extxyz")
+        truth().bonded.check_system(other, "x.extxyz")
     monomers = Topology(NAMES, (40.0, 60.0), np.array([1, 1]), np.array([0, 1]))
     with pytest.raises(InputError, match="the potential has the bonds A-B, the system none"):
-        truth().bonded.on(monomers, "x.extxyz")
+        truth().bonded.check_system(monomers, "x.extxyz")
 
 
 def reference(folder: Path) -> Path:

@@ -17,12 +17,12 @@ from cgpot.core.files import sha256_file, write_json
 from cgpot.core.manifest import write_manifest
 from cgpot.molecules.extxyz import write_frames
 from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.potential.base import Base
 from cgpot.potential.splines import PairTable
 from cgpot.refine.refine_loop import refine
 from cgpot.refine.refine_settings import RefineConfig, load_config
 from cgpot.refine.refine_start import compiled_model, resolve
 from cgpot.refine.reweighting import Samples
-from cgpot.training.evaluation.predictions import pair_labels
 from cgpot.training.network.amend import amend
 
 RESULT = {
@@ -38,7 +38,7 @@ def frames(virial: bool = True, name: str = "BEA", count: int = 20) -> list[CGFr
         frame = lattice(seed)
         topology = frame.topology
         frame.topology = Topology((name,), topology.type_masses, topology.types, topology.molecules)
-        forces, w = pair_labels(truth(), frame)
+        forces, w, _ = Base(truth()).labels(frame)
         frame.forces, frame.virial = forces, w if virial else None
         found.append(frame)
     return found

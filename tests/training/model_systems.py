@@ -10,7 +10,8 @@ import torch
 from nequip.data import AtomicDataDict
 
 from cgpot.molecules.frame import CGFrame, Topology
-from cgpot.training.folder.graph_frames import neighbours, to_data
+from cgpot.potential.site_graph import neighbours
+from cgpot.training.folder.graph_frames import to_data
 
 CUTOFF = 4.2
 NAMES = ("A", "B")

@@ -19,13 +19,14 @@ from training_systems import fluid
 from cgpot.core.errors import ConfigError, InputError
 from cgpot.formats.lammps.bonded_sections import sections_of
 from cgpot.formats.lammps.cg_data import write_data
-from cgpot.molecules.extxyz import read_frames, write_frames
+from cgpot.molecules.extxyz import read_frames, to_atoms, write_frames
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.pairs import half_list, hidden_pairs
 from cgpot.molecules.topology import Topology
-from cgpot.training.evaluation.evaluation_stage import load_trained
-from cgpot.training.folder.graph_frames import neighbours
+from cgpot.potential.ase_calculator import PotentialCalculator
+from cgpot.potential.site_graph import neighbours
 from cgpot.training.linear.bonded_part import BondedPart, fit_bonded, seen_pairs
+from cgpot.training.open_potential import open_potential
 from cgpot.training.settings.train_settings import TrainConfig, load_config
 from cgpot.training.training_stage import train
 
@@ -135,7 +136,7 @@ def test_molecules_need_a_base(chains: list[CGFrame], tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_lammps_runs_what_was_trained(chains: list[CGFrame], tmp_path: Path) -> None:
-    """Forces and virial of base, network and bonded tables in LAMMPS, against Python."""
+    """Forces and virial of base, network and bonded tables in LAMMPS, against Python and ASE."""
     from cgpot.deploy.deployment import deploy
 
     config = write_case(tmp_path, chains)
@@ -162,8 +163,11 @@ def test_lammps_runs_what_was_trained(chains: list[CGFrame], tmp_path: Path) -> 
     )
     rows = (tmp_path / "forces.dump").read_text().splitlines()[9:]
     found = np.array([line.split()[1:] for line in rows], dtype=float)
-    forces, virial = load_trained(tmp_path / "out").labels(frame)
+    forces, virial, _ = open_potential(tmp_path / "out").labels(frame)
     np.testing.assert_allclose(found, forces, atol=1e-6 * np.abs(forces).max())
+    atoms = to_atoms(frame)
+    atoms.calc = PotentialCalculator(open_potential(tmp_path / "out"))
+    np.testing.assert_allclose(atoms.get_forces(), found, atol=1e-6 * np.abs(forces).max())
     bar = np.array((tmp_path / "virial.txt").read_text().split(), dtype=float)
     expected = np.diagonal(virial) / frame.volume * 1.602176634e6
     np.testing.assert_allclose(bar, expected, atol=1e-5 * np.abs(expected).max())

@@ -23,9 +23,10 @@ from cgpot.core.errors import InputError
 from cgpot.core.manifest import check_manifest
 from cgpot.molecules.extxyz import write_frames
 from cgpot.molecules.frame import Topology
-from cgpot.training.evaluation.evaluation_stage import evaluate_model, figures, load_trained
+from cgpot.training.evaluation.evaluation_stage import evaluate_model, figures
 from cgpot.training.evaluation.parity_figure import binned_mean
 from cgpot.training.network.loss_curves import LiveCurves, draw_curves
+from cgpot.training.open_potential import open_potential
 from cgpot.training.settings.train_settings import load_config
 from cgpot.training.training_stage import Outcome, train
 
@@ -64,7 +65,7 @@ def test_a_lone_checkpoint_on_frames_without_stress(trained: Outcome, tmp_path: 
     assert record["stress_rmse"] is record["pressure_residual_bar"] is None
     assert "pair_fit" not in record
     frame = fluid(1, 8)[0]
-    forces, virial = load_trained(trained.folder).labels(frame)
+    forces, virial, _ = open_potential(trained.folder).labels(frame)
     assert forces.shape == (N, 3)
     assert virial.shape == (3, 3)
 
@@ -75,14 +76,14 @@ def test_an_ensemble_is_the_mean_of_its_members(trained: Outcome, tmp_path: Path
         json.dumps({"format": "cgpot-ensemble-1", "members": members}), encoding="utf-8"
     )
     frame = fluid(1, 8)[0]
-    one, two = (load_trained(place).labels(frame) for place in (trained.folder, tmp_path))
+    one, two = (open_potential(place).labels(frame) for place in (trained.folder, tmp_path))
     np.testing.assert_allclose(two[0], one[0], rtol=1e-6)
     np.testing.assert_allclose(two[1], one[1], rtol=1e-6)
     (tmp_path / "ensemble.json").write_text(
         '{"format": "cgpot-ensemble-1", "members": []}', encoding="utf-8"
     )
     with pytest.raises(InputError, match="expected a list of members"):
-        load_trained(tmp_path)
+        open_potential(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["mscg", "uf3"])
@@ -107,7 +108,7 @@ def test_a_model_of_unknown_kind_is_refused(tmp_path: Path) -> None:
     )
     (tmp_path / "result.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="network, mscg, uf3 or pair, found 'pod'"):
-        load_trained(tmp_path)
+        open_potential(tmp_path)
 
 
 def test_figures_of_a_known_case() -> None:
@@ -155,24 +156,24 @@ def test_frames_without_forces_are_refused(trained: Outcome, tmp_path: Path) -> 
 
 def test_what_is_no_model_is_refused(trained: Outcome, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file or folder"):
-        load_trained(tmp_path / "nowhere")
+        open_potential(tmp_path / "nowhere")
     with pytest.raises(InputError, match="expected a folder of `cgpot train`"):
-        load_trained(tmp_path)
+        open_potential(tmp_path)
     (tmp_path / "inputs.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="the training is not finished"):
-        load_trained(tmp_path)
+        open_potential(tmp_path)
     (tmp_path / "text.ckpt").write_text("no checkpoint", encoding="utf-8")
     with pytest.raises(InputError, match="not a readable checkpoint"):
-        load_trained(tmp_path / "text.ckpt")
+        open_potential(tmp_path / "text.ckpt")
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(InputError, match="no checkpoint of a NequIP-framework network"):
-        load_trained(tmp_path / "other.ckpt")
+        open_potential(tmp_path / "other.ckpt")
 
 
 def test_a_folder_of_another_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text('{"format": "cgpot-training-0"}', encoding="utf-8")
     with pytest.raises(InputError, match=r"found 'cgpot-training-0'.*--restart"):
-        load_trained(tmp_path)
+        open_potential(tmp_path)
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, **names: str) -> None:
@@ -184,7 +185,7 @@ def test_a_checkpoint_of_another_nequip_says_what_to_install(
 ) -> None:
     installed(monkeypatch, nequip="9.4.2", torch=torch.__version__)
     with pytest.raises(InputError, match=r"installed is 9\.4\.2; `pip install 'nequip==0\.\d+\.\*"):
-        load_trained(trained.folder)
+        open_potential(trained.folder)
 
 
 def test_a_checkpoint_of_another_torch_warns(

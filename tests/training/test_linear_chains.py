@@ -33,7 +33,7 @@ from cgpot.potential.connectivity import (
     separated,
 )
 from cgpot.potential.dihedrals import DihedralBasis
-from cgpot.training.linear.lammps_tables import write_tables
+from cgpot.potential.lammps_commands import write_for_lammps
 from cgpot.training.linear.mscg import MSCGPotential, fit_mscg
 from cgpot.training.settings.train_settings import load_config
 from cgpot.training.training_stage import train
@@ -172,7 +172,7 @@ def test_each_exclusion_is_that_of_special_bonds(frames, tmp_path):
         potential, _ = fit_mscg(config, frames[:30], 300.0, quiet=True)
         folder = tmp_path / f"{bonds}"
         folder.mkdir()
-        _, commands = write_tables(folder, potential)
+        commands = write_for_lammps(folder, potential).commands
         include = folder / "pair.lmp"
         include.write_text("\n".join([f"variable pair_folder index {folder}", *commands]) + "\n")
         _, forces, virial = lammps_point(folder, frames[2], include, potential.bonded)
@@ -198,7 +198,7 @@ def test_only_the_nearest_image_is_excluded():
     frame = CGFrame(topology, np.array([[0.5, 0, 0], [2.0, 0, 0]]), np.diag([6.0, 20.0, 20.0]))
     pairs = half_list(frame, 5.0)
     assert len(pairs.i) == 2
-    mask = Exclusions(2, np.array([[0, 1]]))(frame, pairs)
+    mask = Exclusions(frame.topology, np.array([[0, 1]]))(frame, pairs)
     assert pairs.distance[mask] == pytest.approx([1.5])
 
 
@@ -212,7 +212,8 @@ def test_explicit_terms(frames):
     along = chain.terms(frames[0])
     assert terms.bonds.sites.tolist() == along.bonds.sites.tolist()
     assert terms.angles.sites[0].tolist() == [0, 1, 2]
-    assert len(terms.angles.sites) == 27
+    assert len(terms.angles.sites) == 1  # once for the species
+    assert len(terms.angles.terms_on(frames[0])[0]) == 27
     assert terms.dihedrals.sites.tolist() == along.dihedrals.sites.tolist()
     only = chain.terms(frames[0], chain.model(angles={"types": [["B", "A", "A"]]}))
     assert [only.angles.kind_name(k) for k in range(only.angles.n_kinds)] == ["A-A-B"]
@@ -230,7 +231,8 @@ def test_molecules_that_differ():
     frame = two_molecules()
     config = chain.model(cutoff=5.0, bonds={"between": {"A-B-A": [[0, 1], [1, 2]]}}, dihedrals=None)
     terms = chain.terms(frame, config)
-    assert terms.bonds.sites.tolist() == [[0, 1], [1, 2]]
+    assert terms.bonds.sites.tolist() == [[2, 3], [3, 4]]  # of A-A, A-B-A, B
+    assert terms.bonds.terms_on(frame)[0].tolist() == [[0, 1], [1, 2]]
     record = terms.deployed()
     assert record["molecules"]["A-A"] == {}
     assert record["molecules"]["A-B-A"]["angles"] == [[1, 0, 1, 2]]
@@ -243,10 +245,10 @@ def test_molecules_that_differ():
     [
         ({"bonds": {"between": [[0, 4]]}}, r"2 different sites from 0 to 3 of A-B-A-A, found \[0"),
         ({"bonds": {"between": [[1, 1]]}}, r"2 different sites .* found \[1, 1\]"),
-        ({"bonds": {"between": {"A-A": [[0, 1]]}}}, "no molecule has the beads 'A-A'"),
+        ({"bonds": {"between": {"A-A": [[0, 1]]}}}, "no molecule is of species 'A-A'"),
         ({"angles": {"types": [["A", "C", "A"]]}}, "unknown bead type 'C'"),
-        ({"angles": {"types": [["B", "B", "B"]]}}, "no angle B-B-B is among the 54 angles"),
-        ({"dihedrals": {"types": [["B", "A", "A", "B"]]}}, "no dihedral B-A-A-B is among the 27"),
+        ({"angles": {"types": [["B", "B", "B"]]}}, "no angle B-B-B is among the 2 angles"),
+        ({"dihedrals": {"types": [["B", "A", "A", "B"]]}}, "no dihedral B-A-A-B is among the 1 "),
         (
             {"bonds": {"types": [["A", "A"]], "between": "chain"}, "dihedrals": None},
             "angles were asked for, but no molecule has 3 sites in a row",
@@ -259,7 +261,9 @@ def test_terms_that_the_molecules_lack(sections, message):
 
 
 def test_one_list_for_molecules_that_differ():
-    with pytest.raises(ConfigError, match=r"one list for molecules of different beads \(A-A, A-B"):
+    with pytest.raises(
+        ConfigError, match=r"one list for molecules of different beads or bonds \(A-A, A-B"
+    ):
         chain.terms(two_molecules(), chain.model(bonds={"between": [[0, 1]]}))
 
 
@@ -289,13 +293,37 @@ def test_sections_that_do_not_fit(tmp_path, sections, message):
 
 
 def test_frames_of_other_sites(frames):
+    """Terms are those of species: any number of their molecules, in any order of the sites."""
     potential, _ = fit_mscg(chain.model(spacing=0.5), frames[:30], 300.0, quiet=True)
-    with pytest.raises(DataError, match="the frame's 32 sites are not those of the bonded terms"):
-        potential.labels(chain.chains(8))
+    forces, virial, energy = potential.labels(frames[0])
     topology = frames[0].topology
+    order = np.random.default_rng(2).permutation(topology.n_sites)
+    moved = np.empty_like(order)
+    moved[order] = np.arange(len(order))
+    own = [np.sort(moved[m]) for m in topology.members]  # the order within a molecule stays
+    for old, new in zip(topology.members, own, strict=True):
+        order[new] = old
+    mixed = Topology(
+        topology.type_names,
+        topology.type_masses,
+        topology.types[order],
+        topology.molecules[order],
+    )
+    found = potential.labels(
+        replace(frames[0], topology=mixed, positions=frames[0].positions[order])
+    )
+    np.testing.assert_allclose(found[0], forces[order], atol=1e-10)
+    np.testing.assert_allclose(found[1], virial, atol=1e-9)
+    assert found[2] == pytest.approx(energy)
+    assert len(potential.labels(chain.chains(8))[0]) == 32
     other = replace(topology, molecules=np.roll(topology.molecules, 1))
-    with pytest.raises(DataError, match="not those of the bonded terms"):
+    with pytest.raises(
+        DataError, match=r"molecule 0 \(from site 1\) is B-A-A-A .* expected one of"
+    ):
         potential.labels(replace(frames[0], topology=other))
+    alone = replace(topology, type_names=("B", "A"))
+    with pytest.raises(DataError, match=r"excluded pairs expected \['A', 'B'\], in this order"):
+        potential.labels(replace(frames[0], topology=alone))
 
 
 def test_spacings_that_make_no_spline():
@@ -463,7 +491,7 @@ def test_explicit_angles_need_no_bonds(frames, tmp_path):
         angles={"between": [[0, 1, 2], [1, 2, 3]], "exclude": False},
     )
     potential, _ = fit_mscg(config, frames[:20], 300.0, quiet=True)
-    _, commands = write_tables(tmp_path, potential)
+    commands = write_for_lammps(tmp_path, potential).commands
     assert "special_bonds lj/coul 1.0 1.0 1.0" in commands
     include = tmp_path / "pair.lmp"
     include.write_text("\n".join([f"variable pair_folder index {tmp_path}", *commands]) + "\n")

@@ -18,9 +18,9 @@ from cgpot.potential.bonds import BondBasis
 from cgpot.potential.pair_basis import PairBasis
 from cgpot.potential.splines import PairTable
 from cgpot.potential.threebody import ThreeBodySW
+from cgpot.potential.uf3_potential import UF3Potential
 from cgpot.training.folder.training_folder import Folder
 from cgpot.training.linear.mscg import MSCGPotential, fit_mscg
-from cgpot.training.linear.uf3 import UF3Potential
 from cgpot.training.settings.model_settings import MSCGConfig
 from cgpot.training.settings.train_settings import load_config
 from cgpot.training.training_stage import train

@@ -10,11 +10,12 @@ import pytest
 from linear_systems import lammps_point, shaken, write_case
 
 from cgpot.core.errors import ConfigError, DataError, InputError
+from cgpot.core.files import write_text
 from cgpot.deploy.deployment import deploy
 from cgpot.ensemble.linear_mean import mean_mscg
 from cgpot.potential.base import density_labels
 from cgpot.potential.density_table import DensityTable, natural
-from cgpot.potential.lammps_density import write_density
+from cgpot.potential.lammps_density import density_text
 from cgpot.potential.local_density import around, sampled_spans
 from cgpot.training.linear.mscg import MSCGPotential, fit_mscg
 from cgpot.training.settings.model_settings import MSCGConfig
@@ -133,7 +134,7 @@ def test_the_file_of_lammps_alone(tmp_path, types):
         rng.normal(size=(types, 7)) @ natural(6).T,
         {},
     )
-    file = write_density(tmp_path / "model.density", table)
+    file = write_text(tmp_path / "model.density", density_text(table))
     include = tmp_path / "density.lmp"
     include.write_text(f"pair_style local/density\npair_coeff * * {file}\n")
     energy, forces, virial = lammps_point(tmp_path / "run", frame, include)
@@ -167,7 +168,7 @@ def test_what_lammps_does_not_have_is_refused(tmp_path):
         fit_mscg(model, frames, 300.0, quiet=True)
     table = densities(frames, 1)
     with pytest.raises(InputError, match="has the indicator 'lammps' and weights of 1; found 'sm"):
-        write_density(tmp_path / "x", replace(table, indicator="smooth"))
+        density_text(replace(table, indicator="smooth"))
     with pytest.raises(ValueError, match=r"local_density.cutoff 8\.0 Å exceeds cutoff 6\.5 Å"):
         MSCGConfig(cutoff=6.5, local_density={"cutoff": 8.0})
 

@@ -14,8 +14,10 @@ from cgpot.core.config import validate
 from cgpot.core.errors import ConfigError, DataError
 from cgpot.core.files import read_json
 from cgpot.molecules.frame import CGFrame
-from cgpot.potential.base import Base, density_labels
+from cgpot.potential.base import Base
 from cgpot.potential.density_table import DensityTable
+from cgpot.potential.network_potential import load_model
+from cgpot.potential.potential import Labels
 from cgpot.potential.splines import PairTable
 from cgpot.training.evaluation import predictions as ev
 from cgpot.training.folder.facts import DataFacts
@@ -57,7 +59,7 @@ def test_the_prior_meets_mean_and_slope() -> None:
     assert prior.density is not None
 
     def base(frame: CGFrame) -> np.ndarray:
-        return ev.pair_labels(prior.table, frame)[1] + density_labels(prior.density, frame)[1]
+        return Base(prior.table, prior.density).labels(frame).virial
 
     assert slope(frames, base) == pytest.approx(slope(frames, lambda f: f.virial), rel=1e-7)
     assert mean(frames, base) == pytest.approx(mean(frames, lambda f: f.virial), rel=1e-9)
@@ -81,10 +83,8 @@ def test_the_refit_finds_what_a_base_lacks() -> None:
 
     def labels():
         for frame in frames:
-            forces, virial, _ = density_labels(base.density, frame)
-            pair = ev.pair_labels(base.pair, frame)
-            more = network(frame)
-            yield frame, forces + pair[0] + more[0], virial + pair[1] + more[1]
+            found, more = base.labels(frame), network(frame)
+            yield frame, Labels(found.forces + more[0], found.virial + more[1], found.energy)
 
     new = refit_base(
         labels(),
@@ -97,8 +97,7 @@ def test_the_refit_finds_what_a_base_lacks() -> None:
     )
 
     def total(frame: CGFrame) -> np.ndarray:
-        parts = ev.pair_labels(new.pair, frame)[1] + density_labels(new.density, frame)[1]
-        return parts + network(frame)[1]
+        return new.labels(frame).virial + network(frame)[1]
 
     assert mean(frames, total) == pytest.approx(mean(frames, lambda f: f.virial), rel=1e-9)
     assert slope(frames, total) == pytest.approx(slope(frames, lambda f: f.virial), rel=1e-7)
@@ -130,7 +129,7 @@ def test_training_writes_both_parts_and_refits_them(trained: Path) -> None:
     pair = PairTable.read(folder.refit)
     np.testing.assert_allclose(ev.pair_coefficients(folder.final), pair.coefficients, rtol=1e-12)
     # the model in the checkpoint, whose files are not needed any more
-    model = ev.load_model(folder.final)
+    model = load_model(folder.final)
     module = next(m for m in model.modules() if type(m).__name__ == "LocalDensity")
     np.testing.assert_array_equal(module.coefficients.numpy(), density.coefficients)
     assert str(trained) not in str(model.state_dict().keys())

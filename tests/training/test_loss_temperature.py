@@ -20,10 +20,9 @@ from cgpot.deploy.deployment import deploy
 from cgpot.deploy.verify import CompiledModel
 from cgpot.molecules.extxyz import write_frames
 from cgpot.molecules.frame import CGFrame
-from cgpot.training.evaluation.predictions import load_model, model_labels
+from cgpot.potential.network_potential import NetworkPotential, load_model
 from cgpot.training.folder.graph_frames import CGDataset
 from cgpot.training.folder.states import resolve_temperature, temperatures
-from cgpot.training.network.temperature_readout import stored_temperature, takes_temperature
 from cgpot.training.settings.train_settings import TrainConfig, load_config
 from cgpot.training.training_stage import Outcome, train
 
@@ -34,17 +33,17 @@ def thermal(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return train(load_config(path), path.parent / "out", quiet=True)
 
 
-def rmse(model: Any, frames: list[CGFrame], reference: list[CGFrame]) -> float:
+def rmse(model: NetworkPotential, frames: list[CGFrame], reference: list[CGFrame]) -> float:
     """Force error, relative to the rms force of the reference."""
-    found = np.concatenate([f for _, f, _ in model_labels(model, frames)])
+    found = np.concatenate([model.labels(f).forces for f in frames])
     label = np.concatenate([f.forces for f in reference if f.forces is not None])
     return float(np.sqrt(np.mean((found - label) ** 2) / np.mean(label**2)))
 
 
 def test_one_model_holds_both_potentials(thermal: Outcome) -> None:
-    model = load_model(thermal.folder / "model.ckpt")
-    assert takes_temperature(model)
-    assert stored_temperature(model) is None
+    model = NetworkPotential.read(thermal.folder / "model.ckpt")
+    assert model.takes_temperature
+    assert model.stored_temperature is None
     for temperature, other in ((COLD, HOT), (HOT, COLD)):
         own = exact(4, 30, temperature)
         right = rmse(model, own, own)
@@ -57,11 +56,9 @@ def test_one_model_holds_both_potentials(thermal: Outcome) -> None:
 
 
 def test_the_energy_is_linear_in_the_temperature(thermal: Outcome) -> None:
-    model = load_model(thermal.folder / "model.ckpt")
+    model = NetworkPotential.read(thermal.folder / "model.ckpt")
     frame = exact(1, 31, COLD)[0]
-    forces = [
-        next(model_labels(model, [replace(frame, temperature=t)]))[1] for t in (COLD, 5.0, HOT)
-    ]
+    forces = [model.labels(replace(frame, temperature=t)).forces for t in (COLD, 5.0, HOT)]
     assert np.allclose(forces[0] + forces[2], 2 * forces[1], atol=1e-10)
 
 
@@ -72,14 +69,13 @@ def test_a_stored_temperature_stands_for_that_of_the_frame(
     frames = exact(2, 32, HOT)
     bare = [replace(f, temperature=None) for f in frames]
     with pytest.raises(InputError, match="takes the temperature as an input, but the frame"):
-        next(model_labels(load_model(source), bare))
-    hot = load_model(save_at_temperature(source, tmp_path / "hot.ckpt", HOT))
-    assert stored_temperature(hot) == HOT
-    for (_, a, w), (_, b, v) in zip(
-        model_labels(load_model(source), frames), model_labels(hot, bare), strict=True
-    ):
-        assert np.array_equal(a, b)
-        assert np.array_equal(w, v)
+        NetworkPotential.read(source).labels(bare[0])
+    hot = NetworkPotential.read(save_at_temperature(source, tmp_path / "hot.ckpt", HOT))
+    assert hot.stored_temperature == HOT
+    network = NetworkPotential.read(source)
+    for own, other in zip(frames, bare, strict=True):
+        for a, b in zip(network.labels(own), hot.labels(other), strict=True):
+            assert np.array_equal(a, b)
 
 
 def test_a_model_without_input_has_no_choice(trained: Outcome, tmp_path: Path) -> None:
@@ -110,8 +106,9 @@ def test_every_network_takes_a_temperature(section: dict[str, Any]) -> None:
     from hydra.utils import instantiate
     from nequip.utils.global_state import set_global_state
 
+    from cgpot.potential.site_graph import neighbours
     from cgpot.training.folder.facts import DataFacts
-    from cgpot.training.folder.graph_frames import neighbours, to_data
+    from cgpot.training.folder.graph_frames import to_data
     from cgpot.training.network.model_section import network_record
 
     set_global_state()
@@ -126,7 +123,7 @@ def test_every_network_takes_a_temperature(section: dict[str, Any]) -> None:
     for frame in frames:
         data = to_data(frame, *neighbours(frame, 5.0), forces=False, stress=False, temperature=True)
         forces.append(model(data)["forces"].detach())
-    assert takes_temperature(model)
+    assert NetworkPotential(model).takes_temperature
     assert not torch.allclose(forces[0], forces[1], rtol=1e-3)
 
 
@@ -178,14 +175,14 @@ def test_a_plain_model_is_deployed_at_its_own_temperature(trained: Outcome, tmp_
 
 @pytest.mark.slow
 def test_deployed_at_each_temperature(thermal: Outcome, tmp_path: Path) -> None:
-    model = load_model(thermal.folder / "model.ckpt")
+    model = NetworkPotential.read(thermal.folder / "model.ckpt")
     for temperature in (COLD, HOT):
         folder = tmp_path / f"{temperature:g}"
         done = deploy(thermal.folder, folder, temperature=temperature, quiet=True)
         assert done.content["temperature"] == temperature
         assert deploy(thermal.folder, folder, temperature=temperature, quiet=True).skipped
         compiled = CompiledModel(folder / "model.nequip.pt2")
-        for frame, forces, virial in model_labels(model, exact(2, 40, temperature)):
-            found = compiled.labels(frame)
-            assert np.allclose(found.forces, forces, atol=1e-9)
-            assert np.allclose(found.virial, virial, atol=1e-8)
+        for frame in exact(2, 40, temperature):
+            found, eager = compiled.labels(frame), model.labels(frame)
+            assert np.allclose(found.forces, eager.forces, atol=1e-9)
+            assert np.allclose(found.virial, eager.virial, atol=1e-8)

@@ -18,11 +18,11 @@ from cgpot.core.config import validate
 from cgpot.core.errors import ConfigError, DataError, InputError
 from cgpot.molecules.extxyz import write_frames
 from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.potential.graph_keys import FRAME_WEIGHT_KEY
 from cgpot.training.folder.facts import DataFacts
 from cgpot.training.folder.graph_frames import CGDataset, load_frames
 from cgpot.training.folder.subsets import load_subsets
 from cgpot.training.folder.weights import describe_states, frame_weights, type_weights
-from cgpot.training.network.keys import FRAME_WEIGHT_KEY
 from cgpot.training.network.metrics import EnergyDifferenceMSE, WeightedMSE
 from cgpot.training.network.nequip_settings import build, energy_weight
 from cgpot.training.network.preparation import prepare

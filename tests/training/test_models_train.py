@@ -15,6 +15,7 @@ from model_systems import CUTOFF, NAMES, SMALL, build, frame, graph
 from training_systems import NAME, fluid, settings, write_case
 
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.network_potential import NetworkPotential
 from cgpot.training.settings.train_settings import load_config
 from cgpot.training.training_stage import Folder, Outcome, train
 
@@ -52,12 +53,12 @@ def test_one_epoch(trained_type: tuple[str, Outcome]) -> None:
 def compiled_is_eager(model: Any, example: CGFrame, others: list[CGFrame], folder: Path) -> None:
     """The compiled model on the frame that it was compiled with and on other sizes."""
     from cgpot.deploy.target import compile_model
-    from cgpot.deploy.verify import CompiledModel, compare, eager_labels
+    from cgpot.deploy.verify import CompiledModel, compare
 
     path = compile_model(model, graph(example), folder / "model.nequip.pt2")
     compiled = CompiledModel(path)
     for item in (example, *others):
-        errors = compare([eager_labels(model, item)], [compiled.labels(item)])
+        errors = compare([NetworkPotential(model).labels(item)], [compiled.labels(item)])
         assert errors
         assert all(value < 1e-10 for value in errors.values()), errors
 
@@ -97,16 +98,14 @@ def test_compiled_training_steps_equal_eager(name: str) -> None:
 def deploy_and_check(outcome: Outcome) -> None:
     """`cgpot deploy`: archive and compiled model agree with the checkpoint, cgpot verifies it."""
     from cgpot.deploy.deployment import deploy
-    from cgpot.deploy.verify import CompiledModel, eager_labels
-    from cgpot.training.evaluation.predictions import load_model
+    from cgpot.deploy.verify import CompiledModel
 
     deployed = deploy(outcome.folder, outcome.folder.parent / "deploy", quiet=True)
     content = json.loads(deployed.sidecar.read_text(encoding="utf-8"))
     for form in ("package", "compiled"):
         assert all(value <= 1e-9 for value in content["verification"][form].values())
     other = fluid(1, 12)[0]
-    model = load_model(outcome.folder / "model.ckpt")
-    wanted = eager_labels(model, other)
+    wanted = NetworkPotential.read(outcome.folder / "model.ckpt").labels(other)
     found = CompiledModel(deployed.sidecar.parent / "model.nequip.pt2").labels(other)
     assert found.energy == pytest.approx(wanted.energy, rel=1e-9)
     np.testing.assert_allclose(found.forces, wanted.forces, atol=1e-9 * np.abs(wanted.forces).max())
@@ -120,16 +119,14 @@ def test_deployed(trained_type: tuple[str, Outcome]) -> None:
 def test_archive_holds_the_modules(trained_type: tuple[str, Outcome], tmp_path: Path) -> None:
     """The archive alone, without the checkpoint, gives the checkpoint's numbers."""
     from cgpot.deploy.package import build_package
-    from cgpot.deploy.verify import eager_labels
-    from cgpot.training.evaluation.predictions import load_model
 
     _, outcome = trained_type
     path = build_package(
         outcome.folder / "model.ckpt", outcome.folder / "example.extxyz", tmp_path / "a.nequip.zip"
     )
     other = fluid(1, 12)[0]
-    wanted = eager_labels(load_model(outcome.folder / "model.ckpt"), other)
-    found = eager_labels(load_model(path), other)
+    wanted = NetworkPotential.read(outcome.folder / "model.ckpt").labels(other)
+    found = NetworkPotential.read(path).labels(other)
     assert found.energy == pytest.approx(wanted.energy, rel=1e-12)
     np.testing.assert_allclose(found.forces, wanted.forces, atol=1e-12)
 

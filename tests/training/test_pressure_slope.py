@@ -11,10 +11,8 @@ from pair_systems import R_MAX, TEMPERATURE, fluid
 
 from cgpot.core.errors import DataError
 from cgpot.core.units import AMU_PER_A3_IN_KG_M3, EV_PER_A3_IN_BAR, KB
-from cgpot.potential.base import density_labels
 from cgpot.potential.local_density import LocalDensityBasis, sampled_spans
 from cgpot.potential.pair_basis import PairBasis
-from cgpot.training.evaluation.predictions import pair_labels
 from cgpot.training.linear.equations import NormalEquations
 from cgpot.training.linear.pair_fit import PairFit, labelled
 
@@ -51,8 +49,7 @@ def regression(frames, labels):
 
 def base_virial(base):
     def virial(frame):
-        total = pair_labels(base.pair, frame)[1]
-        return total if base.density is None else total + density_labels(base.density, frame)[1]
+        return base.labels(frame).virial
 
     return virial
 

@@ -15,7 +15,8 @@ import torch
 from model_systems import NAMES
 
 from cgpot.molecules.frame import CGFrame, Topology
-from cgpot.training.folder.graph_frames import neighbours, to_data
+from cgpot.potential.site_graph import neighbours
+from cgpot.training.folder.graph_frames import to_data
 from cgpot.training.network.builders import SchNetModel
 
 HERE = Path(__file__).resolve().parent

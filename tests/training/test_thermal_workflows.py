@@ -26,11 +26,11 @@ from cgpot.distill.distill_md import deploy_student
 from cgpot.distill.distillation import distill
 from cgpot.distill.teacher import Teacher
 from cgpot.molecules.extxyz import read_frames, write_frames
+from cgpot.potential.network_potential import NetworkPotential
 from cgpot.potential.splines import PairTable
 from cgpot.refine.refine_settings import RefineConfig
 from cgpot.refine.refine_start import compiled_model, resolve
 from cgpot.study.stage_commands import plan
-from cgpot.training.evaluation.predictions import load_model, model_labels
 from cgpot.training.network.amend import amend
 from cgpot.training.settings.train_settings import load_config
 from cgpot.training.training_stage import Outcome, train
@@ -100,27 +100,27 @@ def test_a_refined_network_keeps_its_temperature(thermal: Outcome, tmp_path: Pat
     start = resolve(refinement(thermal.folder, HOT))
     assert start.table is not None
     frames = exact(2, 30, HOT)
-    before = [f for _, f, _ in model_labels(load_model(thermal.folder / "model.ckpt"), frames)]
+    before = [NetworkPotential.read(thermal.folder / "model.ckpt").labels(f).forces for f in frames]
     result = amend(
         thermal.folder, tmp_path / "m", start.table, frames, source=[], facts={}, temperature=HOT
     )
     assert result["temperature_input"] is None
     assert result["temperature"] == HOT
     bare = [replace(frame, temperature=None) for frame in frames]
-    after = [f for _, f, _ in model_labels(load_model(tmp_path / "m" / "model.ckpt"), bare)]
+    after = [NetworkPotential.read(tmp_path / "m" / "model.ckpt").labels(f).forces for f in bare]
     np.testing.assert_allclose(after, before, atol=1e-12)
     with pytest.raises(InputError, match="force at 6 K, not at 4 K"):
         deploy_run.deploy(tmp_path / "m", tmp_path / "d", temperature=COLD)
 
 
 def test_a_teacher_labels_at_the_temperature_of_the_frame(thermal: Outcome) -> None:
-    model = load_model(thermal.folder / "model.ckpt")
+    model = NetworkPotential.read(thermal.folder / "model.ckpt")
     cold, hot = exact(1, 31, COLD)[0], replace(exact(1, 31, COLD)[0], temperature=HOT)
     teacher = Teacher([thermal.folder])
     assert teacher.thermal
     labels = [teacher.label(frame)[0].forces for frame in (cold, hot)]
     for frame, found in zip((cold, hot), labels, strict=True):
-        np.testing.assert_allclose(found, next(model_labels(model, [frame]))[1])
+        np.testing.assert_allclose(found, model.labels(frame).forces)
     assert not np.allclose(labels[0], labels[1], rtol=1e-6)
     bare = replace(cold, temperature=None)
     given, _ = Teacher([thermal.folder], HOT).label(bare)
@@ -152,7 +152,7 @@ def test_a_student_of_a_thermal_teacher(thermal: Outcome, tmp_path: Path) -> Non
     distill(path, tmp_path / "out", teachers=[thermal.folder], dataset=data, quiet=True)
     labelled = list(read_frames(tmp_path / "out" / "distillation" / "test.extxyz.xz"))
     assert [frame.temperature for frame in labelled] == [HOT, HOT]
-    expected = next(model_labels(load_model(thermal.folder / "model.ckpt"), labelled))[1]
+    expected = NetworkPotential.read(thermal.folder / "model.ckpt").labels(labelled[0]).forces
     np.testing.assert_allclose(labelled[0].forces, expected, atol=1e-5)
 
 

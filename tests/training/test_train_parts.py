@@ -16,8 +16,9 @@ from cgpot.core.errors import DataError, InputError
 from cgpot.core.statistics import estimate
 from cgpot.core.units import EV_PER_A3_IN_BAR
 from cgpot.molecules.extxyz import write_frames
+from cgpot.potential.base import Base
 from cgpot.potential.splines import PairTable, basis, locate
-from cgpot.training.evaluation.predictions import evaluate, pair_labels, save_checkpoint_with_pair
+from cgpot.training.evaluation.predictions import evaluate, save_checkpoint_with_pair
 from cgpot.training.folder.facts import DataFacts
 from cgpot.training.folder.fingerprint import difference
 from cgpot.training.folder.graph_frames import CGDataset, EpochSampler, load_frames, shuffled_loader
@@ -213,7 +214,7 @@ def test_pair_labels_reproduce_the_exact_fluid() -> None:
     """Forces and virial of the spline against the minimum-image sum, to 1e-3 of their size."""
     frames = fluid(4, 5)
     table = exact_table()
-    errors, arrays = evaluate(frames, lambda f: pair_labels(table, f))
+    errors, arrays = evaluate(frames, Base(table))
     rms = np.sqrt(np.mean(np.concatenate([f.forces for f in frames]) ** 2))
     assert errors["force_rmse"] < 1e-3 * rms
     pressure = [np.trace(f.virial) / 3 / f.volume * EV_PER_A3_IN_BAR for f in frames]

@@ -21,13 +21,13 @@ from cgpot.core.config import validate
 from cgpot.core.errors import DataError, InputError
 from cgpot.core.manifest import check_manifest
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.network_potential import NetworkPotential, load_model
+from cgpot.potential.site_graph import neighbours
 from cgpot.training.evaluation.predictions import (
-    load_model,
-    model_labels,
     pair_coefficients,
     save_checkpoint_with_pair,
 )
-from cgpot.training.folder.graph_frames import neighbours, to_data
+from cgpot.training.folder.graph_frames import to_data
 from cgpot.training.folder.subsets import load_subsets
 from cgpot.training.network.lightning_module import COLUMNS, read_table
 from cgpot.training.network.nequip_process import command
@@ -154,15 +154,15 @@ def test_a_checkpoint_needs_no_file_beside_it(trained: Outcome, tmp_path: Path) 
     text = str(torch.load(tmp_path / "alone.ckpt", weights_only=False)["hyper_parameters"])
     assert "pair.json" not in text
     frame = fluid(1, 9)[0]
-    left = next(model_labels(load_model(tmp_path / "alone.ckpt"), [frame]))
-    right = next(model_labels(load_model(trained.folder / "model.ckpt"), [frame]))
-    np.testing.assert_array_equal(left[1], right[1])
+    left = NetworkPotential.read(tmp_path / "alone.ckpt").labels(frame)
+    right = NetworkPotential.read(trained.folder / "model.ckpt").labels(frame)
+    np.testing.assert_array_equal(left.forces, right.forces)
 
 
 def test_other_pair_coefficients_change_the_model(trained: Outcome, tmp_path: Path) -> None:
     """Zero coefficients leave the network; the difference in forces is the pair part."""
+    from cgpot.potential.base import Base
     from cgpot.potential.splines import PairTable
-    from cgpot.training.evaluation.predictions import pair_labels
 
     source = trained.folder / "model.ckpt"
     table = PairTable.read(trained.folder / "pair.json")
@@ -170,9 +170,9 @@ def test_other_pair_coefficients_change_the_model(trained: Outcome, tmp_path: Pa
     np.testing.assert_allclose(old, table.coefficients, rtol=1e-6, atol=1e-6)
     save_checkpoint_with_pair(source, tmp_path / "bare.ckpt", np.zeros_like(old))
     frame = fluid(1, 9)[0]
-    _, full, w_full = next(model_labels(load_model(source), [frame]))
-    _, bare, w_bare = next(model_labels(load_model(tmp_path / "bare.ckpt"), [frame]))
-    force, virial = pair_labels(table, frame)
+    full, w_full, _ = NetworkPotential.read(source).labels(frame)
+    bare, w_bare, _ = NetworkPotential.read(tmp_path / "bare.ckpt").labels(frame)
+    force, virial, _ = Base(table).labels(frame)
     scale = np.abs(full).max()
     np.testing.assert_allclose(full - bare, force, atol=2e-6 * scale)
     np.testing.assert_allclose(w_full - w_bare, virial, atol=1e-5 * np.abs(w_full).max())
@@ -181,7 +181,7 @@ def test_other_pair_coefficients_change_the_model(trained: Outcome, tmp_path: Pa
 def test_forces_and_virial_are_derivatives_of_the_energy(double: torch.nn.Module) -> None:
     """Central differences, 1e-4 Å and 1e-5 of strain: 1e-6 of the largest value."""
     frame = fluid(1, 9)[0]
-    _, forces, virial = next(model_labels(double, [frame]))
+    forces, virial, _ = NetworkPotential(double).labels(frame)
     step = 1e-4
     for site, axis in ((0, 0), (17, 1), (40, 2)):
         values = []
@@ -212,22 +212,21 @@ def test_invariances(double: torch.nn.Module, rng: np.random.Generator) -> None:
     """Translation, wrapping, permutation and rotation, to 1e-9 of the largest force."""
     frame = fluid(1, 9)[0]
     base = energy(double, frame)
-    _, forces, virial = next(model_labels(double, [frame]))
+    forces, virial, _ = NetworkPotential(double).labels(frame)
     size = np.abs(forces).max()
 
     moved = CGFrame(frame.topology, frame.positions + np.array([1.3, -7.0, 20.2]), frame.cell)
     assert energy(double, moved) == pytest.approx(base, rel=1e-10)
 
     order = rng.permutation(N)
-    _, permuted, _ = next(
-        model_labels(double, [CGFrame(frame.topology, frame.positions[order], frame.cell)])
-    )
+    shuffled = CGFrame(frame.topology, frame.positions[order], frame.cell)
+    permuted = NetworkPotential(double).labels(shuffled).forces
     np.testing.assert_allclose(permuted, forces[order], atol=1e-9 * size)
 
     q, _ = np.linalg.qr(rng.standard_normal((3, 3)))
     q *= np.sign(np.linalg.det(q))
     turned = CGFrame(frame.topology, frame.positions @ q, frame.cell @ q)
-    _, rotated, w = next(model_labels(double, [turned]))
+    rotated, w, _ = NetworkPotential(double).labels(turned)
     np.testing.assert_allclose(rotated, forces @ q, atol=1e-9 * size)
     np.testing.assert_allclose(w, q.T @ virial @ q, atol=1e-9 * np.abs(virial).max())
 

@@ -15,10 +15,12 @@ from cgpot.core.errors import ConfigError, InputError
 from cgpot.deploy.deployment import deploy
 from cgpot.molecules.extxyz import write_frames
 from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.potential.lammps_commands import write_for_lammps
 from cgpot.potential.splines import PairTable
+from cgpot.potential.uf3_potential import UF3Potential
 from cgpot.potential.uf3_threebody import ThreeBody, ThreeBodyGrid
 from cgpot.training.evaluation.evaluation_stage import evaluate_model
-from cgpot.training.linear.uf3 import UF3Potential, fit_uf3
+from cgpot.training.linear.uf3 import fit_uf3
 from cgpot.training.settings.model_settings import UF3Config
 from cgpot.training.settings.train_settings import load_config
 from cgpot.training.training_stage import train
@@ -165,9 +167,9 @@ def lammps(folder: Path, frame: CGFrame, commands: str) -> tuple[np.ndarray, np.
 def test_lammps_computes_the_same(tmp_path: Path, types: int) -> None:
     known = truth(types)
     frame = fluid(5, types)
-    known.write_lammps(tmp_path / "all.uf3")
-    names = " ".join(known.type_names)
-    found = lammps(tmp_path, frame, f"pair_style uf3 3\npair_coeff * * all.uf3 {names}")
+    lines = write_for_lammps(tmp_path, known, place=tmp_path).commands
+    assert lines[0] == "pair_style uf3 3"
+    found = lammps(tmp_path, frame, "\n".join(lines))
     forces, virial, energy = known.labels(frame)
     assert np.allclose(found[0], forces, rtol=0, atol=1e-8 * np.abs(forces).max())
     assert np.allclose(found[1], virial, rtol=0, atol=1e-6 * np.abs(virial).max())

@@ -365,8 +365,8 @@ def main(words: list[str] | None = None) -> None:
     from cgpot.core.errors import CgpotError
     from cgpot.deploy.deployment import deploy
     from cgpot.deploy.package import build_package
-    from cgpot.deploy.verify import frame_data
     from cgpot.molecules.extxyz import read_frames
+    from cgpot.potential.site_graph import site_graph
 
     set_global_state()
     limits = ceilings("cuda")
@@ -384,7 +384,7 @@ def main(words: list[str] | None = None) -> None:
         frame = next(read_frames(options.start))
         for train in options.train:
             model = load_saved_model(str(train / "model.ckpt")).eval()
-            edges = frame_data(frame, float(model.metadata["r_max"]))["edge_index"].shape[1]
+            edges = site_graph(frame, float(model.metadata["r_max"]))["edge_index"].shape[1]
             edges_per_bead = edges / frame.topology.n_sites
             cost = count(model)
             name = train.absolute().parent.name

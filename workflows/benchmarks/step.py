@@ -83,8 +83,8 @@ def main() -> None:
     from cgpot.core.native import built_operators
     from cgpot.deploy.operators import load
     from cgpot.deploy.target import INPUTS, edge_vector_data
-    from cgpot.deploy.verify import frame_data
     from cgpot.molecules.extxyz import read_frames
+    from cgpot.potential.site_graph import site_graph
 
     set_global_state()
     load(built_operators())
@@ -93,10 +93,10 @@ def main() -> None:
     frame = next(read_frames(start))
     compiled = torch._inductor.aoti_load_package(str(model))
     cutoff = float(compiled.loader.get_metadata()["r_max"])
-    ready = [edge_vector_data(frame_data(frame, cutoff))[key] for key in INPUTS]
+    ready = [edge_vector_data(site_graph(frame, cutoff))[key] for key in INPUTS]
 
     def anew() -> object:
-        data = edge_vector_data(frame_data(frame, cutoff))
+        data = edge_vector_data(site_graph(frame, cutoff))
         return compiled(*[data[key] for key in INPUTS])
 
     alone = best(lambda: compiled(*ready), 20)

@@ -114,6 +114,7 @@ def _read_tpr(path: Path) -> AtomTopology:
         constraints=np.concatenate(pairs) if pairs else np.zeros((0, 2), dtype=np.int64),
         universe=universe,
         molecule_types=np.asarray(universe.atoms.moltypes),
+        charges=np.asarray(universe.atoms.charges, dtype=np.float64),
     )
 
 

@@ -51,4 +51,5 @@ def read_data(path: str | Path) -> AtomTopology:
         constraints=None,
         universe=universe,
         forces_hold_constraints=True,
+        charges=np.asarray(atoms.charges, dtype=np.float64) if hasattr(atoms, "charges") else None,
     )

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Bonds, angles and dihedrals of a CG data file, as the sidecar of deployed tables names them.
 
-The sidecar says for each molecule, by the beads in order, which sites each term joins and its
-type; the same record numbered the tables, so that data file and tables cannot disagree.
+The sidecar says for each species, by name, beads and bonds, which sites each term joins and its
+type (older ones by the beads alone); the same record numbered the tables, so that data file and
+tables cannot disagree.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.core.errors import InputError
+from cgpot.core.errors import DataError, InputError
 from cgpot.formats.lammps.data import read_sections
 from cgpot.molecules.frame import Topology
+from cgpot.molecules.matching import matched
+from cgpot.molecules.species import Species
 
 IntArray = NDArray[np.int64]
 WIDTHS = {"bonds": 2, "angles": 3, "dihedrals": 4}
@@ -55,6 +58,43 @@ def molecule_sites(topology: Topology) -> Iterator[tuple[str, IntArray]]:
         yield "-".join(topology.type_names[t] for t in topology.types[sites]), sites
 
 
+def _sites_by_name(
+    record: Mapping[str, Any], topology: Topology, sidecar: Path
+) -> Iterator[tuple[str, IntArray]]:
+    """Key among the molecules of the record, and sites, of each molecule of several sites.
+
+    Raises:
+        InputError: isomers, but a record that tells molecules by their beads alone.
+        DataError: a molecule that no species of the record is (`matched`).
+    """
+    if "species" not in record:
+        beads = [kind.beads for kind in topology.species]
+        for kind in topology.species:
+            if beads.count(kind.beads) > 1:
+                raise InputError(
+                    f"the system has several species of the beads {'-'.join(kind.beads)}, which "
+                    f"{sidecar.name} does not tell apart; expected a model that was deployed with "
+                    "its species",
+                    file=sidecar,
+                    key="bonded",
+                )
+        yield from molecule_sites(topology)
+        return
+    known = [
+        Species(
+            name,
+            tuple(item["beads"]),
+            None if item["bonds"] is None else tuple(map(tuple, item["bonds"])),
+        )
+        for name, item in record["species"].items()
+    ]
+    numbers = matched(topology, known, f"the model ({sidecar.name})")
+    for molecule, sites in enumerate(topology.members):
+        number = numbers[topology.molecule_species[molecule]]
+        if number is not None:
+            yield known[number].name, sites
+
+
 def sections_of(
     record: Mapping[str, Any], topology: Topology, sidecar: str | Path, start: str | Path
 ) -> BondedSections:
@@ -67,14 +107,15 @@ def sections_of(
         start: file that the system comes from, for messages.
 
     Raises:
-        InputError: a damaged record, or a molecule that it does not hold.
+        InputError: a damaged record, or a molecule that it does not hold (its number, its first
+            site and what was expected are named).
     """
     try:
         types = {word: tuple(map(str, record["types"][word])) for word in WIDTHS
                  if word in record["types"]}  # fmt: skip
         molecules = record["molecules"]
         found: dict[str, list[IntArray]] = {word: [] for word in types}
-        for name, sites in molecule_sites(topology):
+        for name, sites in _sites_by_name(record, topology, Path(sidecar)):
             if name not in molecules:
                 if len(sites) == 1:
                     continue
@@ -91,6 +132,8 @@ def sections_of(
                 ):
                     raise ValueError(f"a type or site of {name} is out of range")
                 found[word].append(np.column_stack([table[:, 0] - 1, sites[table[:, 1:]]]))
+    except DataError as err:
+        raise InputError(err.message, file=start) from err
     except (KeyError, ValueError, TypeError, AttributeError) as err:
         raise InputError(f"damaged: {err}", file=sidecar, key="bonded") from err
     terms = {

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""LAMMPS data files of CG systems (atom_style molecular), through pymatgen.io.lammps.
+"""LAMMPS data files of CG systems, through pymatgen.io.lammps.
+
+Their atom style is molecular, or full where a bead type has a charge.
 
 Where pymatgen falls short:
 
@@ -31,6 +33,13 @@ from cgpot.molecules.paths import BondPaths
 from cgpot.molecules.whole import flags_along_bonds, wrap
 
 DECIMALS = 10
+CHARGE_DECIMALS = 8
+_STYLE = re.compile(r"^Atoms\s*#\s*(\w+)", re.MULTILINE)
+
+
+def style_of(topology: Topology) -> str:
+    """LAMMPS's atom style: ``full`` where a bead type has a charge, else ``molecular``."""
+    return "full" if any(topology.type_charges) else "molecular"
 
 
 def lammps_cell(cell: Array) -> tuple[Array, Array]:
@@ -61,7 +70,7 @@ def write_data(
     velocities: NDArray[np.float64] | None = None,
     bonded: BondedSections | None = None,
 ) -> Path:
-    """Write a CG frame as a LAMMPS data file (units metal, atom_style molecular).
+    """Write a CG frame as a LAMMPS data file (units metal, atom style of `style_of`).
 
     Args:
         path: the file to write.
@@ -84,10 +93,12 @@ def write_data(
     bounds = [[0.0, float(cell[i, i])] for i in range(3)]
     tilt = [float(cell[1, 0]), float(cell[2, 0]), float(cell[2, 1])]
     ids = np.arange(1, topology.n_sites + 1)
+    style = style_of(topology)
     atoms = pd.DataFrame(
         {
             "molecule-ID": topology.molecules + 1,
             "type": topology.types + 1,
+            **({"q": topology.charges} if style == "full" else {}),
             "x": positions[:, 0],
             "y": positions[:, 1],
             "z": positions[:, 2],
@@ -120,9 +131,9 @@ def write_data(
         atoms=atoms,
         velocities=moving,
         topology=sections,
-        atom_style="molecular",
+        atom_style=style,
     )
-    text = system.get_str(distance=DECIMALS, velocity=DECIMALS)
+    text = system.get_str(distance=DECIMALS, velocity=DECIMALS, charge=CHARGE_DECIMALS)
     return write_text(path, _with_names(text, topology, {} if bonded is None else bonded.types))
 
 
@@ -143,8 +154,8 @@ def _with_names(text: str, topology: Topology, bonded: Mapping[str, Sequence[str
     head = re.sub(r"(?m)^( *\d+  atom types\n)", lambda found: found[1] + counts, head, count=1)
     title, body = head.split("\n", 1)
     title = "CG system written by cgpot through pymatgen.io.lammps; units metal"
-    style = tail.replace("Atoms\n", "Atoms # molecular\n", 1)
-    return f"{title}\n{body}{labels}Masses\n\n" + "\n".join(named) + f"\n\n{style}"
+    tail = tail.replace("Atoms\n", f"Atoms # {style_of(topology)}\n", 1)
+    return f"{title}\n{body}{labels}Masses\n\n" + "\n".join(named) + f"\n\n{tail}"
 
 
 def _labels(kind: str, names: Sequence[str]) -> str:
@@ -153,29 +164,38 @@ def _labels(kind: str, names: Sequence[str]) -> str:
 
 
 def read_data(path: str | Path) -> CGFrame:
-    """Read a LAMMPS data file (atom_style molecular) as a CG frame, wrapped, origin at zero.
+    """Read a LAMMPS data file as a CG frame, wrapped, origin at zero.
 
+    The atom style is molecular, or full where ``Atoms # full`` says so.
     Bonds of the file that join the sites of every molecule become those of its species.
 
     Raises:
-        InputError: missing, not a data file, truncated, of another atom style, without names.
+        InputError: missing, not a data file, truncated, of another atom style, without names, or
+            sites of one type with different charges.
         DataError: NaN or a mass that is not positive.
     """
     from pymatgen.io.lammps.data import LammpsData
 
     p = require_file(path, "LAMMPS data file")
     names = read_type_names(p)
+    stated = _STYLE.search(p.read_text(encoding="utf-8", errors="replace"))
+    style = "full" if stated is not None and stated[1] == "full" else "molecular"
     try:
-        system = LammpsData.from_file(str(p), atom_style="molecular")
+        system = LammpsData.from_file(str(p), atom_style=style)
         atoms = system.atoms.sort_index()
         masses = _masses(system.masses, names)
         types = _types(atoms["type"], names)
+        charges = (
+            _charges(atoms["q"].to_numpy(dtype=np.float64), types, names, p)
+            if style == "full"
+            else ()
+        )
         raw = atoms[["x", "y", "z"]].to_numpy(dtype=np.float64)
         molecules = atoms["molecule-ID"].to_numpy(dtype=np.int64)
         lower = np.asarray(system.box.bounds, dtype=np.float64)[:, 0]
         cell = np.asarray(system.box.to_lattice().matrix, dtype=np.float64)
     except (KeyError, ValueError, IndexError, TypeError, RuntimeError, NotImplementedError) as err:
-        raise InputError(f"not a LAMMPS data file of atom_style molecular: {err}", file=p) from err
+        raise InputError(f"not a LAMMPS data file of atom_style {style}: {err}", file=p) from err
     if not np.isfinite(raw).all():
         raise DataError("positions hold NaN or infinity; expected finite numbers", file=p)
     _, numbered = np.unique(molecules, return_inverse=True)
@@ -185,6 +205,7 @@ def read_data(path: str | Path) -> CGFrame:
             type_masses=masses,
             types=types,
             molecules=numbered.astype(np.int64),
+            type_charges=charges,
         )
         topology = _with_bonds(topology, system, atoms.index.to_numpy(dtype=np.int64))
     except DataError as err:
@@ -202,7 +223,12 @@ def _with_bonds(topology: Topology, system: Any, ids: NDArray[np.int64]) -> Topo
     if len(np.unique(BondPaths(n, bonds).roots())) != topology.n_molecules:
         return topology
     return Topology.from_bonds(
-        topology.type_names, topology.type_masses, topology.types, topology.molecules, bonds
+        topology.type_names,
+        topology.type_masses,
+        topology.types,
+        topology.molecules,
+        bonds,
+        type_charges=topology.type_charges,
     )
 
 
@@ -215,6 +241,23 @@ def _masses(table: Any, names: tuple[str, ...]) -> tuple[float, ...]:
             raise KeyError(f"no mass of type {number} ({name})")
         result.append(value)
     return tuple(result)
+
+
+def _charges(
+    values: NDArray[np.float64], types: NDArray[np.int64], names: tuple[str, ...], file: Path
+) -> tuple[float, ...]:
+    """Charge of each type, e; sites of a type must agree."""
+    found = []
+    for number, name in enumerate(names):
+        own = values[types == number]
+        if len(own) and np.ptp(own) > 1e-6:
+            raise InputError(
+                f"sites of type {name!r} have charges of {own.min():g} to {own.max():g} e; "
+                "expected one charge for a bead type",
+                file=file,
+            )
+        found.append(float(own[0]) if len(own) else 0.0)
+    return tuple(found)
 
 
 def _types(column: Any, names: tuple[str, ...]) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from cgpot.core.files import require_file
 from cgpot.core.units import lammps_factors
 from cgpot.formats.lammps.dump import DumpHead, snapshots
 from cgpot.molecules.frame import Array, CGFrame, IntArray, Topology
+from cgpot.molecules.species import Species
 from cgpot.molecules.whole import wrap
 
 REQUIRED = ("id", "mol", "type", "x", "y", "z")
@@ -100,7 +101,7 @@ def to_frame(
         type_names: name of each bead type.
         type_masses: mass of each bead type, amu.
         topology: topology of the start or of an earlier snapshot, taken over, with its species,
-            if it fits.
+            if it fits or is that of one copy of a replicated box; its charges in any case.
     """
     types = snapshot.types - 1
     _, molecules = np.unique(snapshot.molecules, return_inverse=True)
@@ -109,8 +110,14 @@ def to_frame(
         or not np.array_equal(topology.types, types)
         or not np.array_equal(topology.molecule_index, molecules)
     ):
+        species = () if topology is None else _copied(topology, types, molecules)
         topology = Topology(
-            tuple(type_names), tuple(type_masses), types, molecules.astype(np.int64)
+            tuple(type_names),
+            tuple(type_masses),
+            types,
+            molecules.astype(np.int64),
+            () if topology is None else topology.type_charges,
+            *species,
         )
     return CGFrame(
         topology=topology,
@@ -119,6 +126,22 @@ def to_frame(
         forces=snapshot.forces,
         time=snapshot.time,
     )
+
+
+def _copied(
+    one: Topology, types: IntArray, molecules: IntArray
+) -> tuple[()] | tuple[tuple[Species, ...], IntArray]:
+    """Species, and the species of each molecule, of copies of a box; empty where it is no such."""
+    copies, rest = divmod(len(types), max(one.n_sites, 1))
+    if one.is_plain or rest or not copies:
+        return ()
+    shift = np.repeat(np.arange(copies), one.n_sites) * one.n_molecules
+    wanted = np.tile(one.molecule_index, copies) + shift
+    if not (
+        np.array_equal(types, np.tile(one.types, copies)) and np.array_equal(molecules, wanted)
+    ):
+        return ()
+    return one.species, np.tile(one.molecule_species, copies)
 
 
 def merged_dumps(paths: Sequence[str | Path]) -> Iterator[DumpFrame]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,136 +13,16 @@ from numpy.typing import NDArray
 from cgpot.core.errors import InputError
 from cgpot.core.files import read_json, write_json
 from cgpot.core.manifest import package_versions, write_manifest
-from cgpot.core.records import EnsembleRecord, TrainingRecord
-from cgpot.core.versions import check_checkpoint, read_result
 from cgpot.molecules.frame import CGFrame
-from cgpot.potential.refined import refined_model
-from cgpot.potential.splines import PairTable
 from cgpot.training.evaluation import predictions as ev
-from cgpot.training.evaluation.held_out import HeldOut, Labels, network_labels
+from cgpot.training.evaluation.held_out import HeldOut
 from cgpot.training.evaluation.noise_floor import applicable_noise, floor_record, of_means
 from cgpot.training.folder.graph_frames import load_frames
-from cgpot.training.folder.training_folder import Folder
-from cgpot.training.linear.bonded_part import BondedPart
+from cgpot.training.open_potential import open_potential
 
 Array = NDArray[np.float64]
 FORMAT = "cgpot-evaluation-1"
 STAGE = "evaluation"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained model, ready to label frames.
-
-    Attributes:
-        path: file or folder that was given.
-        kind: ``network``, ``mscg``, ``uf3`` or ``pair`` (of a refinement).
-        type_names: bead types that it knows, in the order of their indices.
-        labels: forces (n, 3) in eV/Å and virial W (3, 3) in eV of a frame.
-        yardstick: pair fit of the same training frames (or its labels), if there is one.
-        result: result.json of its training or ensemble.json; None for a lone checkpoint.
-    """
-
-    path: Path
-    kind: str
-    type_names: tuple[str, ...]
-    labels: Labels
-    yardstick: PairTable | Labels | None
-    result: TrainingRecord | EnsembleRecord | None = None
-
-
-def load_trained(path: str | Path) -> Trained:
-    """A folder of `cgpot train`, `cgpot refine` or `cgpot ensemble`, or a checkpoint file.
-
-    Raises:
-        InputError: neither, unfinished, damaged, or of other versions.
-    """
-    place = refined_model(path)
-    if not place.exists():
-        raise InputError(
-            "no such file or folder; expected a folder of `cgpot train` or its model.ckpt",
-            file=place,
-        )
-    if place.is_file():
-        return _network(place, None, None)
-    if (place / "ensemble.json").is_file():
-        return _ensemble(place)
-    result = read_result(place)
-    kind = result.kind
-    table = PairTable.read(place / "pair_fit.json") if (place / "pair_fit.json").is_file() else None
-    if kind == "network":
-        return _network(place / "model.ckpt", table, result, place)
-    return Trained(place, kind, result.bead_names, _linear(place, kind), table, result)
-
-
-def _linear(place: Path, kind: str) -> Labels:
-    """Labels of a linear model."""
-    from cgpot.training.linear import mscg_stage as stage
-    from cgpot.training.linear import uf3_stage
-    from cgpot.training.linear.mscg import MSCGPotential
-    from cgpot.training.linear.uf3 import UF3Potential
-
-    if kind == "pair":
-        table = PairTable.read(place / "pair.json")
-        return lambda frame: ev.pair_labels(table, frame)
-    potential: MSCGPotential | UF3Potential
-    if kind == "mscg":
-        potential = MSCGPotential.read(place / stage.POTENTIAL)
-    elif kind == "uf3":
-        potential = UF3Potential.read(place / uf3_stage.POTENTIAL)
-    else:
-        raise InputError(
-            f"expected a model of kind network, mscg, uf3 or pair, found {kind!r}",
-            file=place / "result.json",
-            key="kind",
-        )
-
-    def labels(frame: CGFrame) -> tuple[Array, Array]:
-        forces, virial, _ = potential.labels(frame)
-        return forces, virial
-
-    return labels
-
-
-def _ensemble(place: Path) -> Trained:
-    """The mean of the members of a folder of `cgpot ensemble`."""
-    record = EnsembleRecord.read(place / "ensemble.json")
-    members = [load_trained(place / name) for name in record.members]
-
-    def labels(frame: CGFrame) -> tuple[Array, Array]:
-        each = [member.labels(frame) for member in members]
-        forces = np.mean([forces for forces, _ in each], axis=0)
-        return forces, np.asarray(np.mean([virial for _, virial in each], axis=0))
-
-    first = members[0]
-    return Trained(place, first.kind, first.type_names, labels, first.yardstick, record)
-
-
-def _network(
-    checkpoint: Path,
-    table: PairTable | None,
-    result: TrainingRecord | None,
-    place: Path | None = None,
-) -> Trained:
-    check_checkpoint(checkpoint)
-    model = ev.load_model(checkpoint)
-    names = tuple(model.metadata["type_names"].split())
-    bare = network_labels(model)
-    file = Folder((place or checkpoint.parent).resolve()).bonded
-    if not file.is_file():
-        return Trained(place or checkpoint, "network", names, bare, table, result)
-    part, pairs = BondedPart.read(file), ev.pairs_of(model)
-
-    def with_bonds(labels: Labels) -> Labels:
-        def summed(frame: CGFrame) -> tuple[Array, Array]:
-            forces, virial, _ = part.labels(frame)
-            more, pressure = labels(frame)
-            return forces + more, virial + pressure
-
-        return summed
-
-    yardstick = None if table is None else with_bonds(lambda f: ev.pair_labels(table, f, pairs))
-    return Trained(place or checkpoint, "network", names, with_bonds(bare), yardstick, result)
 
 
 def evaluate_model(
@@ -177,7 +56,7 @@ def evaluate_model(
     from cgpot.training.evaluation.parity_figure import draw_parity
 
     torch.set_num_threads(threads)
-    trained = load_trained(model)
+    trained = open_potential(model)
     frames: list[CGFrame] = []
     for path in data:
         frames += load_frames(path, trained.type_names, False)
@@ -187,22 +66,24 @@ def evaluate_model(
     floor = None if floor is None else of_means(floor, frames)
     held_out = HeldOut.of(
         frames,
-        trained.labels,
+        trained,
         trained.yardstick,
         temperature=None if trained.result is None else trained.result.temperature,
         quiet=quiet,
     )
     labels, arrays, parity = held_out.labels, held_out.arrays, held_out.parity
+    sites = [frame.topology.n_sites for frame in frames]
     record: dict[str, Any] = {
         "format": FORMAT,
         "model": str(trained.path),
         "kind": trained.kind,
         "data": [str(path) for path in data],
         "n_frames": len(frames),
-        "n_sites": sum(frame.topology.n_sites for frame in frames),
+        "n_sites": sum(sites),
         **figures(frames, labels, arrays, held_out.errors),
         "pressure_slope": held_out.slope,
-        **floor_record(labels["force"], arrays["force"], frames[0].topology.n_sites, floor),
+        **held_out.by_composition,
+        **floor_record(labels["force"], arrays["force"], sites, floor),
         "noise_file": None if noise_file is None else str(noise_file),
         "versions": package_versions(("cgpot", "torch", "nequip")),
     }

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.progress import progress
+from cgpot.molecules.compositions import groups_of
 from cgpot.molecules.frame import CGFrame
-from cgpot.potential.splines import PairTable
+from cgpot.potential.potential import Potential
 from cgpot.training.evaluation import predictions as ev
 from cgpot.training.evaluation.pressure_density import pressure_slope
+from cgpot.training.network.metrics import mean_with_error
 
 Array = NDArray[np.float64]
-Labels = Callable[[CGFrame], tuple[Array, Array]]
-"""Forces (n, 3) in eV/Å and virial W (3, 3) in eV of a frame."""
 ERRORS = ("force_rmse", "stress_rmse", "pressure_residual_bar")
-
-
-def network_labels(model: Any) -> Labels:
-    """Forces and virial of a frame by a network that `predictions.load_model` gave."""
-
-    def labels(frame: CGFrame) -> tuple[Array, Array]:
-        _, forces, virial = next(ev.model_labels(model, [frame]))
-        return forces, virial
-
-    return labels
 
 
 @dataclass(frozen=True)
@@ -44,7 +33,9 @@ class HeldOut:
         pair_arrays: predictions of the pair fit; None without one.
         pair_errors: its errors; empty without one.
         slope: of the pressure with density (`pressure_density.pressure_slope`);
-            None without stress labels, or where the density does not vary.
+            None without stress labels, where the density does not vary, or of several
+            compositions (`compositions` has it for each).
+        compositions: figures of each composition; empty for a single one.
     """
 
     labels: dict[str, Array]
@@ -53,13 +44,14 @@ class HeldOut:
     pair_arrays: dict[str, Array] | None
     pair_errors: dict[str, Any]
     slope: dict[str, Any] | None = None
+    compositions: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
         frames: list[CGFrame],
-        labels: Labels,
-        yardstick: PairTable | Labels | None,
+        potential: Potential,
+        yardstick: Potential | None,
         *,
         temperature: float | None = None,
         quiet: bool = False,
@@ -68,8 +60,8 @@ class HeldOut:
 
         Args:
             frames: with force labels.
-            labels: of the potential.
-            yardstick: the pair fit, or its labels, if there is one.
+            potential: labels them.
+            yardstick: the pair fit, if there is one.
             temperature: K, of frames that carry none, for the kinetic part of pressures.
             quiet: no progress bar.
 
@@ -77,30 +69,40 @@ class HeldOut:
             DataError: a frame without forces.
         """
         with progress("evaluating", len(frames), quiet=quiet) as advance:
-
-            def counted(frame: CGFrame) -> tuple[Array, Array]:
-                advance(1)
-                return labels(frame)
-
-            errors, arrays = ev.evaluate(frames, counted)
+            errors, arrays = ev.evaluate(frames, potential, advance)
         pair_errors: dict[str, Any] = {}
         pair_arrays: dict[str, Array] | None = None
         if yardstick is not None:
-            table = yardstick
-            beside: Labels = (
-                (lambda frame: ev.pair_labels(table, frame))
-                if isinstance(table, PairTable)
-                else table
-            )
-            pair_errors, pair_arrays = ev.evaluate(frames, beside)
+            pair_errors, pair_arrays = ev.evaluate(frames, yardstick)
         known = ev.label_arrays(frames)
         slope = None
+        pressures: dict[str, Array] = {}
         if "pressure_bar" in known:
             pressures = {"labels": known["pressure_bar"], "model": arrays["pressure_bar"]}
             if pair_arrays is not None:
                 pressures["pair_fit"] = pair_arrays["pressure_bar"]
+        groups = groups_of(frames)
+        if len(groups) == 1 and pressures:
             slope = pressure_slope(frames, pressures, temperature)
-        return cls(known, arrays, errors, pair_arrays, pair_errors, slope)
+        found = cls(known, arrays, errors, pair_arrays, pair_errors, slope)
+        if len(groups) > 1:
+            square = np.split(
+                (arrays["force"] - known["force"]) ** 2,
+                np.cumsum([frame.topology.n_sites for frame in frames])[:-1],
+            )
+            for name, mine in groups.items():
+                found.compositions[name] = _figures(
+                    [frames[k] for k in mine],
+                    np.concatenate([square[k] for k in mine]),
+                    {key: value[mine] for key, value in pressures.items()},
+                    temperature,
+                )
+        return found
+
+    @property
+    def by_composition(self) -> dict[str, Any]:
+        """Key ``compositions`` of the records; nothing for a single one."""
+        return {"compositions": self.compositions} if self.compositions else {}
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -113,7 +115,7 @@ class HeldOut:
             if key == "force_rmse":
                 found["force_label_rms"] = float(np.sqrt(np.mean(self.labels["force"] ** 2)))
         found["pressure_slope"] = self.slope
-        return found
+        return {**found, **self.by_composition}
 
     @property
     def parity(self) -> dict[str, Array]:
@@ -123,3 +125,22 @@ class HeldOut:
     def save(self, path: Path) -> None:
         """Write parity.npz."""
         ev.save_parity(path, self.parity)
+
+
+def _figures(
+    frames: list[CGFrame],
+    square: Array,
+    pressures: dict[str, Array],
+    temperature: float | None,
+) -> dict[str, Any]:
+    """Figures of the frames of one composition: squared force errors (n, 3), pressures in bar."""
+    residual = None
+    if pressures:
+        mean, error = mean_with_error(pressures["model"] - pressures["labels"])
+        residual = {"mean": mean, "error": error}
+    return {
+        "n_frames": len(frames),
+        "force_rmse": float(np.sqrt(square.mean())),
+        "pressure_residual_bar": residual,
+        "pressure_slope": pressure_slope(frames, pressures, temperature) if pressures else None,
+    }

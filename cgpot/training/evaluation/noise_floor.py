@@ -289,7 +289,7 @@ def noise_free(rmse: float, rmse_error: float, floor: dict[str, float]) -> dict[
 
 
 def floor_record(
-    label: Array, model: Array, sites: int, measured: dict[str, float] | None
+    label: Array, model: Array, sites: int | Sequence[int], measured: dict[str, float] | None
 ) -> dict[str, Any]:
     """What part of the label variance a model explains, beside the floor or its upper bound.
 
@@ -299,11 +299,15 @@ def floor_record(
     Args:
         label: forces on held-out frames, (frames * sites, 3).
         model: those of the model.
-        sites: sites of a frame.
+        sites: sites of a frame, or of each frame.
         measured: result of `read_noise`, or None.
     """
     square = (np.asarray(model) - np.asarray(label)) ** 2
-    frames = square.reshape(-1, sites * 3).mean(axis=1)
+    if isinstance(sites, int):
+        frames = square.reshape(-1, sites * 3).mean(axis=1)
+    else:
+        parts = np.split(square.reshape(-1, 3), np.cumsum(sites)[:-1])
+        frames = np.array([part.mean() for part in parts])
     mean, variance = float(frames.mean()), float(np.mean(np.asarray(label) ** 2))
     error = float(frames.std(ddof=1) / np.sqrt(len(frames))) if len(frames) > 1 else 0.0
     root = float(np.sqrt(mean))

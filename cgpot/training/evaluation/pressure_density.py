@@ -23,7 +23,7 @@ POINTS = 5
 
 
 def kinetic_pressures(frames: Sequence[CGFrame], temperature: float | None) -> Array | None:
-    """n k_B T / V of each frame, bar; None where a temperature is not known.
+    """n k_B T / V of each frame's molecules, bar; None where a temperature is not known.
 
     Args:
         frames: their own temperatures are taken.
@@ -34,7 +34,7 @@ def kinetic_pressures(frames: Sequence[CGFrame], temperature: float | None) -> A
         kelvin = temperature if frame.temperature is None else frame.temperature
         if kelvin is None:
             return None
-        found.append(float(ideal_pressure_bar(frame.topology.n_sites, kelvin, frame.volume)))
+        found.append(float(ideal_pressure_bar(frame.topology.n_molecules, kelvin, frame.volume)))
     return np.asarray(found)
 
 

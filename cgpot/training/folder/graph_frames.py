@@ -14,35 +14,16 @@ from nequip.data.dataset import AtomicDataset
 from torch.utils.data import DataLoader, Sampler
 
 from cgpot.core.errors import DataError, InputError
-from cgpot.molecules.exclusions import seen_mask
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.frame import CGFrame
-from cgpot.molecules.pairs import neighbour_images
+from cgpot.molecules.molecular_virial import centre_offsets, label_stress
+from cgpot.potential.graph_keys import FRAME_WEIGHT_KEY, OFFSET_KEY, TEMPERATURE_KEY
+from cgpot.potential.site_graph import bare_graph, neighbours
 from cgpot.training.folder.selection import choose
 from cgpot.training.folder.weights import StateWeights, frame_weights
 from cgpot.training.linear.bonded_part import BondedPart
-from cgpot.training.network.keys import FRAME_WEIGHT_KEY, TEMPERATURE_KEY
 
-register_fields(graph_fields=[TEMPERATURE_KEY, FRAME_WEIGHT_KEY])
-
-
-def neighbours(frame: CGFrame, r_max: float, pairs: str = "all") -> tuple[np.ndarray, np.ndarray]:
-    """Edges (2, E), centres ascending, and their cell shifts (E, 3), both small integers.
-
-    Args:
-        frame: the sites.
-        r_max: cutoff, Å.
-        pairs: which pairs of sites the model sees (`cgpot.molecules.exclusions.SEEN_PAIRS`).
-    """
-    found = neighbour_images(frame.positions, frame.cell, r_max, frame.pbc)
-    i, j, shift = found.i, found.j, found.shift
-    if pairs != "all":
-        distance = frame.topology.bond_distance_of(i, j)
-        seen = seen_mask(pairs, distance, found.vector, frame.cell, np.asarray(frame.pbc))
-        i, j, shift = i[seen], j[seen], shift[seen]
-    order = np.lexsort((j, i))
-    edges = np.stack([i[order], j[order]])
-    return edges.astype(np.int32), shift[order].astype(np.int16)
+register_fields(graph_fields=[TEMPERATURE_KEY, FRAME_WEIGHT_KEY], node_fields=[OFFSET_KEY])
 
 
 def to_data(
@@ -55,33 +36,25 @@ def to_data(
     energy: bool = True,
     temperature: bool = False,
     weight: float | None = None,
+    offsets: np.ndarray | None = None,
 ) -> AtomicDataDict.Type:
-    """One frame as nequip's dictionary (float64), with labels where asked and present.
+    """One frame as nequip's dictionary (`bare_graph`), with labels where asked and present.
 
     ``temperature`` adds the frame's own as an input, ``weight`` is its weight in the losses.
+    With ``offsets`` (`cgpot.molecules.molecular_virial.centre_offsets`) the stress is molecular.
     """
-    n = frame.topology.n_sites
-    data: dict[str, torch.Tensor] = {
-        AtomicDataDict.POSITIONS_KEY: torch.from_numpy(frame.positions),
-        AtomicDataDict.CELL_KEY: torch.from_numpy(frame.cell).view(1, 3, 3),
-        AtomicDataDict.PBC_KEY: torch.tensor([list(frame.pbc)]),
-        AtomicDataDict.ATOM_TYPE_KEY: torch.from_numpy(frame.topology.types),
-        AtomicDataDict.EDGE_INDEX_KEY: torch.from_numpy(edges).to(torch.int64),
-        AtomicDataDict.EDGE_CELL_SHIFT_KEY: torch.from_numpy(shifts).to(torch.float64),
-        AtomicDataDict.BATCH_KEY: torch.zeros(n, dtype=torch.int64),
-        AtomicDataDict.NUM_NODES_KEY: torch.tensor([n]),
-    }
+    data: dict[str, torch.Tensor] = bare_graph(frame, edges, shifts, temperature=temperature)
     if forces and frame.forces is not None:
         data[AtomicDataDict.FORCE_KEY] = torch.from_numpy(frame.forces)
     if forces and energy and frame.energy is not None:
         data[AtomicDataDict.TOTAL_ENERGY_KEY] = torch.tensor([[frame.energy]], dtype=torch.float64)
-    if temperature and frame.temperature is not None:
-        data[TEMPERATURE_KEY] = torch.tensor([[frame.temperature]], dtype=torch.float64)
     if weight is not None:
         data[FRAME_WEIGHT_KEY] = torch.tensor([[weight]], dtype=torch.float64)
     if stress and frame.virial is not None:
-        sigma = 0.5 * (frame.stress + frame.stress.T)
+        sigma = label_stress(frame, offsets)
         data[AtomicDataDict.STRESS_KEY] = torch.from_numpy(sigma).view(1, 3, 3)
+        if offsets is not None:
+            data[OFFSET_KEY] = torch.from_numpy(offsets)
     return data
 
 
@@ -127,7 +100,7 @@ class CGDataset(AtomicDataset):
         self.file_path = file_path
         self.r_max = float(r_max)
         every: list[CGFrame] = []
-        for index, frame in enumerate(read_frames(file_path)):
+        for index, frame in enumerate(read_frames(file_path, several=True)):
             check_frame(
                 frame,
                 type_names,
@@ -149,6 +122,8 @@ class CGDataset(AtomicDataset):
         self._stress = need_stress or all(frame.virial is not None for frame in self.frames)
         self._energy = all(frame.energy is not None for frame in self.frames)
         self._temperature = need_temperature
+        offsets = {k: centre_offsets(every[k]) if self._stress else None for k in graphs}
+        self._offsets = [offsets[k] for k in chosen]
         self._weights: list[float | None] = [None] * len(self.frames)
         if state_weights is not None:
             self._weights = list(frame_weights(self.frames, state_weights, strict=False))
@@ -167,6 +142,7 @@ class CGDataset(AtomicDataset):
                 energy=self._energy,
                 temperature=self._temperature,
                 weight=self._weights[int(k)],
+                offsets=self._offsets[int(k)],
             )
             for k in indices
         ]
@@ -311,7 +287,7 @@ def load_frames(
         InputError: see `check_frame`.
     """
     frames: list[CGFrame] = []
-    for index, frame in enumerate(read_frames(path)):
+    for index, frame in enumerate(read_frames(path, several=True)):
         names = frame.topology.type_names if type_names is None else type_names
         check_frame(frame, names, need_stress, path, index, need_energy=need_energy)
         frames.append(frame)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from cgpot.core.errors import InputError
 from cgpot.core.files import read_json
+from cgpot.molecules.charges import require_no_charges
+from cgpot.molecules.compositions import require_one_composition, topologies_of
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.single_sites import require_single_sites
 from cgpot.training.folder.graph_frames import load_frames
@@ -17,26 +19,43 @@ def load_subsets(config: TrainConfig) -> dict[str, list[CGFrame]]:
     """The frames of ``train``, ``val`` and ``test`` (those of ``val`` where there are none).
 
     Raises:
-        InputError: labels missing, bead names that differ, or molecules of several sites where
-            the model has no bonds.
+        InputError: labels missing, bead names that differ, molecules of several sites where the
+            model has no bonds, or several compositions where the loss compares frames.
         ConfigError: more training frames asked for than there are.
     """
     stress = config.needs_stress
     energy = config.needs_energy
     every = load_frames(config.data.train, None, stress, need_energy=energy)
     frames = {"train": select(every, config.data.frames, config.data.bootstrap)}
-    topology = frames["train"][0].topology
+    topologies = topologies_of(frames["train"])
     if not config.model.is_network and getattr(config.model, "bonds", None) is None:
-        require_single_sites(
-            topology, f"a model of type {config.model.type} without bonds", file=config.data.train
-        )
-    names = topology.type_names
+        for topology in topologies:
+            require_single_sites(
+                topology,
+                f"a model of type {config.model.type} without bonds",
+                file=config.data.train,
+            )
+    if config.model.is_network and (energy or config.loss.slope):
+        section = "loss.energy" if energy else "loss.slope"
+        require_one_composition(frames["train"], section, file=config.data.train)
+    names = topologies[0].type_names
     for name in ("val", "test"):
         path = getattr(config.data, name)
         if path is not None:
             frames[name] = load_frames(path, names, stress, need_energy=energy)
     frames.setdefault("test", frames["val"])
     return frames
+
+
+def charge_warnings(config: TrainConfig, frames: list[CGFrame]) -> list[str]:
+    """Warnings on charges that are ignored (``system.charges``).
+
+    Raises:
+        ConfigError: charged beads, where nobody said that they are to be ignored.
+    """
+    return require_no_charges(
+        topologies_of(frames), ignore=config.system.charges == "ignore", file=config.data.train
+    )
 
 
 def check_report(config: TrainConfig, frames: list[CGFrame]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from cgpot.core.manifest import write_manifest
 from cgpot.core.records import TrainingRecord
+from cgpot.molecules.compositions import groups_of
 from cgpot.molecules.frame import CGFrame
 from cgpot.training.folder.training_folder import STAGE, Folder
 from cgpot.training.settings.train_settings import TrainConfig
@@ -33,18 +34,24 @@ def system(frames: Sequence[CGFrame], cutoff: float, temperature: float) -> dict
         temperature: K.
     """
     topology = frames[0].topology
+    groups = groups_of(frames)
+    several = len(groups) > 1
     return {
         "bead_names": list(topology.type_names),
         "masses": list(topology.type_masses),
         "cutoff": cutoff,
         "temperature": temperature,
-        "density_kg_m3": float(np.mean([frame.density for frame in frames])),
+        "density_kg_m3": None if several else float(np.mean([frame.density for frame in frames])),
+        **({"compositions": list(groups)} if several else {}),
     }
 
 
 def examples(frames: Sequence[CGFrame]) -> Sequence[CGFrame]:
-    """The training frames of example.extxyz: four, spread over the set."""
-    return frames[:: max(1, len(frames) // 4)][:4]
+    """The training frames of example.extxyz: four, spread over the set, of each composition."""
+    found: list[CGFrame] = []
+    for mine in groups_of(frames).values():
+        found += [frames[k] for k in mine[:: max(1, len(mine) // 4)][:4]]
+    return found
 
 
 def write_result(

@@ -12,21 +12,24 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import ConfigError
 from cgpot.core.units import KB
+from cgpot.molecules.compositions import catalogue, topologies_of
 from cgpot.molecules.exclusions import bonds_left_out
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.topology import Topology
 from cgpot.potential.basis import Joint
 from cgpot.potential.inversion import invert
+from cgpot.potential.lammps_commands import LammpsParts
 from cgpot.potential.pair_basis import PairBasis
+from cgpot.potential.potential import Labels
 from cgpot.training.linear.bonded_terms import BondedTerms, terms_along_bonds
-from cgpot.training.linear.mscg import MSCGPotential, fit_mscg
+from cgpot.training.linear.mscg import MSCGPotential, fit_mscg, remainder
 from cgpot.training.settings.model_settings import MSCGConfig
 
 if TYPE_CHECKING:
@@ -53,7 +56,17 @@ class BondedPart:
     def _coefficients(self) -> Array:
         return np.concatenate([self.potential.part(name) for name in self._joint.parts])
 
-    def labels(self, frame: CGFrame) -> tuple[Array, Array, float]:
+    @property
+    def type_names(self) -> tuple[str, ...]:
+        """Bead types."""
+        return self.potential.type_names
+
+    @property
+    def cutoff(self) -> float:
+        """0: it acts along bonds alone."""
+        return 0.0
+
+    def labels(self, frame: CGFrame) -> Labels:
         """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV of the bonded terms.
 
         Raises:
@@ -63,19 +76,11 @@ class BondedPart:
 
     def remainder(self, frame: CGFrame) -> CGFrame:
         """The frame with the part's forces, virial and energy taken from its labels."""
-        forces, virial, energy = self.labels(frame)
-        return replace(
-            frame,
-            forces=None if frame.forces is None else frame.forces - forces,
-            virial=None if frame.virial is None else frame.virial - virial,
-            energy=None if frame.energy is None else frame.energy - energy,
-        )
+        return remainder(self._joint, self._coefficients, frame)
 
-    @property
-    def record(self) -> dict[str, Any]:
-        """What a data file must hold (`BondedTerms.deployed`)."""
-        found = self.potential.bonded.deployed()
-        return {} if found is None else found
+    def lammps_parts(self) -> LammpsParts:
+        """The tables along bonds."""
+        return self.potential.bonded_parts()
 
     def write(self, path: str | Path) -> Path:
         """Write as JSON."""
@@ -138,7 +143,7 @@ def fit_bonded(
         ConfigError: `seen_pairs`.
         DataError: too few pairs, or a singular system.
     """
-    topology = frames[0].topology
+    topology = catalogue(topologies_of(frames))
     if not has_molecules(topology):
         return None
     topology.require_bonds("a network", file=config.data.train)
@@ -174,11 +179,11 @@ def inverted(
     Raises:
         DataError: a kind of terms with too few samples (`cgpot.potential.inversion.invert`).
     """
-    names = frames[0].topology.type_names
+    topology = catalogue(topologies_of(frames))
     exclude = terms.exclusions()
     bare = MSCGPotential(
-        frames[0].topology,
-        PairBasis(names, cutoff, spacing, temperature, exclude=exclude),
+        topology,
+        PairBasis(topology.type_names, cutoff, spacing, temperature, exclude=exclude),
         terms.bonds,
         None,
         np.zeros(0),

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from cgpot.core.errors import InputError
-from cgpot.formats.lammps.bonded_sections import sections_of
+from cgpot.core.errors import DataError, InputError
+from cgpot.molecules.compositions import catalogue, topologies_of
+from cgpot.molecules.extxyz.species_key import parse_species, species_text
 from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.molecules.pair_counts import pairs_within
 from cgpot.potential.angles import AngleBasis
@@ -20,11 +21,13 @@ from cgpot.potential.connectivity import (
     TERM_SECTIONS,
     Exclusions,
     bond_sites,
-    by_molecule,
+    by_species,
     separated,
+    species_record,
     term_sites,
 )
 from cgpot.potential.dihedrals import DihedralBasis
+from cgpot.potential.species_terms import SpeciesTerms
 from cgpot.potential.term_basis import TermBasis
 from cgpot.training.settings.model_settings import MSCGConfig
 
@@ -64,14 +67,14 @@ class BondedTerms:
         if self.bonds is None or not self.excluded:
             return None
         pairs = separated(self.bonds.sites, self.excluded)
-        return Exclusions(self.bonds.topology.n_sites, pairs)
+        return Exclusions(self.bonds.topology, pairs)
 
     def special(self) -> str:
         """LAMMPS's weights of 1-2, 1-3 and 1-4 pairs."""
         return " ".join("0.0" if k in self.excluded else "1.0" for k in (1, 2, 3))
 
     def deployed(self) -> dict[str, Any] | None:
-        """What a data file must hold: types in their order, and the terms of each molecule.
+        """What a data file must hold: types in their order, species, and the terms of each.
 
         A term is its type (from 1) and the places of its sites in the molecule (from 0); None
         without bonded terms.
@@ -87,62 +90,47 @@ class BondedTerms:
                 for name, part in parts.items()
             },
             "special_bonds": [0.0 if k in self.excluded else 1.0 for k in (1, 2, 3)],
-            "molecules": by_molecule(
+            "species": species_record(topology),
+            "molecules": by_species(
                 topology, {words[name]: (part.sites, part.kind) for name, part in parts.items()}
             ),
         }
 
-    def on(self, topology: Topology, file: str | Path) -> BondedTerms:
-        """The same splines for another system of the same molecules.
+    def check_system(self, topology: Topology, file: str | Path) -> None:
+        """Refuse a system of other molecules.
 
         Args:
             topology: the sites.
             file: that they come from, for messages.
 
         Raises:
-            InputError: a molecule that the terms do not know, or other kinds of terms.
+            InputError: a molecule that the terms do not know, or kinds of terms that it does not
+                have.
         """
-        own = next((part.topology for part in self.parts.values()), topology)
-        if np.array_equal(own.types, topology.types) and np.array_equal(
-            own.molecules, topology.molecules
-        ):
-            return self
-        found = sections_of(self.deployed() or {}, topology, "bonded terms", file)
-        words = {name: TERM_SECTIONS[part.sites.shape[1]] for name, part in self.parts.items()}
-        sites = {name: found.terms[word][:, 1:] for name, word in words.items()}
-        bonds, angles, dihedrals = self.bonds, self.angles, self.dihedrals
-        if bonds is not None:
-            springs = [bonds.spring(kind) for kind in range(bonds.n_kinds)]
-            span = (bonds.low, bonds.high)
-            bonds = BondBasis(topology, None, span, bonds.step, bonds.kt, bonds=sites["bond"])
-            bonds.springs = springs
-        if angles is not None:
-            wells = [angles.well(kind) for kind in range(angles.n_kinds)]
-            spacing = 180.0 / angles.intervals
-            angles = AngleBasis(topology, sites["angle"], spacing, angles.kt)
-            angles.wells = wells
-        if dihedrals is not None:
-            spacing = 360.0 / dihedrals.intervals
-            dihedrals = DihedralBasis(topology, sites["dihedral"], spacing, dihedrals.kt)
-        moved = BondedTerms(bonds, angles, dihedrals, self.excluded)
-        for name, part in self.parts.items():
+        for part in self.parts.values():
+            try:
+                _, found = part.terms_of(topology)
+            except DataError as err:
+                raise InputError(err.message, file=file) from err
             kinds, present = (
-                [p.kind_name(k) for k in range(p.n_kinds)] for p in (part, moved.parts[name])
+                [part.kind_name(int(k)) for k in every]
+                for every in (range(part.n_kinds), np.unique(found))
             )
             if kinds != present:
                 raise InputError(
-                    f"the potential has the {words[name]} {', '.join(kinds)}, the "
-                    f"system {', '.join(present) or 'none'}; expected the same",
+                    f"the potential has the {TERM_SECTIONS[part.sites.shape[1]]} "
+                    f"{', '.join(kinds)}, the system {', '.join(present) or 'none'}; expected the "
+                    "same",
                     file=file,
                 )
-        return moved
 
     def acts_within(self, topology: Topology) -> bool:
         """Whether the pair part acts on some pairs of one molecule of a system of these terms."""
         own = int(pairs_within(topology).sum())
         if self.bonds is None or not self.excluded:
             return own > 0
-        return own > len(separated(self.bonds.sites, self.excluded))
+        left_out = separated(self.bonds.sites, self.excluded)
+        return own > len(SpeciesTerms(self.bonds.topology, left_out).on(topology)[0])
 
     def record(self) -> dict[str, Any]:
         """Plain data for `read`, by part."""
@@ -153,6 +141,7 @@ class BondedTerms:
             else {
                 "types": next(iter(self.parts.values())).topology.types.tolist(),
                 "molecules": next(iter(self.parts.values())).topology.molecules.tolist(),
+                "species": species_text(next(iter(self.parts.values())).topology),
             },
             "excluded": list(self.excluded),
             "bonds": None
@@ -198,7 +187,12 @@ class BondedTerms:
             np.asarray([] if sites is None else sites[key], dtype=np.int64)
             for key in ("types", "molecules")
         )
-        topology = Topology(names, masses, types, molecules)
+        stated: Any = (
+            ()
+            if sites is None or "species" not in sites
+            else ((), *parse_species(sites["species"]))
+        )
+        topology = Topology(names, masses, types, molecules, *stated)
         bonds = angles = dihedrals = None
         excluded: tuple[int, ...] = tuple(record.get("excluded", ()))
         if bonded is not None:
@@ -232,11 +226,11 @@ def bonded_terms(model: MSCGConfig, frames: Sequence[CGFrame], kt: float) -> Bon
     Raises:
         ConfigError: terms that the molecules do not have.
     """
-    topology = frames[0].topology
+    topology = catalogue(topologies_of(frames))
     bonds = angles = dihedrals = None
     if model.bonds is not None:
         sites = bond_sites(topology, model.bonds.types, model.bonds.between)
-        span = _span(frames, sites)
+        span = _span(frames, topology, sites)
         bonds = BondBasis(topology, None, span, model.bonds.spacing, kt, bonds=sites)
     along = None if bonds is None else bonds.sites
     if (section := model.angles) is not None:
@@ -258,8 +252,8 @@ def terms_along_bonds(
         kt: k_B T, eV.
         excluded: distances along bonds at which the pair part does not act.
     """
-    topology = frames[0].topology
-    span = _span(frames, topology.bonds)
+    topology = catalogue(topologies_of(frames))
+    span = _span(frames, topology, topology.bonds)
     bonds = BondBasis(topology, None, span, BOND_SPACING, kt, bonds=topology.bonds)
     angles = dihedrals = None
     if len(topology.angles):
@@ -269,9 +263,11 @@ def terms_along_bonds(
     return BondedTerms(bonds, angles, dihedrals, excluded)
 
 
-def _span(frames: Sequence[CGFrame], bonds: Any) -> tuple[float, float]:
-    """Lengths that bond splines cover, Å."""
-    lengths = [bond_vectors(frame, bonds)[1] for frame in frames]
+def _span(frames: Sequence[CGFrame], topology: Topology, bonds: Any) -> tuple[float, float]:
+    """Lengths that splines of bonds, given on a catalogue of the species, cover, Å."""
+    terms = SpeciesTerms(topology, bonds)
+    lengths = [bond_vectors(frame, terms.on(frame.topology)[0])[1] for frame in frames]
+    lengths = [x for x in lengths if len(x)]
     low = min(float(x.min()) for x in lengths) - BOND_MARGIN
     high = max(float(x.max()) for x in lengths) + BOND_MARGIN
     return max(low, 0.0), high

@@ -18,10 +18,17 @@ from numpy.typing import NDArray
 from cgpot.core.errors import DataError
 from cgpot.core.progress import progress
 from cgpot.core.units import EV_PER_A3_IN_BAR, KB
+from cgpot.molecules.compositions import (
+    blocks_of,
+    composition_of,
+    require_one_composition,
+    topologies_of,
+)
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.molecular_virial import centre_offsets, internal_virial
 from cgpot.potential.basis import Basis, Rows
 from cgpot.training.linear.solver import Options, Penalties, solve
-from cgpot.training.linear.sums import Sums, quality, squared_error
+from cgpot.training.linear.sums import PressureSums, Sums, quality, squared_error
 
 Array = NDArray[np.float64]
 UPPER = np.triu_indices(3)
@@ -47,8 +54,11 @@ class NormalEquations:
         virial: Array | None = None,
         energy: float | None = None,
         density: float | None = None,
+        composition: str = "",
         weight: float = 1.0,
         block: int = 0,
+        offsets: Array | None = None,
+        molecules: int | None = None,
     ) -> None:
         """Add one frame.
 
@@ -59,8 +69,13 @@ class NormalEquations:
             virial: label (3, 3), eV (its symmetric part counts); None leaves its rows out.
             energy: label, eV; needs the energy row.
             density: mass density, kg/m^3, for the slope of the pressure.
+            composition: of the frame (`cgpot.molecules.compositions.composition_of`); mean
+                pressure and slope are matched for each.
             weight: of this frame.
             block: frames of one block stay together in error bars.
+            offsets: (n, 3), Å, of the sites from the mass centres of their molecules: virials of
+                labels and rows are made molecular (`cgpot.molecules.molecular_virial`).
+            molecules: their number; None: that of the sites.
 
         Raises:
             DataError: an energy label without an energy row, or rows of another size.
@@ -80,25 +95,29 @@ class NormalEquations:
             sums.force_square += weight * float(target @ target)
             sums.force_rows += weight * len(target)
         if virial is not None:
+            spanned = rows.virial
+            if offsets is not None:
+                each = rows.forces.reshape(-1, 3, self.size)
+                inner = np.tensordot(offsets, each, axes=(0, 0))
+                spanned = spanned - 0.5 * (inner + inner.transpose(1, 0, 2))
+                if forces is not None:
+                    virial = virial - internal_virial(offsets, np.reshape(forces, (-1, 3)))
             label = (0.5 * (virial + virial.T))[UPPER] / volume
-            v = rows.virial[UPPER] / volume
+            v = spanned[UPPER] / volume
             sums.virial_matrix += weight * (v.T @ v)
             sums.virial_vector += weight * (v.T @ label)
             sums.stress_sum += weight * label
             sums.stress_square += weight * label**2
-            sums.trace_row += weight * np.einsum("iik->k", rows.virial) / volume
-            sums.trace_label += weight * float(np.trace(virial)) / volume
-            sums.virial_weight += weight
-            if density is not None:
-                number = rows.forces.shape[0] / 3.0 / volume
-                trace = float(np.trace(virial)) / volume
-                sums.density_weight += weight
-                sums.density_sum += weight * density
-                sums.density_square += weight * density**2
-                sums.density_row += weight * density * np.einsum("iik->k", rows.virial) / volume
-                sums.density_label += weight * density * trace
-                sums.number_sum += weight * number
-                sums.density_number += weight * density * number
+            trace = np.einsum("iik->k", spanned) / volume
+            own = sums.compositions.setdefault(composition, PressureSums(self.size))
+            for part in (sums, own):
+                part.add_pressure(
+                    trace,
+                    float(np.trace(virial)) / volume,
+                    weight=weight,
+                    density=density,
+                    number=(molecules or rows.forces.shape[0] // 3) / volume,
+                )
         if energy is not None:
             if rows.energy is None:
                 raise DataError("an energy label needs the energy row of the basis")
@@ -131,10 +150,17 @@ class NormalEquations:
             weights: of the frames.
             virials: use the virials of the frames that have one.
             energies: use the energies, which all frames have.
-            blocks: number of blocks.
+            blocks: number of blocks; each holds all compositions.
             title: of the progress bar.
             quiet: no progress bar.
+
+        Raises:
+            InputError: energies of several compositions, whose zeros differ.
         """
+        if energies:
+            require_one_composition(frames, "a fit to energies (model.energy)")
+        block = blocks_of(frames, blocks)
+        words = {id(t): composition_of(t) for t in topologies_of(frames)}
         with progress(title, len(frames), quiet=quiet) as advance:
             for number, frame in enumerate(frames):
                 basis.observe(frame)
@@ -145,8 +171,11 @@ class NormalEquations:
                     virial=frame.virial if virials else None,
                     energy=frame.energy if energies else None,
                     density=frame.density,
+                    composition=words[id(frame.topology)],
                     weight=float(weights[number]),
-                    block=number * blocks // len(frames),
+                    block=int(block[number]),
+                    offsets=centre_offsets(frame) if virials else None,
+                    molecules=frame.topology.n_molecules,
                 )
                 advance(1)
 

@@ -7,30 +7,25 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.base import Base
+from cgpot.potential.potential import Potential
 from cgpot.potential.splines import PairTable
 from cgpot.training.evaluation.held_out import HeldOut
 
-Array = NDArray[np.float64]
 
-
-class LinearPotential(Protocol):
-    """A potential that labels frames with forces, virials and energies."""
+class FittedPotential(Potential, Protocol):
+    """A potential that knows about its fit."""
 
     @property
     def info(self) -> dict[str, Any]:
         """Facts about the fit (plain data); ``fitted`` is the number of free coefficients."""
         ...
 
-    def labels(self, frame: CGFrame) -> tuple[Array, Array, float]:
-        """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV."""
-        ...
-
 
 def evaluate_potential(
-    potential: LinearPotential,
+    potential: Potential,
     yardstick: PairTable,
     test: list[CGFrame],
     parity: Path,
@@ -51,18 +46,11 @@ def evaluate_potential(
     Raises:
         DataError: a frame without forces.
     """
-    energies: list[float] = []
-
-    def labels(frame: CGFrame) -> tuple[Array, Array]:
-        forces, virial, energy = potential.labels(frame)
-        energies.append(energy / frame.topology.n_sites)
-        return forces, virial
-
-    held_out = HeldOut.of(test, labels, yardstick, temperature=temperature, quiet=quiet)
+    held_out = HeldOut.of(test, potential, Base(yardstick), temperature=temperature, quiet=quiet)
     held_out.save(parity)
     energy_rmse = None
     if all(frame.energy is not None for frame in test):
-        difference = np.array(energies) - [
+        difference = held_out.arrays["energy_per_site"] - [
             float(frame.energy or 0.0) / frame.topology.n_sites for frame in test
         ]
         energy_rmse = float(np.std(difference))

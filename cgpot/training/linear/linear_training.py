@@ -20,10 +20,10 @@ from cgpot.potential.splines import PairTable
 from cgpot.training.folder.fingerprint import earlier_fit, fingerprint
 from cgpot.training.folder.outcome import Outcome
 from cgpot.training.folder.states import resolve_temperature
-from cgpot.training.folder.subsets import check_report, load_subsets
+from cgpot.training.folder.subsets import charge_warnings, check_report, load_subsets
 from cgpot.training.folder.training_folder import Folder
 from cgpot.training.folder.training_result import counts, examples, system, write_result
-from cgpot.training.linear.fitted import LinearPotential, evaluate_potential
+from cgpot.training.linear.fitted import FittedPotential, evaluate_potential
 from cgpot.training.settings.train_settings import TrainConfig
 
 
@@ -40,7 +40,7 @@ class LinearFit:
         facts: further keys of result.json.
     """
 
-    potential: LinearPotential
+    potential: FittedPotential
     yardstick: PairTable
     cutoff: float
     files: list[Path]
@@ -88,6 +88,7 @@ def train_with(
     frames = load_subsets(config)
     config, warnings = resolve_temperature(config, frames)
     train = frames["train"]
+    warnings += charge_warnings(config, train)
     check_report(config, train)
     found = fit(config, folder, train)
     seconds = time.monotonic() - start

@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 from cgpot.core.errors import ConfigError, DataError, InputError
 from cgpot.core.files import read_record, write_json
 from cgpot.core.units import KB
+from cgpot.molecules.compositions import catalogue, topologies_of
 from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.angles import AngleBasis
 from cgpot.potential.basis import Basis, Joint
 from cgpot.potential.bonds import BondBasis
 from cgpot.potential.density_table import DensityTable
 from cgpot.potential.dihedrals import DihedralBasis
+from cgpot.potential.inversion import invert
+from cgpot.potential.lammps_commands import LammpsParts
 from cgpot.potential.local_density import (
     Exclude,
     LocalDensityBasis,
@@ -31,6 +34,7 @@ from cgpot.potential.local_density import (
     spread,
 )
 from cgpot.potential.pair_basis import PairBasis
+from cgpot.potential.potential import Labels
 from cgpot.potential.splines import PairTable
 from cgpot.potential.threebody import ThreeBodySW
 from cgpot.training.folder.weights import frame_weights
@@ -52,7 +56,7 @@ class MSCGPotential:
     """A fitted MS-CG potential.
 
     Attributes:
-        topology: the sites that it was fitted to.
+        topology: one molecule of each species that it was fitted to.
         pair: basis of the pair part; bonds, three, angles, dihedrals, density: of the others, or
             None.
         coefficients: (size,) eV, in the order of `joint`.
@@ -108,23 +112,33 @@ class MSCGPotential:
             return None
         return self.density.table(self.part("density"), {})
 
-    def on(self, topology: Topology, file: str | Path) -> MSCGPotential:
-        """The same potential for another system of the same molecules (`BondedTerms.on`)."""
-        bonded = self.bonded.on(topology, file)
-        exclude, table = bonded.exclusions(), self.density_table()
-        linear = self.density is not None and self.density.linear
-        r_max, spacing = self.pair.r_max, self.pair.r_max / self.pair.intervals
+    @property
+    def type_names(self) -> tuple[str, ...]:
+        """Bead types."""
+        return self.topology.type_names
+
+    @property
+    def cutoff(self) -> float:
+        """The longest of the parts without bonds, Å."""
+        others = [part.cutoff for part in (self.three, self.density) if part is not None]
+        return max([self.pair.r_max, *others])
+
+    def lammps_parts(self) -> LammpsParts:
+        """All parts as LAMMPS's own tables."""
         return replace(
-            self,
-            topology=topology,
-            pair=PairBasis(self.pair.type_names, r_max, spacing, 1.0, exclude=exclude),
-            bonds=bonded.bonds,
-            angles=bonded.angles,
-            dihedrals=bonded.dihedrals,
-            density=None if table is None else LocalDensityBasis.of(table, exclude, linear=linear),
+            self.bonded_parts(),
+            pair=self.table(),
+            three=None if self.three is None else (self.three, self.part("three")),
+            density=self.density_table(),
+            special=self.bonded.special() if self.bonded.parts else None,
         )
 
-    def labels(self, frame: CGFrame) -> tuple[Array, Array, float]:
+    def bonded_parts(self) -> LammpsParts:
+        """The tables along bonds alone."""
+        terms = {name: (part, self.part(name)) for name, part in self.bonded.parts.items()}
+        return LammpsParts(terms=terms, bonded=self.bonded.deployed())
+
+    def labels(self, frame: CGFrame) -> Labels:
         """Forces (n, 3) in eV/Å, virial (3, 3) in eV and energy in eV on a frame."""
         return self.joint.labels(self.coefficients, frame)
 
@@ -242,7 +256,7 @@ def fit_mscg(
     """
     if not frames:
         raise DataError("no frames to fit")
-    topology = frames[0].topology
+    topology = catalogue(topologies_of(frames))
     if bonded is None:
         bonded = bonded_terms(model, frames, KB * temperature)
     pair = PairBasis(
@@ -271,7 +285,10 @@ def fit_mscg(
         _density(model, frames, bonded.exclusions()),
     )
     weights = frame_weights(frames) if weights is None else weights
-    joint = found.joint
+    fixed: dict[str, Array] = {}
+    if model.bonded == "inversion" and bonded.parts:
+        fixed, frames = _inverted(bonded, frames)
+    joint = Joint({name: part for name, part in found.joint.parts.items() if name not in fixed})
     equations = NormalEquations(joint.size)
     energies = model.energy != 0 and all(frame.energy is not None for frame in frames)
     equations.add_frames(
@@ -285,8 +302,9 @@ def fit_mscg(
         quiet=quiet,
     )
     penalties = Penalties.of(joint)
-    for part in bonded.parts.values():
-        part.freeze()
+    if not fixed:
+        for part in bonded.parts.values():
+            part.freeze()
     options = Options(
         virial_weight=0.0 if model.virial is None else model.virial,
         energy_weight=model.energy if energies else 0.0,
@@ -317,8 +335,39 @@ def fit_mscg(
     }
     if model.match_slope:
         info["pressure_slope"] = equations.pressure_slope(c, temperature)
-    found = replace(found, coefficients=c, samples=samples, info=info)
+    if fixed:
+        info["bonded"] = "inversion"
+
+    def whole(free: Array) -> Array:
+        parts = joint.split(free) | fixed
+        return np.concatenate([parts[name] for name in found.joint.parts])
+
+    every = np.stack([whole(s) for s in samples]) if len(samples) else samples
+    if not len(samples):
+        every = np.zeros((0, found.joint.size))
+    found = replace(found, coefficients=whole(c), samples=every, info=info)
     return found, _pair_alone(pair, equations, joint.columns["pair"])
+
+
+def _inverted(
+    bonded: BondedTerms, frames: Sequence[CGFrame]
+) -> tuple[dict[str, Array], list[CGFrame]]:
+    """Bonded coefficients by Boltzmann inversion, and the frames with what they leave of labels."""
+    fixed = {name: invert(part, frames) for name, part in bonded.parts.items()}
+    terms = Joint(dict(bonded.parts))
+    coefficients = np.concatenate(list(fixed.values()))
+    return fixed, [remainder(terms, coefficients, frame) for frame in frames]
+
+
+def remainder(terms: Joint, coefficients: Array, frame: CGFrame) -> CGFrame:
+    """The frame with the forces, virial and energy of some terms taken from its labels."""
+    forces, virial, energy = terms.labels(coefficients, frame)
+    return replace(
+        frame,
+        forces=None if frame.forces is None else frame.forces - forces,
+        virial=None if frame.virial is None else frame.virial - virial,
+        energy=None if frame.energy is None else frame.energy - energy,
+    )
 
 
 def _density(

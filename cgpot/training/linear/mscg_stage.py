@@ -11,11 +11,11 @@ from pathlib import Path
 
 from cgpot.core.errors import ConfigError
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.lammps_commands import write_for_lammps
 from cgpot.training.folder.outcome import Outcome
 from cgpot.training.folder.training_folder import Folder
 from cgpot.training.folder.weights import frame_weights
 from cgpot.training.linear.curve_tables import write_curves
-from cgpot.training.linear.lammps_tables import lammps_record, write_tables
 from cgpot.training.linear.linear_training import LinearFit, train_with
 from cgpot.training.linear.mscg import fit_mscg
 from cgpot.training.settings.model_settings import MSCGConfig
@@ -56,13 +56,13 @@ def train_linear(
             yardstick.write(folder.yardstick),
             *write_curves(folder.path, potential),
         ]
-        files, commands = write_tables(folder.path, potential)
+        lammps = write_for_lammps(folder.path, potential)
         return LinearFit(
             potential,
             yardstick,
             model.cutoff,
-            [*written, *files],
-            lammps_record(files, commands, potential),
+            [*written, *lammps.files],
+            lammps.record,
             {"model": "mscg", "prior": None, "refit": None, "not_used": list(NOT_USED)},
         )
 

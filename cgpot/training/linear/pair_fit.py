@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
+from cgpot.molecules.compositions import composition_of
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.molecular_virial import centre_offsets
 from cgpot.potential.base import Base
 from cgpot.potential.basis import Basis, Joint
 from cgpot.potential.local_density import Exclude, LocalDensityBasis
@@ -97,7 +99,10 @@ class PairFit:
                 volume=frame.volume,
                 virial=virial,
                 density=frame.density,
+                composition=composition_of(frame.topology),
                 block=block,
+                offsets=None if virial is None else centre_offsets(frame),
+                molecules=frame.topology.n_molecules,
             )
 
     def total(self, leave_out: int | None = None) -> Sums:

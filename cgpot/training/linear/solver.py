@@ -26,9 +26,10 @@ class Options:
         virial_weight: weight of a squared error of W/V (eV^2/Å^6) relative to one of a force
             (eV^2/Å^2); auto: ratio of the variances of the labels.
         energy_weight: the same for the energy per site (eV^2); a constant per site is free.
-        match_mean_virial: impose the mean trace of W/V as an exact constraint.
+        match_mean_virial: impose the mean trace of W/V as an exact constraint, of several
+            compositions one for each.
         match_slope: impose the slope of the virial pressure with density over the frames
-            (`cgpot.training.linear.sums.PressureSlope`) as a second exact constraint.
+            (`cgpot.training.linear.sums.PressureSlope`) as a second exact constraint, likewise.
         smooth: strength of the roughness penalty, relative to the mean diagonal of the force
             equations of the part.
         ridge: strength of the penalty on the coefficients themselves, relative likewise.
@@ -100,15 +101,16 @@ def solve(sums: Sums, penalties: Penalties, options: Options) -> Array:
     vector = vector + penalties.anchors[1]
     rows: list[Array] = []
     values: list[float] = []
-    if options.match_mean_virial:
-        if not sums.virial_weight:
-            raise DataError("the mean virial is to be matched, but no frame has a virial")
-        rows.append(sums.trace_row / sums.virial_weight)
-        values.append(sums.trace_label / sums.virial_weight)
-    if options.match_slope:
-        slope = sums.pressure_slope()  # in the size of the other row: per standard deviation
-        rows.append(3.0 * slope.spread * slope.row)
-        values.append(3.0 * slope.spread * slope.label)
+    for name, own in sums.systems.items():
+        if options.match_mean_virial:
+            if not own.virial_weight:
+                raise DataError("the mean virial is to be matched, but no frame has a virial")
+            rows.append(own.trace_row / own.virial_weight)
+            values.append(own.trace_label / own.virial_weight)
+        if options.match_slope:
+            slope = own.slope(name)  # in the size of the other row: per standard deviation
+            rows.append(3.0 * slope.spread * slope.row)
+            values.append(3.0 * slope.spread * slope.label)
     free = np.flatnonzero(penalties.free)
     solved = constrained_solve(
         matrix[np.ix_(free, free)],

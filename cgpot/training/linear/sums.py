@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from cgpot.core.errors import DataError
 from cgpot.core.units import EV_PER_A3_IN_BAR
 
 Array = NDArray[np.float64]
+Pressures = TypeVar("Pressures", bound="PressureSums")
 LEAST_SPREAD = 1e-4
 """Relative standard deviation of the density over the frames below which it does not vary."""
 
@@ -37,36 +38,20 @@ class PressureSlope:
 
 
 @dataclass
-class Sums:
-    """Normal equations of some frames.  Virials enter as W/V, energies per site.
+class PressureSums:
+    """Sums of traces of W/V, and of their products with the density, over some frames.
 
     Attributes:
         size: number of coefficients.
-        frames: number of frames; weight: sum of their weights.
-        density_weight: sum of the weights of frames with a virial and a density.
+        virial_weight: sum of the weights of frames with a virial.
+        density_weight: of those with a virial and a density.
     """
 
     size: int
-    force_matrix: Array = field(init=False)
-    force_vector: Array = field(init=False)
-    virial_matrix: Array = field(init=False)
-    virial_vector: Array = field(init=False)
     trace_row: Array = field(init=False)
-    energy_matrix: Array = field(init=False)
-    energy_vector: Array = field(init=False)
-    energy_row: Array = field(init=False)
-    stress_sum: Array = field(init=False)
-    stress_square: Array = field(init=False)
     density_row: Array = field(init=False)
     trace_label: float = 0.0
-    energy_label: float = 0.0
-    energy_square: float = 0.0
-    force_square: float = 0.0
-    force_rows: float = 0.0
-    frames: int = 0
-    weight: float = 0.0
     virial_weight: float = 0.0
-    energy_weight: float = 0.0
     density_weight: float = 0.0
     density_sum: float = 0.0
     density_square: float = 0.0
@@ -75,32 +60,123 @@ class Sums:
     density_number: float = 0.0
 
     def __post_init__(self) -> None:
+        self.trace_row = np.zeros(self.size)
+        self.density_row = np.zeros(self.size)
+
+    def add_pressure(
+        self,
+        trace: Array,
+        label: float,
+        *,
+        weight: float,
+        density: float | None = None,
+        number: float = 0.0,
+    ) -> None:
+        """Add a frame: trace of W/V of the basis (size,) and of the label, eV/Å^3.
+
+        ``density`` is the mass density (kg/m^3), ``number`` that of the sites (Å^-3).
+        """
+        self.trace_row += weight * trace
+        self.trace_label += weight * label
+        self.virial_weight += weight
+        if density is not None:
+            self.density_weight += weight
+            self.density_sum += weight * density
+            self.density_square += weight * density**2
+            self.density_row += weight * density * trace
+            self.density_label += weight * density * label
+            self.number_sum += weight * number
+            self.density_number += weight * density * number
+
+    def slope(self, of: str = "the frames") -> PressureSlope:
+        """Regression of the virial pressure on the density: ``cov(P, rho) / var(rho)``.
+
+        Args:
+            of: which frames these are, for messages.
+
+        Raises:
+            DataError: frames without a virial or density, or a density that does not vary.
+        """
+        weight = self.density_weight
+        if not weight or abs(weight - self.virial_weight) > 1e-9 * weight:
+            raise DataError(
+                "the slope of the pressure with density needs the virial and the density of every "
+                f"frame; of {of}, not all have both"
+            )
+        mean = self.density_sum / weight
+        variance = self.density_square / weight - mean**2
+        spread = math.sqrt(max(variance, 0.0))
+        if not spread > LEAST_SPREAD * mean:
+            raise DataError(
+                f"the density of {of} does not vary ({mean:.2f} kg/m^3, standard deviation "
+                f"{spread:.2g}), so they do not say how the pressure changes with it; expected "
+                "frames of an NPT run or of several densities, or no match_slope"
+            )
+        return PressureSlope(
+            (self.density_row - mean * self.trace_row) / (3.0 * weight * variance),
+            (self.density_label - mean * self.trace_label) / (3.0 * weight * variance),
+            (self.density_number - mean * self.number_sum) / (weight * variance),
+            spread,
+        )
+
+
+@dataclass
+class Sums(PressureSums):
+    """Normal equations of some frames.  Virials enter as W/V, energies per site.
+
+    Attributes:
+        frames: number of frames; weight: sum of their weights.
+        compositions: the pressures of each composition alone; mean and slope are imposed on each.
+    """
+
+    force_matrix: Array = field(init=False)
+    force_vector: Array = field(init=False)
+    virial_matrix: Array = field(init=False)
+    virial_vector: Array = field(init=False)
+    energy_matrix: Array = field(init=False)
+    energy_vector: Array = field(init=False)
+    energy_row: Array = field(init=False)
+    stress_sum: Array = field(init=False)
+    stress_square: Array = field(init=False)
+    energy_label: float = 0.0
+    energy_square: float = 0.0
+    force_square: float = 0.0
+    force_rows: float = 0.0
+    frames: int = 0
+    weight: float = 0.0
+    energy_weight: float = 0.0
+    compositions: dict[str, PressureSums] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("force", "virial", "energy"):
             setattr(self, f"{name}_matrix", np.zeros((self.size, self.size)))
             setattr(self, f"{name}_vector", np.zeros(self.size))
-        self.trace_row = np.zeros(self.size)
         self.energy_row = np.zeros(self.size)
-        self.density_row = np.zeros(self.size)
         self.stress_sum = np.zeros(6)
         self.stress_square = np.zeros(6)
 
     def add(self, other: Sums) -> None:
         """Add another block."""
-        for name, value in vars(other).items():
-            if name != "size":
-                setattr(self, name, getattr(self, name) + value)
+        for name, own in other.compositions.items():
+            _add(self.compositions.setdefault(name, PressureSums(self.size)), own)
+        _add(self, other)
 
     def part(self, columns: slice) -> Sums:
         """The equations of some of the coefficients, the others zero."""
-        found = Sums(len(range(*columns.indices(self.size))))
-        for name, value in vars(self).items():
-            if name.endswith("_matrix"):
-                value = value[columns, columns]
-            elif name.endswith(("_vector", "_row")):
-                value = value[columns]
-            if name != "size":
-                setattr(found, name, value)
+        size = len(range(*columns.indices(self.size)))
+        found = _part(self, Sums(size), columns)
+        found.compositions = {
+            name: _part(own, PressureSums(size), columns) for name, own in self.compositions.items()
+        }
         return found
+
+    @property
+    def systems(self) -> dict[str, PressureSums]:
+        """The pressures of each composition; of a single one all."""
+        if len(self.compositions) < 2:
+            return {"the frames": self}
+        return {f"the frames of {name}": own for name, own in self.compositions.items()}
 
     def centred_energy(self) -> tuple[Array, Array, float]:
         """Energy equations with a free constant per site eliminated: matrix, vector, square."""
@@ -115,31 +191,26 @@ class Sums:
         )
 
     def pressure_slope(self) -> PressureSlope:
-        """Regression of the virial pressure on the density: ``cov(P, rho) / var(rho)``.
+        """The regression of `PressureSums.slope`, of several compositions within each.
+
+        A mixture is denser or less dense than its liquids whatever the pressure: only deviations
+        from a composition's own means say how the pressure changes with density.  Slopes of
+        several compositions are averaged with their ``var(rho)``.
 
         Raises:
-            DataError: frames without a virial or density, or a density that does not vary.
+            DataError: see `PressureSums.slope`.
         """
-        weight = self.density_weight
-        if not weight or abs(weight - self.virial_weight) > 1e-9 * weight:
-            raise DataError(
-                "the slope of the pressure with density needs the virial and the density of every "
-                f"frame; {self.frames} frames are there, not all have both"
-            )
-        mean = self.density_sum / weight
-        variance = self.density_square / weight - mean**2
-        spread = math.sqrt(max(variance, 0.0))
-        if not spread > LEAST_SPREAD * mean:
-            raise DataError(
-                f"the density of the frames does not vary ({mean:.2f} kg/m^3, standard deviation "
-                f"{spread:.2g}), so they do not say how the pressure changes with it; expected "
-                "frames of an NPT run or of several densities, or no match_slope"
-            )
+        found = [(own, own.slope(name)) for name, own in self.systems.items()]
+        weights = np.array([own.density_weight * slope.spread**2 for own, slope in found])
+        share = weights / weights.sum()
+        if len(found) == 1:
+            return found[0][1]
+        total = sum(own.density_weight for own, _ in found)
         return PressureSlope(
-            (self.density_row - mean * self.trace_row) / (3.0 * weight * variance),
-            (self.density_label - mean * self.trace_label) / (3.0 * weight * variance),
-            (self.density_number - mean * self.number_sum) / (weight * variance),
-            spread,
+            sum(w * slope.row for w, (_, slope) in zip(share, found, strict=True)),
+            float(sum(w * slope.label for w, (_, slope) in zip(share, found, strict=True))),
+            float(sum(w * slope.number for w, (_, slope) in zip(share, found, strict=True))),
+            math.sqrt(float(weights.sum()) / total),
         )
 
     def force_variance(self) -> float:
@@ -156,6 +227,23 @@ class Sums:
     def energy_variance(self) -> float:
         """Variance of the energy per site, eV^2."""
         return self.centred_energy()[2] / self.energy_weight if self.energy_weight else 0.0
+
+
+def _add(into: PressureSums, other: PressureSums) -> None:
+    for name, value in vars(other).items():
+        if name not in ("size", "compositions"):
+            setattr(into, name, getattr(into, name) + value)
+
+
+def _part(of: Pressures, into: Pressures, columns: slice) -> Pressures:
+    for name, value in vars(of).items():
+        if name.endswith("_matrix"):
+            value = value[columns, columns]
+        elif name.endswith(("_vector", "_row")):
+            value = value[columns]
+        if name not in ("size", "compositions"):
+            setattr(into, name, value)
+    return into
 
 
 def squared_error(sums: Sums, c: Array) -> float:

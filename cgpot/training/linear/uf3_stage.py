@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from cgpot.core.errors import ConfigError
 from cgpot.core.files import read_json
 from cgpot.core.manifest import manifest_path
 from cgpot.molecules.frame import CGFrame
-from cgpot.potential.pair_tables import POINTS, pair_keys, write_lammps_table
+from cgpot.potential.lammps_commands import write_for_lammps
 from cgpot.potential.splines import PairTable
+from cgpot.potential.uf3_potential import UF3Potential
 from cgpot.training.folder.outcome import Outcome
 from cgpot.training.folder.subsets import load_subsets
 from cgpot.training.folder.training_folder import Folder
@@ -19,12 +21,11 @@ from cgpot.training.folder.training_result import write_result
 from cgpot.training.folder.weights import frame_weights
 from cgpot.training.linear.fitted import evaluate_potential
 from cgpot.training.linear.linear_training import LinearFit, train_with
-from cgpot.training.linear.uf3 import UF3Potential, fit_uf3
+from cgpot.training.linear.uf3 import fit_uf3
 from cgpot.training.settings.model_settings import UF3Config
 from cgpot.training.settings.train_settings import TrainConfig
 
 POTENTIAL = "uf3.json"
-FILES = ("model.uf3", "model.table")
 
 
 def train_uf3(
@@ -55,13 +56,10 @@ def train_uf3(
             cutoff=model.cutoff, spacing=model.spacing, three_body_cutoff=None, energy=0
         )
         pair = fit_uf3(plain, train, temperature, stress=False, weights=weights, quiet=True).pair
-        files = [*_write_potential(folder, potential, model), pair.write(folder.yardstick)]
-        overlay = model.overlay and potential.grid is not None
-        lammps = {
-            "files": list(FILES if overlay else FILES[:1]),
-            "commands": pair_commands(potential, overlay),
-        }
-        return LinearFit(potential, pair, potential.cutoff, files, lammps)
+        lammps = write_for_lammps(folder.path, potential)
+        written = [potential.write(folder.path / POTENTIAL), pair.write(folder.yardstick)]
+        files = [*written, *lammps.files]
+        return LinearFit(potential, pair, potential.cutoff, files, lammps.record)
 
     return train_with(fit, config, output, restart=restart, quiet=quiet)
 
@@ -98,7 +96,10 @@ def replace_potential(
     folder = Folder(Path(output).resolve())
     result = read_json(folder.result)
     manifest_path(folder.result).unlink(missing_ok=True)
-    files = _write_potential(folder, potential, model)
+    potential = replace(potential, overlay=model.overlay)
+    lammps = write_for_lammps(folder.path, potential)
+    result["lammps"] = lammps.record
+    files = [potential.write(folder.path / POTENTIAL), *lammps.files]
     pair = PairTable.read(folder.yardstick)
     test = load_subsets(config)["test"]
     result |= evaluate_potential(potential, pair, test, folder.parity, quiet=quiet)
@@ -106,29 +107,3 @@ def replace_potential(
     files += [folder.yardstick, folder.example, folder.parity]
     write_result(config, folder, result, files)
     return Outcome(folder.path, result)
-
-
-def _write_potential(folder: Folder, potential: UF3Potential, model: UF3Config) -> list[Path]:
-    """Write the potential for this program and for LAMMPS."""
-    return [
-        potential.write(folder.path / POTENTIAL),
-        potential.write_lammps(folder.path / FILES[0], pair=not model.overlay),
-        write_lammps_table(folder.path / FILES[1], potential.pair),
-    ]
-
-
-def pair_commands(potential: UF3Potential, overlay: bool) -> list[str]:
-    """LAMMPS's commands for the files, which stand in ``${pair_folder}``.
-
-    Args:
-        potential: the potential.
-        overlay: the pair part as a table beside the three-body part.
-    """
-    names = " ".join(potential.type_names)
-    bodies = 2 if potential.grid is None else 3
-    if not overlay:
-        return [f"pair_style uf3 {bodies}", f"pair_coeff * * ${{pair_folder}}/{FILES[0]} {names}"]
-    lines = [f"pair_style hybrid/overlay table linear {POINTS} uf3 {bodies}"]
-    for a, b, key in pair_keys(potential.pair):
-        lines.append(f"pair_coeff {a} {b} table ${{pair_folder}}/{FILES[1]} {key}")
-    return [*lines, f"pair_coeff * * uf3 ${{pair_folder}}/{FILES[0]} {names}"]

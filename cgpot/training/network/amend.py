@@ -17,9 +17,11 @@ from cgpot.core.errors import InputError
 from cgpot.core.files import atomic_path, read_json, write_json
 from cgpot.core.manifest import check_manifest, write_manifest
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.base import Base
+from cgpot.potential.network_potential import NetworkPotential
 from cgpot.potential.splines import PairTable
 from cgpot.training.evaluation import predictions as ev
-from cgpot.training.evaluation.held_out import HeldOut, Labels, network_labels
+from cgpot.training.evaluation.held_out import HeldOut
 from cgpot.training.folder.training_folder import STAGE, Folder
 from cgpot.training.linear.bonded_part import BondedPart
 from cgpot.training.network.trained_network import bonded_record
@@ -100,8 +102,8 @@ def amend(
         if bonded is not None:
             bonded.write(Folder(folder).bonded)
             result |= bonded_record(Folder(folder))
-            here = BondedPart(bonded.potential.on(frames[0].topology, next(iter(source), old)))
-            frames = [here.remainder(frame) for frame in frames]
+            part: BondedPart = bonded
+            frames = [part.remainder(frame) for frame in frames]
         _evaluate(folder, result, list(frames), quiet=quiet)
         result["refined"] = facts
         result["evaluated_on"] = {
@@ -127,15 +129,12 @@ def amend(
 def _evaluate(folder: Path, result: dict[str, Any], frames: list[CGFrame], *, quiet: bool) -> None:
     """Errors of the amended model into ``result``, arrays into parity.npz."""
     place = Folder(folder)
-    yardstick = PairTable.read(place.yardstick) if place.yardstick.is_file() else None
-    model = ev.load_model(place.final)
-    pairs = str(result.get("pairs", "all"))
-    beside: Labels | None = None
-    if yardstick is not None:
-        table = yardstick
-        beside = lambda frame: ev.pair_labels(table, frame, pairs)  # noqa: E731
+    network = NetworkPotential.read(place.final)
+    yardstick = None
+    if place.yardstick.is_file():
+        yardstick = Base(PairTable.read(place.yardstick), pairs=network.pairs)
     held_out = HeldOut.of(
-        frames, network_labels(model), beside, temperature=result["temperature"], quiet=quiet
+        frames, network, yardstick, temperature=result["temperature"], quiet=quiet
     )
     held_out.save(place.parity)
     result |= held_out.figures

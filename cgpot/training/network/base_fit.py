@@ -9,6 +9,7 @@ import numpy as np
 
 from cgpot.core.errors import DataError
 from cgpot.core.progress import progress
+from cgpot.molecules.compositions import catalogue, groups_of, topologies_of
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.pairs import hidden_pairs
 from cgpot.potential.density_table import DensityTable
@@ -47,7 +48,7 @@ def fit_prior(
         DataError: too few pairs, no stress where the virial is to be matched, or one density where
             the slope of the pressure is.
     """
-    exclude = hidden_pairs(seen_pairs(config, frames[0].topology))
+    exclude = hidden_pairs(seen_pairs(config, catalogue(topologies_of(frames))))
     fit = PairFit(
         facts.type_names,
         config.prior_range,
@@ -56,12 +57,17 @@ def fit_prior(
         density=density_basis(config, frames, exclude),
         exclude=exclude,
     )
-    blocks = np.array_split(np.arange(len(frames)), min(N_BLOCKS, len(frames)))
+    # each block holds frames of every composition
+    groups = [
+        np.array_split(np.array(mine), min(N_BLOCKS, len(mine)))
+        for mine in groups_of(frames).values()
+    ]
     with progress("pair fit", len(frames), quiet=quiet) as advance:
-        for number, indices in enumerate(blocks):
-            for index in indices:
-                fit.add(labelled([frames[index]]), number)
-                advance(1)
+        for number in range(max(len(blocks) for blocks in groups)):
+            for indices in (blocks[number] for blocks in groups if number < len(blocks)):
+                for index in indices:
+                    fit.add(labelled([frames[index]]), number)
+                    advance(1)
     prior = config.prior
     yardstick = fit.solve(smooth=prior.smooth)
     if prior.type == "none":

@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint
+from nequip.data import AtomicDataDict
 from nequip.train import EMALightningModule
 
 from cgpot.core.files import atomic_path, write_json
+from cgpot.potential.graph_keys import OFFSET_KEY
 
 BASE_FILES = ("pair_file", "density_file")
 COLUMNS = (
@@ -52,11 +54,35 @@ class CGTrainingModule(EMALightningModule):
     read from are taken out of the saved hyperparameters.
     """
 
+    def forward(self, inputs: AtomicDataDict.Type) -> AtomicDataDict.Type:
+        """The model's output; the stress of molecules of several sites is molecular."""
+        return molecular_stress(super().forward(inputs), inputs)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Make the checkpoint independent of pair.json and density.json."""
         super().on_save_checkpoint(checkpoint)
         key = "hyper_parameters"
         checkpoint[key] = without_base_files(deepcopy(dict(checkpoint[key])))
+
+
+def molecular_stress(
+    output: AtomicDataDict.Type, inputs: AtomicDataDict.Type
+) -> AtomicDataDict.Type:
+    """Make the stress of the output molecular, as its label is (`graph_frames.to_data`).
+
+    sigma_mol = sigma + sum_i s_i F_i / V, symmetric (`cgpot.molecules.molecular_virial`).
+    """
+    offsets = inputs.get(OFFSET_KEY)
+    if offsets is None or AtomicDataDict.STRESS_KEY not in output:
+        return output
+    stress = output[AtomicDataDict.STRESS_KEY]
+    forces = output[AtomicDataDict.FORCE_KEY].to(stress.dtype)
+    each = torch.einsum("ia,ib->iab", offsets.to(stress.dtype), forces)
+    batch = inputs[AtomicDataDict.BATCH_KEY].view(-1)
+    inner = torch.zeros_like(stress).index_add(0, batch, each)
+    volume = torch.linalg.det(inputs[AtomicDataDict.CELL_KEY].to(stress.dtype)).abs()
+    inner = 0.5 * (inner + inner.transpose(1, 2)) / volume.view(-1, 1, 1)
+    return {**output, AtomicDataDict.STRESS_KEY: stress + inner}
 
 
 def without_base_files(value: Any) -> Any:

@@ -19,7 +19,7 @@ from torchmetrics import Metric
 
 from cgpot.core.statistics import MIN_SAMPLES, estimate
 from cgpot.core.units import AMU_PER_A3_IN_KG_M3, EV_PER_A3_IN_BAR
-from cgpot.training.network.keys import FRAME_WEIGHT_KEY
+from cgpot.potential.graph_keys import FRAME_WEIGHT_KEY
 
 
 def pressure_difference(

@@ -6,10 +6,11 @@ from __future__ import annotations
 import numpy as np
 
 from cgpot.core.errors import DataError
+from cgpot.molecules.compositions import catalogue, topologies_of
 from cgpot.molecules.extxyz import write_frames
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.site_graph import neighbours
 from cgpot.training.folder.facts import DataFacts
-from cgpot.training.folder.graph_frames import neighbours
 from cgpot.training.folder.training_folder import Folder
 from cgpot.training.folder.training_result import examples
 from cgpot.training.linear.bonded_part import seen_pairs
@@ -30,7 +31,7 @@ def prepare(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet
     Raises:
         DataError: no neighbours within the cutoff, or a stress that does not vary.
     """
-    pairs = seen_pairs(config, frames[0].topology)
+    pairs = seen_pairs(config, catalogue(topologies_of(frames)))
     sample = frames[:: max(1, len(frames) // 50)]
     mean = float(
         np.mean(

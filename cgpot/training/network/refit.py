@@ -19,6 +19,7 @@ from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.base import Base
 from cgpot.potential.local_density import Exclude, LocalDensityBasis
+from cgpot.potential.potential import Labels
 from cgpot.potential.splines import PairTable
 from cgpot.training.linear.pair_fit import N_BLOCKS, PairFit
 
@@ -26,7 +27,7 @@ Array = NDArray[np.float64]
 
 
 def refit_pair(
-    labels: Iterable[tuple[CGFrame, Array, Array]],
+    labels: Iterable[tuple[CGFrame, Labels]],
     n_frames: int,
     base: PairTable,
     *,
@@ -46,7 +47,7 @@ def refit_pair(
 
 
 def refit_base(
-    labels: Iterable[tuple[CGFrame, Array, Array]],
+    labels: Iterable[tuple[CGFrame, Labels]],
     n_frames: int,
     base: Base,
     *,
@@ -59,8 +60,7 @@ def refit_base(
     """The base that, beside the network, fits the labels best.
 
     Args:
-        labels: training frames with the model's forces (n, 3) in eV/Å and virial (3, 3) in eV,
-            as `cgpot.training.evaluation.predictions.model_labels` gives them, in order.
+        labels: training frames with the model's labels, in order.
         n_frames: their number (for blocks).
         base: what is inside that model.
         temperature: K.
@@ -84,24 +84,24 @@ def refit_base(
         else LocalDensityBasis.of(density, exclude, linear=density.cutoff > pair.r_max),
         exclude=exclude,
     )
-    for number, (frame, forces, virial) in enumerate(labels):
+    for number, (frame, found) in enumerate(labels):
         if frame.forces is None:
             raise DataError("the frame has no forces to match", frame=frame.source_frame)
         residual = None
         if frame.virial is not None:
-            residual = 0.5 * (frame.virial + frame.virial.T) - virial
+            residual = 0.5 * (frame.virial + frame.virial.T) - found.virial
         elif match_mean_virial or match_slope:
             raise DataError("the frame has no virial to match", frame=frame.source_frame)
         block = number * N_BLOCKS // max(n_frames, 1)
-        fit.add([(frame, frame.forces - forces, residual)], block)
+        fit.add([(frame, frame.forces - found.forces, residual)], block)
     before = fit.quality(np.zeros(fit.joint.size))
-    found = fit.solve_base(
+    solved = fit.solve_base(
         match_mean_virial=match_mean_virial,
         match_slope=match_slope,
         smooth=smooth,
         correction=True,
     )
-    change = found.pair
+    change = solved.pair
     info: dict[str, Any] = {
         **pair.info,
         "refit": {
@@ -118,7 +118,7 @@ def refit_base(
             residual = record["model"]["value"] - record["labels"]["value"]
             info["refit"][f"pressure_slope_residual_{when}"] = residual
     refitted = pair.with_coefficients(pair.coefficients + change.coefficients, info)
-    if density is None or found.density is None:
+    if density is None or solved.density is None:
         return Base(refitted)
-    total = density.coefficients + found.density.coefficients
+    total = density.coefficients + solved.density.coefficients
     return Base(refitted, density.with_coefficients(total, density.info))

@@ -16,7 +16,7 @@ import torch
 from nequip.data import AtomicDataDict
 from nequip.nn import GraphModuleMixin
 
-from cgpot.training.network.keys import TEMPERATURE_KEY
+from cgpot.potential.graph_keys import TEMPERATURE_KEY
 
 BUFFER = "baked_temperature"
 
@@ -102,16 +102,3 @@ def add_temperature(
             inputs[TEMPERATURE_KEY] = None
             return model
     raise ValueError(f"the model has no module named {' or '.join(names)}")
-
-
-def takes_temperature(model: Any) -> bool:
-    """Whether the energies of nequip's `GraphModel` depend on the temperature."""
-    return TEMPERATURE_KEY in getattr(model, "model_input_fields", ())
-
-
-def stored_temperature(model: torch.nn.Module) -> float | None:
-    """The temperature stored in the model, K; None where there is none."""
-    for name, value in model.named_buffers():
-        if name.rpartition(".")[2] == BUFFER and bool(torch.isfinite(value).all()):
-            return float(value)
-    return None

@@ -8,26 +8,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from cgpot.core.files import atomic_path
 from cgpot.core.progress import progress
 from cgpot.core.versions import RESULT_FORMAT
+from cgpot.molecules.compositions import catalogue, topologies_of
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.pairs import hidden_pairs
 from cgpot.potential.base import Base
 from cgpot.potential.density_table import DensityTable
+from cgpot.potential.lammps_commands import write_for_lammps
+from cgpot.potential.network_potential import NetworkPotential
+from cgpot.potential.potential import Labels
 from cgpot.potential.splines import PairTable
 from cgpot.training.evaluation import predictions as ev
-from cgpot.training.evaluation.held_out import HeldOut, network_labels
+from cgpot.training.evaluation.held_out import HeldOut
 from cgpot.training.evaluation.noise_floor import floor_record, of_means, read_noise
 from cgpot.training.folder.facts import DataFacts
 from cgpot.training.folder.training_folder import Folder
 from cgpot.training.folder.training_result import Subsets, counts, system
 from cgpot.training.folder.weights import describe_states, type_weights
 from cgpot.training.linear.bonded_part import BondedPart, seen_pairs
-from cgpot.training.linear.lammps_tables import write_bonded
 from cgpot.training.network.lightning_module import read_table
 from cgpot.training.network.loss_curves import draw_curves
 from cgpot.training.network.nequip_settings import energy_weight, loss_weights, slope_weight
@@ -61,17 +63,11 @@ def finish(config: TrainConfig, folder: Folder, frames: Subsets, *, quiet: bool)
     else:
         with atomic_path(folder.final) as temporary:
             shutil.copyfile(folder.best, temporary)
-    model = ev.load_model(folder.final)
+    network = NetworkPotential.read(folder.final)
     test = frames["test"]
-    table = PairTable.read(folder.yardstick)
-    pairs = seen_pairs(config, test[0].topology)
-
-    def yardstick(frame: CGFrame) -> tuple[np.ndarray, np.ndarray]:
-        return ev.pair_labels(table, frame, pairs)
-
-    held_out = HeldOut.of(
-        test, network_labels(model), yardstick, temperature=config.temperature, quiet=quiet
-    )
+    pairs = seen_pairs(config, catalogue(topologies_of(frames["train"])))
+    yardstick = Base(PairTable.read(folder.yardstick), pairs=pairs)
+    held_out = HeldOut.of(test, network, yardstick, temperature=config.temperature, quiet=quiet)
     held_out.save(folder.parity)
     val, _ = ev.evaluate(frames["val"], yardstick)
     draw_curves(folder.metrics, folder.curves, pair_force_rmse=val["force_rmse"])
@@ -84,9 +80,12 @@ def finish(config: TrainConfig, folder: Folder, frames: Subsets, *, quiet: bool)
         "model": config.model.type,
         **held_out.figures,
         **floor_record(
-            held_out.labels["force"], held_out.arrays["force"], test[0].topology.n_sites, noise
+            held_out.labels["force"],
+            held_out.arrays["force"],
+            [frame.topology.n_sites for frame in test],
+            noise,
         ),
-        "n_parameters": ev.parameter_count(model),
+        "n_parameters": ev.parameter_count(network.model),
         **counts(frames),
         **_epochs(folder, len(frames["train"])),
         "loss_weights": {
@@ -117,15 +116,7 @@ def bonded_record(folder: Folder) -> dict[str, Any]:
     """Key ``lammps`` of result.json: tables, commands and terms of the bonded part."""
     if not folder.bonded.is_file():
         return {}
-    part = BondedPart.read(folder.bonded)
-    files, commands = write_bonded(folder.path, part.potential)
-    return {
-        "lammps": {
-            "files": [path.name for path in files],
-            "commands": commands,
-            "bonded": part.record,
-        }
-    }
+    return {"lammps": write_for_lammps(folder.path, BondedPart.read(folder.bonded)).record}
 
 
 def outputs(folder: Folder) -> list[Path]:
@@ -166,13 +157,13 @@ def _epochs(folder: Folder, n_train: int) -> dict[str, Any]:
 def _refit(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet: bool) -> Base:
     """Refit the base beside the network of the best epoch; writes pair_refit.json."""
     old = DensityTable.read(folder.density) if folder.density.is_file() else None
-    model = ev.load_model(folder.best)
+    network = NetworkPotential.read(folder.best)
     with progress("pair refit", len(frames), quiet=quiet) as advance:
 
-        def labels() -> Iterator[tuple[CGFrame, np.ndarray, np.ndarray]]:
-            for item in ev.model_labels(model, frames):
+        def labels() -> Iterator[tuple[CGFrame, Labels]]:
+            for frame in frames:
+                yield frame, network.labels(frame)
                 advance(1)
-                yield item
 
         base = refit_base(
             labels(),
@@ -182,7 +173,7 @@ def _refit(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet:
             smooth=config.prior.smooth,
             match_mean_virial=config.loss.stress not in (None, 0),
             match_slope=config.prior.match_slope,
-            exclude=hidden_pairs(seen_pairs(config, frames[0].topology)),
+            exclude=hidden_pairs(seen_pairs(config, catalogue(topologies_of(frames)))),
         )
     base.pair.write(folder.refit)
     if base.density is not None:

@@ -29,8 +29,8 @@ class BondSection(StrictModel):
     between: Literal["chain"] | list[Pair] | dict[str, list[Pair]] | None = Field(
         default=None,
         description="which sites: chain: those that follow each other; or places in the molecule "
-        "(from 0), as [[0, 1], [1, 2]], by beads where molecules differ: {A-B-A: [[0, 1]]}; "
-        "null: every pair of a molecule's sites",
+        "(from 0), as [[0, 1], [1, 2]], by species (or beads) where molecules differ: "
+        "{HEX: [[0, 1]]}; null: every pair of a molecule's sites",
     )
     spacing: float = Field(default=0.05, gt=0, description="Å between the knots")
     exclude: bool = Field(

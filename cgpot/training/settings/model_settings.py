@@ -292,6 +292,11 @@ class MSCGConfig(LinearConfig):
     bonds: BondSection | None = Field(default=None, description="null: none")
     angles: AngleSection | None = Field(default=None, description="null: none")
     dihedrals: DihedralSection | None = Field(default=None, description="null: none")
+    bonded: Literal["inversion", "forces"] = Field(
+        default="forces",
+        description="bonds, angles and dihedrals: forces: in one fit with the others; inversion: "
+        "by Boltzmann inversion of their distributions, the others fitted to what is left",
+    )
     local_density: LocalDensitySection | None = Field(
         default=None,
         description="a term of the local density, which can carry mean and slope of the pressure; "
@@ -312,7 +317,7 @@ class MSCGConfig(LinearConfig):
     ridge: Ridge = 0.0
 
     @property
-    def bonded(self) -> dict[int, Section]:
+    def sections(self) -> dict[int, Section]:
         """Sections of the bonded terms that are asked for, by number of bonds they span."""
         sections = {1: self.bonds, 2: self.angles, 3: self.dihedrals}
         return {k: section for k, section in sections.items() if section is not None}
@@ -320,7 +325,7 @@ class MSCGConfig(LinearConfig):
     @property
     def excluded(self) -> tuple[int, ...]:
         """Distances along bonds (1 to 3) at which sites do not interact through the pair part."""
-        return tuple(k for k, section in self.bonded.items() if section.exclude)
+        return tuple(k for k, section in self.sections.items() if section.exclude)
 
     @property
     def needs_virial(self) -> bool:
@@ -337,7 +342,7 @@ class MSCGConfig(LinearConfig):
             raise ValueError(
                 f"local_density.cutoff {self.local_density.cutoff} Å exceeds cutoff {self.cutoff} Å"
             )
-        check_bonded(self.bonded)
+        check_bonded(self.sections)
         if self.three_body is not None and self.excluded:
             word = SECTION_OF_SPAN[self.excluded[0]]
             raise ValueError(

@@ -86,6 +86,11 @@ class SystemConfig(StrictModel):
         default=False,
         description="let the network's energy depend on the temperature that the frames carry",
     )
+    charges: Literal["refuse", "ignore"] = Field(
+        default="refuse",
+        description="beads with charges, for which there is no Coulomb term: refuse them, or "
+        "ignore the charges (interactions within the cutoff alone)",
+    )
 
 
 class PriorConfig(StrictModel):
