@@ -42,7 +42,15 @@ FORMAT = "cgpot-refine-1"
 HISTORY = "history.json"
 POTENTIALS = ("model.ckpt", "bonded.json", "mscg.json", "pair.json")
 """Files of a training folder that say what is refined."""
-IDENTITY_LEAVES_OUT = {"iterations", "tolerance", "threads", "deploy", "deployed", "test"}
+IDENTITY_LEAVES_OUT = {
+    "iterations",
+    "tolerance",
+    "threads",
+    "deploy",
+    "deployed",
+    "test",
+    "charges",
+}
 
 
 @dataclass
@@ -72,6 +80,7 @@ def refine(
         quiet: no progress bars.
 
     Raises:
+        ConfigError: charged beads, or names of pairs or bonded terms that there are not.
         InputError: start and reference do not fit, or a folder of another refinement.
         DataError: a reference without virial whose pressure is to be matched.
         ToolError: the fluid blew up however short the step.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cgpot.core.files import write_json, write_text
 from cgpot.core.manifest import write_manifest
 from cgpot.core.units import KB
+from cgpot.molecules.charges import require_no_charges
 from cgpot.refine.frame_counts import TERM_FINE, term_rows
 from cgpot.refine.judge import distributions, judge
 from cgpot.refine.loop_state import Loop
@@ -62,6 +63,7 @@ def finish(loop: Loop, records: list[dict[str, Any]], runs: list[Samples]) -> di
         "converged": bool(records[best]["within"]),
         "chosen": best,
         "model": str(model.relative_to(folder)),
+        "warnings": require_no_charges([loop.target.topology], ignore=True),
         "reference": {
             "frames": loop.target.n_frames,
             "density_kg_m3": loop.target.density,

@@ -107,6 +107,11 @@ class RefineConfig(StrictModel):
     pressure: Literal["match", "ignore"] | float = Field(
         default="match", description="match: that of the reference; a number: bar"
     )
+    charges: Literal["refuse", "ignore"] = Field(
+        default="refuse",
+        description="beads with charges, for which there is no Coulomb term: refuse them, or "
+        "ignore the charges (interactions within the cutoff alone)",
+    )
     pairs: list[str] | None = Field(
         default=None, description="pairs of bead types whose u(r) is changed, as A-B; null: all"
     )

@@ -15,6 +15,7 @@ from cgpot.core.errors import ConfigError, InputError
 from cgpot.core.files import sha256_file
 from cgpot.core.records import ModelRecord, TrainingRecord
 from cgpot.core.units import KB
+from cgpot.molecules.charges import require_no_charges
 from cgpot.molecules.extxyz import read_frames
 from cgpot.molecules.single_sites import require_single_sites
 from cgpot.molecules.topology import Topology
@@ -75,10 +76,12 @@ class Start:
         """What is counted on the frames of a system.
 
         Raises:
+            ConfigError: charged beads, where nobody said that they are to be ignored.
             InputError: other beads than those of the potential, molecules that it does not know,
                 or of several sites that it does not hold together.
         """
-        file = config.reference[0]
+        file, ignore = config.reference[0], config.charges == "ignore"
+        require_no_charges([topology], ignore=ignore, file=file, key="charges")
         check_beads(self, topology, file)
         bonded = BondedTerms() if self.linear is None else self.linear.bonded
         if not bonded.parts:

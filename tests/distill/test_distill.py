@@ -291,6 +291,34 @@ def test_a_match_that_was_killed_goes_on(
         )
 
 
+def test_charges_and_molecules(tmp_path: Path, teacher: Path) -> None:
+    """Both are refused before anything is labelled; charges may be ignored."""
+    from dataclasses import replace
+
+    data = dataset(tmp_path / "data")
+    call: dict[str, object] = {"teachers": [teacher], "dataset": data, "quiet": True}
+    frames = [fluid(seed) for seed in range(4)]
+    for frame in frames:
+        frame.topology = replace(frame.topology, type_charges=(0.5,))
+    write_frames(data / "val.extxyz.xz", frames)
+    with pytest.raises(ConfigError, match=r"val.*system\.charges.*A \(\+0.5 e\).* Coulomb term"):
+        distill(settings(tmp_path), tmp_path / "out", **call)  # type: ignore[arg-type]
+    assert not list(tmp_path.glob("out/distillation/*.xz"))
+    student = settings(tmp_path)
+    record = json.loads(student.read_text())
+    record["system"]["charges"] = "ignore"
+    student.write_text(json.dumps(record))
+    write_frames(data / "train.extxyz.xz", frames)
+    outcome = distill(student, tmp_path / "out", **call)  # type: ignore[arg-type]
+    assert "there is no Coulomb term" in outcome.result["warnings"][0]
+    for frame in frames:
+        pairs = np.arange(64) // 2
+        frame.topology = Topology(("A",), (78.0,), frame.topology.types, pairs)
+    write_frames(data / "test.extxyz.xz", frames)
+    with pytest.raises(InputError, match=r"test.*cgpot distill takes molecules of one site only"):
+        distill(student, tmp_path / "out", **call)  # type: ignore[arg-type]
+
+
 def test_what_is_refused(tmp_path: Path, teacher: Path) -> None:
     data = dataset(tmp_path / "data")
     other = dataset(tmp_path / "other", "B")

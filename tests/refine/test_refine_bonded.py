@@ -381,7 +381,9 @@ def test_terms_of_a_system_of_another_size() -> None:
     assert [int(counts[row].sum()) for _, row, _ in term_rows(tally)] == [4, 2]
     assert counts[3:6].sum(axis=1).tolist() == [2, 0, 0]
     sums = basis_of(tally).sums(counts.astype(float))
-    assert float(sums @ there.coefficients) == pytest.approx(energy, abs=0.1 * KT)
+    # places inside the bins are not known: some 0.1 k_B T of each bond
+    assert energy > 10 * KT
+    assert float(sums @ there.coefficients) == pytest.approx(energy, abs=0.5 * KT)
     other = Topology(NAMES, (40.0, 60.0), np.array([0, 0]), np.array([0, 0]))
     with pytest.raises(InputError, match=r"x.extxyz.*A-A"):
         truth().bonded.check_system(other, "x.extxyz")
