@@ -60,6 +60,6 @@ def register(app: typer.Typer) -> None:
         reached = "within" if outcome.history["converged"] else "not yet within"
         console = Console()
         for warning in outcome.history["warnings"]:
-            typer.echo(f"warning: {warning}", err=True)
+            console.print(f"warning: {warning}", style="yellow")
         console.print(table)
         console.print(f"{reached} the tolerances; model: {outcome.folder / 'model'}")
