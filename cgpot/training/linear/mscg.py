@@ -106,6 +106,14 @@ class MSCGPotential:
         c = self.part("pair", coefficients).reshape(self.pair.pairs, self.pair.width)
         return PairTable(self.topology.type_names, self.pair.r_max, c, self.info)
 
+    def with_pair(self, table: PairTable) -> MSCGPotential:
+        """The bonded terms beside another pair part, and nothing else."""
+        parts = self.joint.split(np.zeros(self.joint.size))
+        parts |= {name: self.part(name) for name in self.bonded.parts}
+        parts["pair"] = table.coefficients.ravel()
+        c = np.concatenate([parts[name] for name in self.joint.parts])
+        return replace(self, coefficients=c, samples=np.zeros((0, len(c))))
+
     def density_table(self) -> DensityTable | None:
         """The local-density part."""
         if self.density is None:
@@ -332,7 +340,7 @@ def fit_mscg(
     if model.match_slope:
         info["pressure_slope"] = equations.pressure_slope(c, temperature)
     found = replace(found, coefficients=c, samples=samples, info=info)
-    return found, _pair_alone(pair, equations, joint.columns["pair"])
+    return found, _pair_alone(found, equations)
 
 
 def with_inverted_bonds(potential: MSCGPotential, frames: Sequence[CGFrame]) -> MSCGPotential:
@@ -425,13 +433,20 @@ def _smoothest(
     return replace(options, smooth=best), scores
 
 
-def _pair_alone(pair: PairBasis, equations: NormalEquations, columns: slice) -> PairTable:
-    """The pair spline by force matching alone, from the same sums."""
-    total = equations.total()
+def _pair_alone(found: MSCGPotential, equations: NormalEquations) -> PairTable:
+    """The pair spline by force matching alone, beside the bonded terms, from the same sums."""
+    pair, joint, total = found.pair, found.joint, equations.total()
+    columns = joint.columns["pair"]
+    bonded = np.zeros(joint.size)
+    for name in found.bonded.parts:
+        bonded[joint.columns[name]] = found.part(name)
     part = Sums(pair.size)
     part.force_matrix = total.force_matrix[columns, columns]
-    part.force_vector = total.force_vector[columns]
-    part.force_square, part.force_rows = total.force_square, total.force_rows
+    part.force_vector = total.force_vector[columns] - total.force_matrix[columns] @ bonded
+    part.force_square = total.force_square + float(
+        bonded @ total.force_matrix @ bonded - 2.0 * bonded @ total.force_vector
+    )
+    part.force_rows = total.force_rows
     part.frames, part.weight = total.frames, total.weight
     small = NormalEquations(pair.size)
     small.blocks = [part]

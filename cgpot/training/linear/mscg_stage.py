@@ -61,7 +61,7 @@ def train_linear(
         lammps = write_for_lammps(folder.path, potential)
         return LinearFit(
             potential,
-            yardstick,
+            potential.with_pair(yardstick),
             model.cutoff,
             [*written, *lammps.files],
             lammps.record,
