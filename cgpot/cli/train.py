@@ -47,7 +47,8 @@ def print_summary(folder: Path, result: dict[str, object], skipped: bool, resume
         console.print(f"{folder} is complete and its inputs are unchanged; nothing to do")
     elif resumed:
         console.print("went on from checkpoints/last.ckpt")
-    table = Table("quantity", "network", "pair fit", "labels")
+    kind = str(result.get("kind", "network"))
+    table = Table("quantity", "network" if kind == "network" else "model", "pair fit", "labels")
     table.add_row(
         "force rmse (rms), eV/Å",
         f"{result['force_rmse']:.5f}",
@@ -94,7 +95,7 @@ def print_summary(folder: Path, result: dict[str, object], skipped: bool, resume
     warnings = result.get("warnings")
     for warning in warnings if isinstance(warnings, list) else []:
         console.print(f"warning: {warning}", style="yellow")
-    if result.get("kind", "network") != "network":
+    if kind != "network":
         console.print(
             f"{result['n_parameters']} coefficients from {result['n_train']} frames in "
             f"{result['seconds']} s"

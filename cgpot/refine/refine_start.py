@@ -24,10 +24,11 @@ from cgpot.potential.splines import PairTable
 from cgpot.refine.counts_basis import CountsBasis
 from cgpot.refine.frame_counts import FrameTally, Grid, TermRows
 from cgpot.refine.inverse_boltzmann import potential_of_mean_force
+from cgpot.refine.inverted_terms import inverted
 from cgpot.refine.refine_settings import RefineConfig
 from cgpot.refine.refine_target import Target
 from cgpot.training.folder.training_folder import Folder
-from cgpot.training.linear.bonded_part import BondedPart, has_molecules, inverted
+from cgpot.training.linear.bonded_part import BondedPart, has_molecules
 from cgpot.training.linear.bonded_terms import BondedTerms, terms_along_bonds
 from cgpot.training.linear.mscg import MSCGPotential
 from cgpot.training.linear.mscg_stage import POTENTIAL

@@ -108,8 +108,11 @@ def open_potential(path: str | Path) -> Trained:
             key="kind",
         )
     linear = LINEAR[result.kind]
-    yardstick = None if table is None else Base(table)
-    return Trained(place, result.kind, linear.read(place / linear.file), yardstick, result)
+    potential = linear.read(place / linear.file)
+    yardstick: Potential | None = None if table is None else Base(table)
+    if table is not None and isinstance(potential, mscg.MSCGPotential):
+        yardstick = potential.with_pair(table)
+    return Trained(place, result.kind, potential, yardstick, result)
 
 
 def _lone(file: Path) -> Trained:

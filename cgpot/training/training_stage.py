@@ -86,7 +86,7 @@ def train(
 def _bonded(
     config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet: bool
 ) -> BondedPart | None:
-    """The bonded part of molecules of several sites: that of the folder, or a new one.
+    """What is taken from the labels of molecules of several sites: the folder's, or a new fit.
 
     Raises:
         ConfigError: no pair base, whose walls keep molecules apart, or an input of the temperature.
@@ -103,10 +103,12 @@ def _bonded(
             "the bonded part of molecules of several sites belongs to one temperature",
             key="system.temperature_input",
         )
-    if folder.bonded.is_file() and folder.inputs.is_file():
-        return BondedPart.read(folder.bonded)
-    part = fit_bonded(config, frames, quiet=quiet)
-    if part is not None:
-        part.write(folder.bonded)
-        write_for_lammps(folder.path, part)
-    return part
+    if folder.bonded.is_file() and folder.bonded_fit.is_file() and folder.inputs.is_file():
+        return BondedPart.read(folder.bonded_fit)
+    found = fit_bonded(config, frames, quiet=quiet)
+    if found is None:
+        return None
+    found.taken.write(folder.bonded_fit)
+    found.run.write(folder.bonded)
+    write_for_lammps(folder.path, found.run)
+    return found.taken

@@ -186,4 +186,4 @@ def test_a_potential_of_isomers_is_read_as_it_was_written(
     ]
     for one, two in zip(made.labels(frame), back.labels(frame), strict=True):
         np.testing.assert_allclose(one, two, atol=1e-12)
-    assert BondedPart(back).record == bonded.deployed()
+    assert BondedPart(back).lammps_parts().bonded == bonded.deployed()

@@ -68,8 +68,11 @@ def test_what_is_subtracted_is_what_is_written(
     chains: list[CGFrame], tmp_path: Path, bonded: str, left: float
 ) -> None:
     config = write_case(tmp_path, chains, prior={"bonded": bonded})
-    part = fit_bonded(config, chains[:-4], quiet=True)
-    assert part is not None
+    found = fit_bonded(config, chains[:-4], quiet=True)
+    assert found is not None
+    part = found.run
+    assert (part is found.taken) == (bonded == "forces")
+    assert np.std(found.taken.remainder(chains[-3]).forces) < 0.2 * np.std(chains[-3].forces)
     assert sorted(part.potential.bonded.parts) == ["angle", "bond", "dihedral"]
     again = BondedPart.read(part.write(tmp_path / "bonded.json"))
     frame = chains[-3]

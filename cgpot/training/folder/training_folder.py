@@ -54,6 +54,11 @@ class Folder:
         return self.path / "bonded.json"
 
     @property
+    def bonded_fit(self) -> Path:
+        """Bonded part of the fit to the forces, which is taken from the labels."""
+        return self.path / "bonded_fit.json"
+
+    @property
     def bond_table(self) -> Path:
         """LAMMPS table of the bonds of the bonded part."""
         return self.path / "model.bond"

@@ -9,7 +9,7 @@ run in LAMMPS as bonded tables.  What is subtracted is what is deployed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +24,10 @@ from cgpot.molecules.exclusions import bonds_left_out
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.topology import Topology
 from cgpot.potential.basis import Joint
-from cgpot.potential.inversion import invert
 from cgpot.potential.lammps_commands import LammpsParts
-from cgpot.potential.pair_basis import PairBasis
 from cgpot.potential.potential import Labels
-from cgpot.training.linear.bonded_terms import BondedTerms, terms_along_bonds
-from cgpot.training.linear.mscg import MSCGPotential, fit_mscg, remainder
+from cgpot.training.linear.bonded_terms import terms_along_bonds
+from cgpot.training.linear.mscg import MSCGPotential, fit_mscg, remainder, with_inverted_bonds
 from cgpot.training.settings.model_settings import MSCGConfig
 
 if TYPE_CHECKING:
@@ -124,14 +122,28 @@ def seen_pairs(config: TrainConfig, topology: Topology) -> str:
     return asked
 
 
+@dataclass(frozen=True)
+class FittedBonds:
+    """The bonded part of a training.
+
+    Attributes:
+        taken: what the fit to the forces gave; it is taken from the labels.
+        run: what runs below the network, where ``prior.bonded`` is inversion with other splines.
+    """
+
+    taken: BondedPart
+    run: BondedPart
+
+
 def fit_bonded(
     config: TrainConfig, frames: list[CGFrame], *, quiet: bool = False
-) -> BondedPart | None:
+) -> FittedBonds | None:
     """The bonded part of molecules of several sites; None for those of one site.
 
-    By Boltzmann inversion of each distribution, or (``prior.bonded: forces``) by one fit to the
-    forces with the pair splines, which see the pairs that the network sees; with stress labels the
-    mean virial is imposed on it.
+    One fit to the forces with the pair splines, which see the pairs that the network sees; with
+    stress labels the mean virial is imposed on it.  ``prior.bonded: inversion`` then takes the
+    splines that run from the distributions (`with_inverted_bonds`): where the pair forces
+    were fitted to what inverted bonds leave, hexane had 1,250 bar and thrice the error of g(r).
 
     Args:
         config: of a network.
@@ -141,7 +153,7 @@ def fit_bonded(
     Raises:
         InputError: species of several sites whose bonds are not known.
         ConfigError: `seen_pairs`.
-        DataError: too few pairs, or a singular system.
+        DataError: too few pairs or samples, or a singular system.
     """
     topology = catalogue(topologies_of(frames))
     if not has_molecules(topology):
@@ -149,9 +161,6 @@ def fit_bonded(
     topology.require_bonds("a network", file=config.data.train)
     excluded = tuple(range(1, bonds_left_out(seen_pairs(config, topology)) + 1))
     terms = terms_along_bonds(frames, KB * config.temperature, excluded)
-    if config.prior.bonded == "inversion":
-        spacing = config.prior.spacing
-        return BondedPart(inverted(terms, frames, config.prior_range, spacing, config.temperature))
     model = MSCGConfig(
         cutoff=config.prior_range,
         spacing=config.prior.spacing,
@@ -161,41 +170,7 @@ def fit_bonded(
         smooth=config.prior.smooth,
     )
     potential, _ = fit_mscg(model, frames, config.temperature, bonded=terms, quiet=quiet)
-    return BondedPart(potential)
-
-
-def inverted(
-    terms: BondedTerms, frames: list[CGFrame], cutoff: float, spacing: float, temperature: float
-) -> MSCGPotential:
-    """Bonded splines by Boltzmann inversion, beside a pair part of nothing.
-
-    Args:
-        terms: their bases, which observe the frames.
-        frames: of the distributions.
-        cutoff: of the pair part, Å.
-        spacing: of its knots, Å.
-        temperature: K.
-
-    Raises:
-        DataError: a kind of terms with too few samples (`cgpot.potential.inversion.invert`).
-    """
-    topology = catalogue(topologies_of(frames))
-    exclude = terms.exclusions()
-    bare = MSCGPotential(
-        topology,
-        PairBasis(topology.type_names, cutoff, spacing, temperature, exclude=exclude),
-        terms.bonds,
-        None,
-        np.zeros(0),
-        np.zeros((0, 0)),
-        {},
-        terms.angles,
-        terms.dihedrals,
-        terms.excluded,
-    )
-    found = {name: invert(part, frames) for name, part in terms.parts.items()}
-    values = [found.get(name, np.zeros(part.size)) for name, part in bare.joint.parts.items()]
-    coefficients = np.concatenate(values)
-    info = {"bonded": "inversion", "frames": len(frames)}
-    empty = np.zeros((0, len(coefficients)))
-    return replace(bare, coefficients=coefficients, samples=empty, info=info)
+    part = BondedPart(potential)
+    if config.prior.bonded == "forces":
+        return FittedBonds(part, part)
+    return FittedBonds(part, BondedPart(with_inverted_bonds(potential, frames)))

@@ -9,9 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from cgpot.molecules.frame import CGFrame
-from cgpot.potential.base import Base
 from cgpot.potential.potential import Potential
-from cgpot.potential.splines import PairTable
 from cgpot.training.evaluation.held_out import HeldOut
 
 
@@ -26,7 +24,7 @@ class FittedPotential(Potential, Protocol):
 
 def evaluate_potential(
     potential: Potential,
-    yardstick: PairTable,
+    yardstick: Potential,
     test: list[CGFrame],
     parity: Path,
     *,
@@ -46,7 +44,7 @@ def evaluate_potential(
     Raises:
         DataError: a frame without forces.
     """
-    held_out = HeldOut.of(test, potential, Base(yardstick), temperature=temperature, quiet=quiet)
+    held_out = HeldOut.of(test, potential, yardstick, temperature=temperature, quiet=quiet)
     held_out.save(parity)
     energy_rmse = None
     if all(frame.energy is not None for frame in test):

@@ -16,7 +16,7 @@ from cgpot.core.files import write_json
 from cgpot.core.records import TrainingRecord
 from cgpot.molecules.extxyz import write_frames
 from cgpot.molecules.frame import CGFrame
-from cgpot.potential.splines import PairTable
+from cgpot.potential.potential import Potential
 from cgpot.training.folder.fingerprint import earlier_fit, fingerprint
 from cgpot.training.folder.outcome import Outcome
 from cgpot.training.folder.states import resolve_temperature
@@ -33,7 +33,7 @@ class LinearFit:
 
     Attributes:
         potential: the fitted potential.
-        yardstick: pair fit of the same frames, by the forces alone.
+        yardstick: pair fit of the same frames, by the forces alone, beside bonded terms.
         cutoff: Å; how far it reaches.
         files: what was written for it.
         lammps: LAMMPS's files (names) and commands.
@@ -41,7 +41,7 @@ class LinearFit:
     """
 
     potential: FittedPotential
-    yardstick: PairTable
+    yardstick: Potential
     cutoff: float
     files: list[Path]
     lammps: dict[str, Any]

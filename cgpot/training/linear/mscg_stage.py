@@ -17,7 +17,7 @@ from cgpot.training.folder.training_folder import Folder
 from cgpot.training.folder.weights import frame_weights
 from cgpot.training.linear.curve_tables import write_curves
 from cgpot.training.linear.linear_training import LinearFit, train_with
-from cgpot.training.linear.mscg import fit_mscg
+from cgpot.training.linear.mscg import fit_mscg, with_inverted_bonds
 from cgpot.training.settings.model_settings import MSCGConfig
 from cgpot.training.settings.train_settings import TrainConfig
 
@@ -50,6 +50,8 @@ def train_linear(
         potential, yardstick = fit_mscg(
             model, train, config.temperature, weights=weights, quiet=quiet
         )
+        if model.bonded == "inversion":
+            potential = with_inverted_bonds(potential, train)
         written = [
             potential.write(folder.path / POTENTIAL),
             potential.table().write(folder.pair),
@@ -59,7 +61,7 @@ def train_linear(
         lammps = write_for_lammps(folder.path, potential)
         return LinearFit(
             potential,
-            yardstick,
+            potential.with_pair(yardstick),
             model.cutoff,
             [*written, *lammps.files],
             lammps.record,

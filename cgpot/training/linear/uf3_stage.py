@@ -11,6 +11,7 @@ from cgpot.core.errors import ConfigError
 from cgpot.core.files import read_json
 from cgpot.core.manifest import manifest_path
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.base import Base
 from cgpot.potential.lammps_commands import write_for_lammps
 from cgpot.potential.splines import PairTable
 from cgpot.potential.uf3_potential import UF3Potential
@@ -59,7 +60,7 @@ def train_uf3(
         lammps = write_for_lammps(folder.path, potential)
         written = [potential.write(folder.path / POTENTIAL), pair.write(folder.yardstick)]
         files = [*written, *lammps.files]
-        return LinearFit(potential, pair, potential.cutoff, files, lammps.record)
+        return LinearFit(potential, Base(pair), potential.cutoff, files, lammps.record)
 
     return train_with(fit, config, output, restart=restart, quiet=quiet)
 
@@ -102,7 +103,7 @@ def replace_potential(
     files = [potential.write(folder.path / POTENTIAL), *lammps.files]
     pair = PairTable.read(folder.yardstick)
     test = load_subsets(config)["test"]
-    result |= evaluate_potential(potential, pair, test, folder.parity, quiet=quiet)
+    result |= evaluate_potential(potential, Base(pair), test, folder.parity, quiet=quiet)
     result["matching"] = facts
     files += [folder.yardstick, folder.example, folder.parity]
     write_result(config, folder, result, files)

@@ -29,6 +29,7 @@ from cgpot.training.network.trained_network import bonded_record
 COPIED = (
     "example.extxyz",
     "pair_fit.json",
+    "bonded_fit.json",
     "density.json",
     "density_refit.json",
     "nequip.yaml",
@@ -102,8 +103,9 @@ def amend(
         if bonded is not None:
             bonded.write(Folder(folder).bonded)
             result |= bonded_record(Folder(folder))
-            part: BondedPart = bonded
-            frames = [part.remainder(frame) for frame in frames]
+            fit = Folder(folder).bonded_fit
+            taken = BondedPart.read(fit) if fit.is_file() else bonded
+            frames = [taken.remainder(frame) for frame in frames]
         _evaluate(folder, result, list(frames), quiet=quiet)
         result["refined"] = facts
         result["evaluated_on"] = {

@@ -107,7 +107,7 @@ def build(
         density_file: density.json of the prior, if any.
         density_range: its cutoff (Å) and number of intervals.
         pairs: which pairs of sites the network sees (`cgpot.molecules.exclusions.SEEN_PAIRS`).
-        bonded_file: bonded.json, whose forces and virial are taken from the labels, if any.
+        bonded_file: bonded_fit.json, whose forces and virial are taken from the labels, if any.
     """
     model = config.model
     optimiser = config.optimiser

@@ -68,6 +68,6 @@ def prepare(config: TrainConfig, folder: Folder, frames: list[CGFrame], *, quiet
         density_file=folder.density if prior.density is not None else None,
         density_range=(prior.density.cutoff, prior.density.intervals) if prior.density else None,
         pairs=pairs,
-        bonded_file=folder.bonded if folder.bonded.is_file() else None,
+        bonded_file=folder.bonded_fit if folder.bonded_fit.is_file() else None,
     )
     write(folder.nequip, record)

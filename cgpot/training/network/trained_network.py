@@ -128,6 +128,7 @@ def outputs(folder: Folder) -> list[Path]:
         folder.density,
         folder.density_refit,
         folder.bonded,
+        folder.bonded_fit,
         folder.bond_table,
         folder.bend_table,
         folder.torsion_table,

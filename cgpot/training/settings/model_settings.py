@@ -294,8 +294,8 @@ class MSCGConfig(LinearConfig):
     dihedrals: DihedralSection | None = Field(default=None, description="null: none")
     bonded: Literal["inversion", "forces"] = Field(
         default="forces",
-        description="bonds, angles and dihedrals: forces: in one fit with the others; inversion: "
-        "by Boltzmann inversion of their distributions, the others fitted to what is left",
+        description="bonds, angles and dihedrals: forces: as the fit with the others gives them; "
+        "inversion: by Boltzmann inversion of their distributions, less the pull of the others",
     )
     local_density: LocalDensitySection | None = Field(
         default=None,

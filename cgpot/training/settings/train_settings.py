@@ -124,7 +124,8 @@ class PriorConfig(StrictModel):
     bonded: Literal["inversion", "forces"] = Field(
         default="inversion",
         description="bonds, angles and dihedrals of molecules of several sites: inversion: by "
-        "Boltzmann inversion of their distributions; forces: by force matching with the pairs",
+        "Boltzmann inversion of their distributions; forces: by force matching with the pairs "
+        "(whose forces are taken from the labels in either case)",
     )
     smooth: float = Field(default=1e-6, ge=0, description="penalty on second differences, relative")
     refit: bool = Field(
