@@ -178,6 +178,13 @@ class FrameTally:
                     f"({mine.n_sites} sites)",
                     frame=frame.source_frame,
                 )
+            other = first_sites(mine) != first_sites(found)
+            if other.any():
+                raise DataError(
+                    f"site {int(np.argmax(other))} belongs to another molecule than in the "
+                    "reference; expected the same sites in each molecule",
+                    frame=frame.source_frame,
+                )
             frame = replace(frame, topology=mine)  # engines number molecules in their own way
         between, within = self.counter.count_acting(frame, self.hidden)
         found_rows = [between, *([within] if self.within else [])]
@@ -199,6 +206,12 @@ class FrameTally:
         if not found:
             raise DataError("no frames to count pairs in; expected at least one")
         return np.stack(found)
+
+
+def first_sites(topology: Topology) -> NDArray[np.int64]:
+    """(n_sites,) first site of the molecule of each, however molecules are numbered."""
+    _, first, molecule = np.unique(topology.molecules, return_index=True, return_inverse=True)
+    return np.asarray(first[molecule], dtype=np.int64)
 
 
 def term_rows(tally: FrameTally) -> Iterator[tuple[TermRows, int, str]]:

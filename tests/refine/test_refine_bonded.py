@@ -456,3 +456,14 @@ def test_another_system_in_the_run() -> None:
     other = Topology(NAMES, (40.0, 60.0), np.zeros(4, np.int64), np.arange(4))
     with pytest.raises(DataError, match="the frame's 4 sites are not those of the reference"):
         tally.count(CGFrame(other, np.eye(4)[:, :3] * 5, np.eye(3) * 30.0))
+    frame = shaken(1, 3)[0]
+    mine = frame.topology
+    renumbered = Topology(NAMES, (40.0, 60.0), mine.types, 200 - mine.molecules)
+    np.testing.assert_array_equal(
+        tally.count(replace(frame, topology=renumbered)), tally.count(frame)
+    )
+    molecules = mine.molecules.copy()
+    molecules[[2, 5]] = molecules[[5, 2]]
+    swapped = Topology(NAMES, (40.0, 60.0), mine.types, molecules)
+    with pytest.raises(DataError, match="site 2 belongs to another molecule than in the reference"):
+        tally.count(replace(frame, topology=swapped))
