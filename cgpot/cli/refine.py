@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`cgpot refine`: bring g(r) and pressure of the CG fluid onto the reference."""
+"""`cgpot refine`: bring g(r), bonded terms and pressure of the CG fluid onto the reference."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
         ),
         quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress bars."),
     ) -> None:
-        """Add a pair-spline correction to a potential until g(r) and pressure fit.
+        """Change pair splines, and bonded terms if asked, until structure and pressure fit.
 
         A refinement that was interrupted goes on with the same command; so does one with more
         iterations or other tolerances.
@@ -45,17 +45,21 @@ def register(app: typer.Typer) -> None:
             config, start=start, reference=reference, deployed=deployed, iterations=iterations
         )
         outcome = refine(settings, output, restart=restart, quiet=quiet)
-        table = Table("iteration", "Δg (noise)", "first peak", "pressure, bar", "frames")
+        columns = ("iteration", "Δg (noise)", "first peak", "overlap", "pressure, bar", "frames")
+        table = Table(*columns)
         for record in outcome.history["iterations"]:
             mark = " *" if record["iteration"] == outcome.history["chosen"] else ""
             table.add_row(
                 f"{record['iteration']}{mark}",
                 f"{record['rdf_error']:.4f} ({record['rdf_error_noise']:.4f})",
                 f"{record['first_peak']:.3f}",
+                "" if record["bonded_overlap"] is None else f"{record['bonded_overlap']:.4f}",
                 f"{record['pressure_bar']:+.1f} ± {record['pressure_error_bar']:.1f}",
                 f"{record['effective_frames']:.0f}",
             )
         reached = "within" if outcome.history["converged"] else "not yet within"
         console = Console()
+        for warning in outcome.history["warnings"]:
+            console.print(f"warning: {warning}", style="yellow")
         console.print(table)
         console.print(f"{reached} the tolerances; model: {outcome.folder / 'model'}")

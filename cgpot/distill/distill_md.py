@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cgpot.core.errors import ConfigError, InputError
+from cgpot.analysis.cg_run import read_run
+from cgpot.core.errors import ConfigError, DataError, InputError
 from cgpot.core.files import read_json, write_json
 from cgpot.core.records import ModelRecord, TrainingRecord
 from cgpot.molecules.extxyz import read_frames
@@ -51,11 +52,11 @@ class Run:
 
     Attributes:
         frames: after the equilibration.
-        pressure: mean configurational pressure of the same part, bar.
+        pressures: (frames,) bar, of the sites as free particles and the virial.
     """
 
     frames: list[CGFrame]
-    pressure: float
+    pressures: NDArray[np.float64]
 
 
 def md_runs(
@@ -82,6 +83,7 @@ def md_runs(
     Raises:
         ConfigError: a folder holds a run with other settings.
         InputError: a folder holds a run with other tables.
+        DataError: a run whose pressures do not belong to its frames.
     """
     from cgpot.md.md_settings import MdConfig
     from cgpot.md.md_stage import SETTINGS, run_md
@@ -97,6 +99,7 @@ def md_runs(
             length_ps=length,
             timestep_fs=plan.timestep_fs,
             dump_ps=plan.every_ps,
+            thermo_ps=plan.every_ps,
             threads=plan.threads,
             **potential,  # type: ignore[arg-type]
         )
@@ -108,14 +111,14 @@ def md_runs(
                 raise
             run_md("nvt", config, where, fresh=True, quiet=quiet)
         every = list(read_frames(where / "traj.extxyz.xz"))
-        with open(where / "thermo.csv", encoding="utf-8", newline="") as stream:
-            pressure = [float(row["pressure_virial_bar"]) for row in csv.DictReader(stream)]
-        runs.append(
-            Run(
-                every[max(1, int(EQUILIBRATION * len(every))) :],
-                float(np.mean(pressure[int(EQUILIBRATION * len(pressure)) :])),
+        run = read_run(where, plan.temperature)
+        pressures, _ = run.pressure(plan.temperature, every[0].topology.n_sites)
+        if len(pressures) != len(every):
+            raise DataError(
+                f"{len(pressures)} thermo lines, {len(every)} frames; expected as many", file=where
             )
-        )
+        first = max(1, int(EQUILIBRATION * len(every)))
+        runs.append(Run(every[first:], pressures[first:]))
     return runs
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from cgpot.core.manifest import check_manifest, manifest_path, write_manifest
 from cgpot.core.progress import progress
 from cgpot.distill.distill_md import MdPlan, Run, deployed_student, md_runs
 from cgpot.distill.teacher import Teacher
+from cgpot.molecules.charges import require_no_charges
+from cgpot.molecules.compositions import topologies_of
 from cgpot.molecules.extxyz import read_frames, write_frames
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.single_sites import require_single_sites
@@ -80,7 +83,8 @@ def relabel(
         return output
     if not frames:
         raise InputError("no frames to label", file=output)
-    require_single_sites(frames[0].topology, "cgpot distill", file=sources.get("data"))
+    for topology in topologies_of(frames):
+        require_single_sites(topology, "cgpot distill", file=sources.get("data"))
     labelled: list[CGFrame] = []
     spread: list[float] = []
     with progress(f"teacher labels, {output.name.split('.')[0]}", len(frames), quiet=quiet) as go:
@@ -153,7 +157,7 @@ def distill(
         `cgpot.training.training_stage.Outcome` of the last training.
 
     Raises:
-        ConfigError: options that do not fit together, or a wrong train.yaml.
+        ConfigError: options that do not fit together, a wrong train.yaml, or charged beads.
         InputError: teacher not finished, bead types that differ, no frames.
     """
     from cgpot.training.settings.train_settings import load_config
@@ -174,6 +178,9 @@ def distill(
             file=student,
             key="model.type",
         )
+    for path in subsets.values():
+        topologies = [frame.topology for frame in islice(read_frames(path), 1)]
+        require_no_charges(topologies, ignore=config.system.charges == "ignore", file=path)
     temperature = config.system.temperature
     if temperature is None and not config.system.temperature_input:
         temperature = config.temperature  # tells what to give

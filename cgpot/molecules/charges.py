@@ -28,14 +28,19 @@ def charged_types(topology: Topology) -> str:
 
 
 def require_no_charges(
-    topologies: Iterable[Topology], *, ignore: bool, file: str | Path | None = None
+    topologies: Iterable[Topology],
+    *,
+    ignore: bool,
+    file: str | Path | None = None,
+    key: str = "system.charges",
 ) -> list[str]:
     """Refuse charges that a fit would leave without a Coulomb term, unless that is asked for.
 
     Args:
         topologies: of the frames.
-        ignore: ``system.charges: ignore`` of train.yaml.
+        ignore: ``system.charges: ignore`` of train.yaml, ``charges: ignore`` of refine.yaml.
         file: of the frames, for messages.
+        key: where that is said, for messages.
 
     Returns:
         Warnings: that of `no_coulomb` where charges are ignored.
@@ -53,6 +58,6 @@ def require_no_charges(
             "be had yet; expected beads without charges (no 'charge' in the mapping), or 'ignore' "
             "for a potential that has all interactions within its cutoff",
             file=file,
-            key="system.charges",
+            key=key,
         )
     return []

@@ -7,18 +7,22 @@ count with this code, so that one fluid has one g(r).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
-from cgpot.molecules.pairs import half_list
+from cgpot.molecules.pairs import Pairs, half_list
 from cgpot.molecules.rdf import half_box
 from cgpot.molecules.topology import Topology
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Counts = NDArray[np.uint32]
+Hidden = Callable[[CGFrame, Pairs], NDArray[np.bool_]]
+"""The pairs of a neighbour list on which a potential does not act: frame and list -> mask."""
 ROUNDING = 1e-6
 """Of half the box: by how much a range may exceed it (boxes are written with few digits)."""
 
@@ -96,6 +100,21 @@ class PairCounter:
         Raises:
             DataError: ``r_max`` exceeds half the box, or two sites are at the same place.
         """
+        return self.count_acting(frame, lambda _, pairs: np.ones(len(pairs.i), dtype=bool))[0]
+
+    def count_acting(self, frame: CGFrame, hidden: Hidden | None) -> tuple[Counts, Counts]:
+        """Pairs of different molecules, and those of one molecule on which a potential acts.
+
+        Args:
+            frame: of the topology.
+            hidden: pairs on which the potential does not act; None: it acts on all.
+
+        Returns:
+            Two histograms (rows, bins): of what `count` counts, and of the other pairs.
+
+        Raises:
+            DataError: see `count`.
+        """
         limit = half_box(frame.cell)
         if self.r_max > limit * (1 + ROUNDING):
             raise DataError(
@@ -103,12 +122,15 @@ class PairCounter:
                 frame=frame.source_frame,
             )
         pairs = half_list(frame, min(self.r_max, limit) * (1.0 - 1e-12))
-        i, j, distance = pairs.i, pairs.j, pairs.distance
-        if len(self._own[0]):
-            molecule = self.topology.molecule_index
-            other = molecule[i] != molecule[j]
-            i, j, distance = i[other], j[other], distance[other]
-        return self._histogram(i, j, distance)
+        if not len(self._own[0]):
+            found = self._histogram(pairs)
+            return found, np.zeros_like(found)
+        molecule = self.topology.molecule_index
+        own = molecule[pairs.i] == molecule[pairs.j]
+        within = pairs.select(own)
+        if hidden is not None and len(within.i):
+            within = within.select(~hidden(frame, within))
+        return self._histogram(pairs.select(~own)), self._histogram(within)
 
     def distances_within(self, whole: Array) -> tuple[Array, IntArray]:
         """Distances (n,), Å, of all pairs of one molecule, and the row of each, (n,).
@@ -122,11 +144,12 @@ class PairCounter:
         types = self.topology.types
         return distance, self._row[types[i], types[j]]
 
-    def _histogram(self, i: IntArray, j: IntArray, distance: Array) -> Counts:
-        k = np.minimum((distance * (self.bins / self.r_max)).astype(np.int64), self.bins - 1)
+    def _histogram(self, pairs: Pairs) -> Counts:
+        scaled = pairs.distance * (self.bins / self.r_max)
+        k = np.minimum(scaled.astype(np.int64), self.bins - 1)
         if len(self.rows) > 1:
             types = self.topology.types
-            k = k + self.bins * self._row[types[i], types[j]]
+            k = k + self.bins * self._row[types[pairs.i], types[pairs.j]]
         counts = np.bincount(k, minlength=self.bins * len(self.rows))
         return counts.reshape(len(self.rows), self.bins).astype(np.uint32)
 

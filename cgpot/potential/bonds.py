@@ -121,6 +121,16 @@ class BondBasis(TermBasis):
         place = np.stack([np.zeros_like(vector), vector], axis=1)
         return Measured(r, gradient, place, sites, kind)
 
+    def values(self, frame: CGFrame) -> Array:
+        """Bond lengths, Å, also beyond the span."""
+        return bond_vectors(frame, self.terms_on(frame)[0])[1]
+
+    def splines(self, q: Array) -> tuple[Array, Array]:
+        """Beyond the span a spline goes on along its tangent, as in `evaluate`."""
+        inside = np.clip(q, self.low, self.high)
+        values, slopes = super().splines(inside)
+        return values + slopes * (q - inside)[:, None], slopes
+
     def seen(self, measured: Measured) -> None:
         """Moments of the lengths."""
         for power in range(3):

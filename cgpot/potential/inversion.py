@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
 from cgpot.potential.bonds import BondBasis
-from cgpot.potential.splines import basis, basis_derivative
 from cgpot.potential.surroundings import Bodies, ring_kinds
 from cgpot.potential.term_basis import Measured, TermBasis
 
@@ -78,7 +77,7 @@ def invert(
     k = np.arange(term.intervals * PARTS)
     _, _, scale = term.locate(term.centres(np.arange(1)))
     q = term.centres(k // PARTS) + ((k % PARTS + 0.5) / PARTS - 0.5) / scale
-    values, slopes = _rows(term, q)
+    values, slopes = term.splines(q)
     free = term.free().reshape(term.n_kinds, term.width)
     second = np.diff(np.eye(term.width), 2, axis=0)
     found = np.zeros((term.n_kinds, term.width))
@@ -131,16 +130,3 @@ def _place(term: TermBasis, measured: Measured) -> tuple[NDArray[np.int64], floa
     """Bin of each coordinate, and intervals a unit."""
     first, t, scale = term.locate(measured.value)
     return first * PARTS + np.minimum((t * PARTS).astype(np.int64), PARTS - 1), scale
-
-
-def _rows(term: TermBasis, q: Array) -> tuple[Array, Array]:
-    """Value and slope of each of a kind's splines at coordinates, (n, width) both."""
-    first, t, scale = term.locate(q)
-    values, slopes = np.zeros((2, len(q), term.width))
-    at = np.arange(len(q))
-    for place, value, slope in zip(
-        term.columns(first), basis(t), basis_derivative(t) * scale, strict=True
-    ):
-        np.add.at(values, (at, place), value)
-        np.add.at(slopes, (at, place), slope)
-    return values, slopes

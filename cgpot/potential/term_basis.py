@@ -96,7 +96,11 @@ class TermBasis(ABC):
         Raises:
             DataError: a molecule of a species that the basis does not know.
         """
-        sites, rows = self._terms.on(frame.topology)
+        return self.terms_of(frame.topology)
+
+    def terms_of(self, topology: Topology) -> tuple[IntArray, IntArray]:
+        """The same of the molecules of a topology."""
+        sites, rows = self._terms.on(topology)
         return sites, self.kind[rows]
 
     @property
@@ -213,6 +217,22 @@ class TermBasis(ABC):
         place = self.columns(first)
         value = (basis(t) * c[place]).sum(axis=0)
         return np.asarray(value), np.asarray((basis_derivative(t) * c[place]).sum(axis=0) * scale)
+
+    def splines(self, q: Array) -> tuple[Array, Array]:
+        """Value and slope of each of a kind's splines at coordinates (n,), (n, width) both."""
+        first, t, scale = self.locate(q)
+        values, slopes = np.zeros((2, len(q), self.width))
+        at = np.arange(len(q))
+        for place, value, slope in zip(
+            self.columns(first), basis(t), basis_derivative(t) * scale, strict=True
+        ):
+            np.add.at(values, (at, place), value)
+            np.add.at(slopes, (at, place), slope)
+        return values, slopes
+
+    def values(self, frame: CGFrame) -> Array:
+        """The coordinates (terms,) on a frame, Å or radians; also such as `measure` refuses."""
+        return self.measure(frame).value
 
     def free(self) -> Mask:
         """All but the last of each kind, which fixes the energy's zero."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Iterative Boltzmann inversion: Δu = k_B T ln(g_CG / g_AA) on the splines.
 
+Of bonded terms likewise with their distributions, whose volume elements cancel.
+
 Reith, Pütz & Müller-Plathe, J. Comput. Chem. 24, 1624 (2003).  The logarithm is fitted by
 the splines with the inverse variances of its bins and the same prior as in a Newton step,
 so that noise is not inverted; it goes to zero smoothly at the cutoff.
@@ -20,7 +22,8 @@ from cgpot.refine.reweighting import WeightedAverages
 
 Array = NDArray[np.float64]
 SEEN = 0.02
-"""Bins with a g(r) below this (of either system) say nothing."""
+"""Bins with a g(r) below this (of either system) say nothing; of bonded terms, below this part of
+the largest."""
 FLOOR = 0.01
 """Least relative error of a fine bin of g(r)."""
 
@@ -33,7 +36,7 @@ def inversion_step(
     g = cg.counts / ideal
     g_error = cg.count_error / ideal
     reference_error = target.blocks.std(axis=0, ddof=1) / math.sqrt(len(target.blocks))
-    seen = (g > SEEN) & (target.g > SEEN)
+    seen = (g > SEEN * target.height) & (target.g > SEEN * target.height) & target.matched
     safe_g = np.where(seen, g, 1.0)
     safe_r = np.where(seen, target.g, 1.0)
     variance = (g_error / safe_g) ** 2 + (reference_error / safe_r) ** 2 + FLOOR**2
@@ -56,8 +59,8 @@ def potential_of_mean_force(
     kt = KB * temperature
     r = 0.5 * (target.grid.edges[1:] + target.grid.edges[:-1])
     step = r[1] - r[0]
-    u = np.zeros_like(target.g)
-    for p, g in enumerate(target.g):
+    u = np.zeros(basis.shape)
+    for p, g in enumerate(target.g[: basis.pairs, : len(r)]):
         seen = np.flatnonzero(g > SEEN)
         if len(seen) == 0:
             continue
@@ -65,9 +68,11 @@ def potential_of_mean_force(
         pmf = -np.log(np.where(g > 0, g, 1.0))
         edge = np.argmin(np.abs(r - basis.r_max))
         pmf = pmf - pmf[max(edge - 20, 0) : edge + 1].mean()
-        u[p] = pmf
+        u[p, : len(r)] = pmf
         slope = wall[p] / kt
         inner = np.cumsum(0.5 * (slope[:onset][::-1] + slope[1 : onset + 1][::-1])) * step
         u[p, :onset] = u[p, onset] - inner[::-1]
-    weight = (r < basis.r_max) / (0.05 + 0.05 * np.abs(u)) ** 2
+    weight = np.zeros_like(u)
+    inside = (r < basis.r_max) / (0.05 + 0.05 * np.abs(u[: basis.pairs, : len(r)])) ** 2
+    weight[: basis.pairs, : len(r)] = inside
     return np.asarray(basis.project(u, weight, basis.penalty(1e3, 1e3)) * kt)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from cgpot.refine.counts_basis import CountsBasis
 from cgpot.refine.refine_settings import RefineConfig
 from cgpot.refine.refine_start import Start
 from cgpot.refine.refine_target import Target
+from cgpot.training.linear.mscg import MSCGPotential
 
 Array = NDArray[np.float64]
 
@@ -29,19 +30,33 @@ class Loop:
     start: Start
     target: Target
     basis: CountsBasis
-    initial: PairTable
+    initial: Array
+    """Coefficients (size,) of the start."""
     model: Path | None
     quiet: bool
 
     def table(self, coefficients: Array, info: dict[str, Any] | None = None) -> PairTable:
-        """Flat coefficients as a pair table."""
+        """The pair part of flat coefficients."""
         shape = (self.basis.pairs, self.basis.width)
         return PairTable(
             self.target.topology.type_names,
             self.basis.r_max,
-            coefficients.reshape(shape),
+            coefficients[: shape[0] * shape[1]].reshape(shape),
             info or {},
         )
+
+    def linear(self, coefficients: Array) -> MSCGPotential | None:
+        """The MS-CG potential, or the bonded part below the network; None without."""
+        potential = self.start.linear
+        if potential is None:
+            return None
+        parts = potential.joint.split(potential.coefficients)
+        if self.start.kind == "mscg":
+            parts["pair"] = self.table(coefficients).coefficients.reshape(-1)
+        for rows, block in zip(self.basis.terms, self.basis.term_blocks, strict=True):
+            parts[rows.name] = coefficients[block.columns]
+        found = np.concatenate(list(parts.values()))
+        return replace(potential, coefficients=found, samples=np.zeros((0, len(found))))
 
     @property
     def density(self) -> float:

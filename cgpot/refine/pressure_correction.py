@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cgpot.core.errors import DataError
 from cgpot.refine.counts_basis import CountsBasis
 from cgpot.refine.reweighting import WeightedAverages
 
@@ -21,13 +22,27 @@ def predicted(cg: WeightedAverages, change: Array) -> float:
     return cg.pressure + float(cg.pressure_slope @ change)
 
 
-def ramp(basis: CountsBasis) -> Array:
-    """Coefficients (size,) of 1 - r/r_c for every pair of types, smoothed at r_c."""
+def ramps(basis: CountsBasis, shapes: int = 1) -> Array:
+    """Coefficients (size, n) of (1 - r/r_c)^k, k from 1 to ``shapes``, of each refined pair.
+
+    Smoothed at r_c.
+
+    Raises:
+        DataError: no pair is refined.
+    """
     edges = basis.grid.edges
     r = 0.5 * (edges[1:] + edges[:-1])
-    target = np.tile(np.clip(1.0 - r / basis.r_max, 0.0, None), (basis.pairs, 1))
-    weight = np.tile((r < basis.r_max).astype(np.float64), (basis.pairs, 1))
-    return basis.project(target, weight, 1e-9 * np.eye(basis.size))
+    weak = 1e-9 * np.eye(basis.size)
+    found = []
+    for row in np.flatnonzero(basis.refined[: basis.pairs]):
+        for power in range(1, shapes + 1):
+            target, weight = np.zeros((2, *basis.shape))
+            target[row, : len(r)] = np.clip(1.0 - r / basis.r_max, 0.0, None) ** power
+            weight[row, : len(r)] = r < basis.r_max
+            found.append(basis.project(target, weight, weak))
+    if not found:
+        raise DataError("no pair is refined by which the pressure could be matched")
+    return np.stack(found, axis=1)
 
 
 def linear_correction(
@@ -39,7 +54,7 @@ def linear_correction(
     (Reith et al., J. Comput. Chem. 24, 1624 (2003), with the response measured instead of
     guessed; they take at most 0.1 k_B T).
     """
-    shape = ramp(cg.basis)
+    shape = ramps(cg.basis).sum(axis=1)
     limit = largest_kT / cg.beta
     amplitude = (wanted - predicted(cg, change)) / float(cg.pressure_slope @ shape)
     return shape * float(np.clip(amplitude, -limit, limit))

@@ -17,26 +17,40 @@ from cgpot.core.errors import CgpotError, DataError, InputError, ToolError
 from cgpot.core.files import read_json, require_file, sha256_file, write_json
 from cgpot.md.start import read_start
 from cgpot.potential.refined import refined_model
-from cgpot.potential.splines import PairTable
 from cgpot.refine.counts_basis import CountsBasis
 from cgpot.refine.inverse_boltzmann import inversion_step
-from cgpot.refine.judge import coarse_g, judge
+from cgpot.refine.judge import coarse_g, distributions, judge
 from cgpot.refine.loop_state import Loop
+from cgpot.refine.potential_files import write_potential
 from cgpot.refine.pressure_correction import linear_correction, predicted
 from cgpot.refine.refine_results import finish
 from cgpot.refine.refine_settings import RefineConfig
-from cgpot.refine.refine_start import check_beads, compiled_model, from_zero, resolve
+from cgpot.refine.refine_start import (
+    Start,
+    compiled_model,
+    from_zero,
+    refined_functions,
+    resolve,
+)
 from cgpot.refine.refine_target import Target, check_configuration, read_target
-from cgpot.refine.relative_entropy import newton_step
+from cgpot.refine.relative_entropy import largest_change, newton_step
 from cgpot.refine.reweighting import Samples, WeightedAverages, weighted_averages
-from cgpot.refine.sampling import is_blow_up, sample, set_aside, write_potential
+from cgpot.refine.sampling import is_blow_up, sample, set_aside
 
 Array = NDArray[np.float64]
 FORMAT = "cgpot-refine-1"
 HISTORY = "history.json"
-VISIBLE = 0.1
-"""g(r) from which on a change of u(r) counts for the length of a step."""
-IDENTITY_LEAVES_OUT = {"iterations", "tolerance", "threads", "deploy", "deployed", "test"}
+POTENTIALS = ("model.ckpt", "bonded.json", "mscg.json", "pair.json")
+"""Files of a training folder that say what is refined."""
+IDENTITY_LEAVES_OUT = {
+    "iterations",
+    "tolerance",
+    "threads",
+    "deploy",
+    "deployed",
+    "test",
+    "charges",
+}
 
 
 @dataclass
@@ -66,6 +80,7 @@ def refine(
         quiet: no progress bars.
 
     Raises:
+        ConfigError: charged beads, or names of pairs or bonded terms that there are not.
         InputError: start and reference do not fit, or a folder of another refinement.
         DataError: a reference without virial whose pressure is to be matched.
         ToolError: the fluid blew up however short the step.
@@ -79,26 +94,45 @@ def refine(
     _claim(folder, identity, restart)
     target = read_target(
         config.reference,
+        tally_of=lambda topology, grid: start.tally(config, topology, grid),
         temperature=config.temperature,
         pressure=config.pressure,
         density=config.density_kg_m3,
         cutoff=start.r_max,
         quiet=quiet,
     )
-    check_beads(start, target, config.reference[0])
-    basis = CountsBasis(len(target.n_pairs), start.r_max, start.intervals, target.grid)
+    tally = target.tally
+    basis = CountsBasis(
+        tally.pairs,
+        start.r_max,
+        start.intervals,
+        tally.grid,
+        tally.within,
+        tally.terms,
+        refined_functions(config, tally),
+    )
     model = None
     if start.kind == "network":
-        assert start.table is not None
         model = compiled_model(config, start, folder / "start", quiet=quiet)
         _check_model(model, target, config)
-        initial = start.table.with_coefficients(np.zeros_like(start.table.coefficients), {})
-    else:
-        initial = start.table or from_zero(config, target, basis)
+    start.table = start.table or from_zero(config, target, start)
+    initial = _initial(start, basis)
     loop = Loop(config, folder, start, target, basis, initial, model, quiet)
     write_json(folder / "inputs.json", identity)
     done = _iterate(loop)
     return Refinement(folder, finish(loop, *done))
+
+
+def _initial(start: Start, basis: CountsBasis) -> Array:
+    """Coefficients (size,) of the start: those of the pair part beside a network are zero."""
+    assert start.table is not None
+    flat = np.zeros(basis.size)
+    if start.kind != "network":
+        flat[: basis.pairs * basis.width] = start.table.coefficients.reshape(-1)
+    for rows, block in zip(basis.terms, basis.term_blocks, strict=True):
+        assert start.linear is not None
+        flat[block.columns] = start.linear.part(rows.name)
+    return flat
 
 
 def _check_model(model: Path, target: Target, config: RefineConfig) -> None:
@@ -115,12 +149,10 @@ def _identity(config: RefineConfig) -> dict[str, Any]:
         record["configuration"] = sha256_file(config.configuration)
     if config.start != "zero":
         path = refined_model(config.start)
-        for name in ("model.ckpt", "pair.json"):
-            if (path / name).is_file():
-                record["start"] = sha256_file(path / name)
-                break
-        else:
-            record["start"] = sha256_file(path) if path.is_file() else str(path)
+        found = [path / n for n in POTENTIALS if (path / n).is_file()]
+        record["start"] = [sha256_file(file) for file in found] or (
+            sha256_file(path) if path.is_file() else str(path)
+        )
     return record
 
 
@@ -154,7 +186,7 @@ def _iterate(loop: Loop) -> tuple[list[dict[str, Any]], list[Samples]]:
     config = loop.config
     records: list[dict[str, Any]] = []
     runs: list[Samples] = []
-    coefficients = loop.initial.coefficients.reshape(-1).copy()
+    coefficients = loop.initial.copy()
     configuration = config.configuration or _first_frame(loop)
     check_configuration(read_start(configuration), loop.target, configuration)
     step = np.zeros_like(coefficients)
@@ -176,9 +208,10 @@ def _iterate(loop: Loop) -> tuple[list[dict[str, Any]], list[Samples]]:
             record["run_alone"] = {
                 key: value
                 for key, value in judge(alone, loop.target, config.tolerance).items()
-                if key != "pairs"
+                if key not in ("pairs", "terms")
             }
             record["g"] = coarse_g(alone, loop.target).round(6).tolist()
+            record["distributions"] = distributions(loop.target.tally, alone.counts)
             record["seconds"] = round(time.monotonic() - began, 2)
             write_json(done, record)
         # the tolerances may have changed since
@@ -214,7 +247,9 @@ def _sampled(
         present = _begun(where, halvings, present)
         table = loop.table(present, {"halvings": halvings})
         table.write(where / "potential.json")
-        pair_file = write_potential(where, table, loop.model)
+        write_json(where / "coefficients.json", {"halvings": halvings, "eV": present.tolist()})
+        linear, temperature = loop.linear(present), loop.config.temperature
+        pair_file = write_potential(where, table, loop.model, linear, temperature)
         try:
             found = sample(
                 loop.config,
@@ -223,7 +258,7 @@ def _sampled(
                 coefficients=present,
                 start=configuration,
                 density=loop.density,
-                grid=loop.target.grid,
+                tally=loop.target.tally,
                 number=number + 1000 * halvings,
                 quiet=loop.quiet,
             )
@@ -252,12 +287,11 @@ def _sampled(
 
 def _begun(where: Path, halvings: int, coefficients: Array) -> Array:
     """The coefficients with which an interrupted run of this iteration began."""
-    path = where / "potential.json"
+    path = where / "coefficients.json"
     if not path.is_file() or not (where / "md").is_dir():
         return coefficients
-    before = PairTable.read(path)
-    same = before.info.get("halvings") == halvings
-    return before.coefficients.reshape(-1) if same else coefficients
+    before = read_json(path)
+    return np.array(before["eV"]) if before["halvings"] == halvings else coefficients
 
 
 def _average(loop: Loop, runs: list[Samples]) -> WeightedAverages:
@@ -282,18 +316,14 @@ def next_step(loop: Loop, cg: WeightedAverages) -> tuple[Array, dict[str, Any]]:
     options = {"value_kT": config.step.value_kT, "curvature_kT": config.step.curvature_kT}
     if config.method == "relative-entropy":
         weight = None if config.pressure_weight == "exact" else float(config.pressure_weight)
-        change = newton_step(
-            cg, target, pressure=target.pressure, pressure_weight=weight, **options
-        )
+        change = newton_step([(cg, target)], match_pressure=True, pressure_weight=weight, **options)
     else:
         change = inversion_step(cg, target, **options)
         if target.pressure is not None:
             change = change + linear_correction(cg, change, target.pressure[0], config.step.max_kT)
     if not np.isfinite(change).all():
         raise DataError("the step holds NaN or infinity", file=loop.folder)
-    inside = (target.g > VISIBLE) & (loop.basis.values.any(axis=1))
-    u = np.abs(loop.basis.potential(change))
-    largest = float(u[inside].max()) * cg.beta if inside.any() else 0.0
+    largest = largest_change([(cg, target)], change)
     scale = config.step.mixing * min(1.0, config.step.max_kT / max(largest, 1e-300))
     facts = {
         "largest_kT": largest,
@@ -319,6 +349,9 @@ def _tell(loop: Loop, record: dict[str, Any]) -> None:
 
     text = f"iteration {record['iteration']}: Δg {record['rdf_error']:.4f} "
     text += f"(limit {record['rdf_error_limit']:.4f}), "
+    if record["bonded_overlap"] is not None:
+        text += f"overlap {record['bonded_overlap']:.4f} "
+        text += f"(limit {record['bonded_overlap_limit']:.4f}), "
     text += f"P {record['pressure_bar']:+.1f} ± {record['pressure_error_bar']:.1f} bar"
     if record["pressure_reference_bar"] is not None:
         text += f" (reference {record['pressure_reference_bar']:+.1f})"

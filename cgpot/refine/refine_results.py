@@ -12,19 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.core.errors import InputError
-from cgpot.core.files import atomic_path, write_json, write_text
+from cgpot.core.files import write_json, write_text
 from cgpot.core.manifest import write_manifest
-from cgpot.core.records import TrainingRecord
 from cgpot.core.units import KB
-from cgpot.molecules.extxyz import read_frames
-from cgpot.molecules.frame import CGFrame
-from cgpot.potential.base import Base
-from cgpot.potential.lammps_commands import include_text, write_for_lammps
-from cgpot.potential.splines import PairTable
-from cgpot.refine.judge import judge
+from cgpot.molecules.charges import require_no_charges
+from cgpot.refine.frame_counts import TERM_FINE, term_rows
+from cgpot.refine.judge import distributions, judge
 from cgpot.refine.loop_state import Loop
+from cgpot.refine.refined_files import write_model
 from cgpot.refine.reweighting import Samples, weighted_averages
+from cgpot.training.linear.mscg_stage import POTENTIAL
 
 Array = NDArray[np.float64]
 COLUMNS = (
@@ -33,6 +30,7 @@ COLUMNS = (
     "rdf_error_noise",
     "first_peak",
     "first_peak_reference",
+    "bonded_overlap",
     "pressure_bar",
     "pressure_error_bar",
     "pressure_reference_bar",
@@ -47,7 +45,7 @@ def finish(loop: Loop, records: list[dict[str, Any]], runs: list[Samples]) -> di
     """Choose the best iteration, write everything; returns the content of history.json."""
     folder = loop.folder
     best = _best(loop, records, runs)
-    change = runs[best].coefficients - loop.initial.coefficients.reshape(-1)
+    change = runs[best].coefficients - loop.initial
     facts = {
         "method": loop.config.method,
         "iterations": len(records),
@@ -55,7 +53,7 @@ def finish(loop: Loop, records: list[dict[str, Any]], runs: list[Samples]) -> di
         "before": _summary(records[0]),
         "after": _summary(records[best]),
     }
-    model = _write_model(loop, runs[best].coefficients, change, facts)
+    model = write_model(loop, runs[best].coefficients, facts)
     history = {
         "format": "cgpot-refine-1",
         "method": loop.config.method,
@@ -65,6 +63,7 @@ def finish(loop: Loop, records: list[dict[str, Any]], runs: list[Samples]) -> di
         "converged": bool(records[best]["within"]),
         "chosen": best,
         "model": str(model.relative_to(folder)),
+        "warnings": require_no_charges([loop.target.topology], ignore=True),
         "reference": {
             "frames": loop.target.n_frames,
             "density_kg_m3": loop.target.density,
@@ -73,6 +72,7 @@ def finish(loop: Loop, records: list[dict[str, Any]], runs: list[Samples]) -> di
         },
         "r_A": loop.target.grid.r.round(6).tolist(),
         "g_reference": loop.target.coarse.round(6).tolist(),
+        "distributions_reference": distributions(loop.target.tally, loop.target.g),
         "iterations": records,
     }
     write_json(folder / "history.json", history)
@@ -80,7 +80,8 @@ def finish(loop: Loop, records: list[dict[str, Any]], runs: list[Samples]) -> di
     pictures = _pictures(loop, records, change)
     inputs: dict[str, Any] = {"reference": list(loop.config.reference)}
     if loop.start.training is not None:
-        inputs["start"] = loop.start.training / "model.ckpt"
+        network = loop.start.kind == "network"
+        inputs["start"] = loop.start.training / ("model.ckpt" if network else POTENTIAL)
     elif loop.config.start != "zero" and Path(loop.config.start).is_file():
         inputs["start"] = loop.config.start
     write_manifest(
@@ -117,7 +118,7 @@ def _best(loop: Loop, records: list[dict[str, Any]], runs: list[Samples]) -> int
         record["with_all_samples"] = {
             key: value
             for key, value in judge(now, loop.target, loop.config.tolerance).items()
-            if key != "pairs"
+            if key not in ("pairs", "terms")
         }
         merits.append(record["with_all_samples"]["merit"])
     if records[-1]["within"]:
@@ -126,8 +127,9 @@ def _best(loop: Loop, records: list[dict[str, Any]], runs: list[Samples]) -> int
 
 
 def _summary(record: dict[str, Any]) -> dict[str, Any]:
-    keys = ("rdf_error", "rdf_error_noise", "first_peak", "pressure_bar", "pressure_error_bar")
-    return {key: record[key] for key in (*keys, "pressure_reference_bar")}
+    keys = ("rdf_error", "rdf_error_noise", "first_peak", "bonded_overlap")
+    more = ("pressure_bar", "pressure_error_bar", "pressure_reference_bar")
+    return {key: record[key] for key in (*keys, *more)}
 
 
 def _csv(records: list[dict[str, Any]]) -> str:
@@ -142,120 +144,6 @@ def _csv(records: list[dict[str, Any]]) -> str:
             ["" if v is None else f"{v:.6g}" if isinstance(v, float) else v for v in values]
         )
     return stream.getvalue()
-
-
-def _write_model(loop: Loop, coefficients: Array, change: Array, facts: dict[str, Any]) -> Path:
-    """The refined model: a training folder, or a folder of pair tables."""
-    output = loop.folder / "model"
-    correction = loop.table(change, {"refined": facts})
-    correction.write(loop.folder / "correction.json")
-    if loop.start.kind == "pair":
-        info = {**loop.initial.info, "refined": facts}
-        return write_pair_folder(output, loop.table(coefficients, info), loop, facts)
-    from cgpot.training.network.amend import amend
-
-    assert loop.start.table is not None
-    assert loop.start.training is not None
-    table = loop.start.table.with_coefficients(
-        loop.start.table.coefficients + correction.coefficients,
-        {**loop.start.table.info, "refined": facts},
-    )
-    frames, source = _evaluation_frames(loop)
-    amend(
-        loop.start.training,
-        output,
-        table,
-        frames,
-        source=source,
-        facts=facts,
-        temperature=loop.config.temperature,
-        quiet=loop.quiet,
-    )
-    return output
-
-
-def _evaluation_frames(loop: Loop) -> tuple[list[CGFrame], list[Path]]:
-    if loop.config.test is not None:
-        return list(read_frames(loop.config.test)), [loop.config.test]
-    if any(frame.forces is None for frame in loop.target.frames):
-        raise InputError(
-            "the frames hold no forces on which the refined network could be evaluated; give "
-            "held-out frames as 'test'",
-            file=loop.config.reference[0],
-            key="test",
-        )
-    return loop.target.frames[:60], list(loop.config.reference)
-
-
-def write_pair_folder(output: Path, table: PairTable, loop: Loop, facts: dict[str, Any]) -> Path:
-    """``pair.json``, ``model.table``, ``model.pair.lmp`` and ``result.json`` of a pair potential.
-
-    It is a training folder of kind ``pair`` for `cgpot deploy`, `evaluate` and `distill`; where
-    the reference (or ``test``) holds forces, the errors on them stand in it.  The include
-    file names its folder in a variable: ``-var pair_folder DIR`` where it was moved.
-    """
-    topology = loop.target.topology
-    with atomic_path(output) as folder:
-        folder.mkdir()
-        table.write(folder / "pair.json")
-        lammps = write_for_lammps(folder, Base(table))
-        text = include_text(lammps.commands, output.resolve())
-        write_text(folder / "model.pair.lmp", text)
-        inputs: dict[str, Any] = {"reference": list(loop.config.reference)}
-        errors = _pair_errors(loop, table, folder)
-        if errors["evaluated_on"] is not None and loop.config.test is not None:
-            inputs["test"] = loop.config.test
-        names = ("pair.json", "model.table", "model.pair.lmp", "parity.npz")
-        result = {
-            "format": TrainingRecord.FORMAT,
-            "kind": "pair",
-            "model": "pair",
-            "n_parameters": int(np.count_nonzero(table.coefficients)),
-            "n_train": loop.target.n_frames,
-            **errors,
-            "bead_names": list(topology.type_names),
-            "masses": list(topology.type_masses),
-            "cutoff": table.r_max,
-            "temperature": loop.config.temperature,
-            "density_kg_m3": loop.density,
-            "dtype": "float64",
-            "lammps": lammps.record,
-            "refined": facts,
-        }
-        TrainingRecord.write(folder / "result.json", result)
-        write_manifest(
-            folder / "result.json",
-            stage="training",
-            inputs=inputs,
-            outputs=[folder / n for n in names if (folder / n).is_file()],
-            config={"refined": facts},
-            extra={"temperature": loop.config.temperature},
-        )
-    return output
-
-
-def _pair_errors(loop: Loop, table: PairTable, folder: Path) -> dict[str, Any]:
-    """Errors of the table on frames with forces, as in other trainings; writes parity.npz."""
-    from cgpot.training.evaluation import predictions as ev
-
-    empty = dict.fromkeys(
-        ("force_rmse", "force_label_rms", "stress_rmse", "pressure_residual_bar", "evaluated_on")
-    )
-    empty |= {"force_rmse_pair_fit": None, "n_test": 0}
-    try:
-        frames, source = _evaluation_frames(loop)
-    except InputError:  # the reference holds no forces: structure and pressure are all it has
-        return empty
-    errors, arrays = ev.evaluate(frames, Base(table))
-    labels = ev.label_arrays(frames)
-    ev.save_parity(folder / "parity.npz", ev.parity_arrays(labels, arrays))
-    return {
-        **empty,
-        **errors,
-        "force_label_rms": float(np.sqrt(np.mean(labels["force"] ** 2))),
-        "n_test": len(frames),
-        "evaluated_on": {"files": [Path(p).name for p in source], "frames": len(frames)},
-    }
 
 
 def _pictures(loop: Loop, records: list[dict[str, Any]], change: Array) -> list[Path]:
@@ -288,8 +176,8 @@ def _pictures(loop: Loop, records: list[dict[str, Any]], change: Array) -> list[
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     ax = figure.subplots()
     for row, label in enumerate(labels):
-        u = loop.basis.potential(change)[row] / kt
-        near = inside & (target.g[row] > 0.01)
+        u = loop.basis.potential(change)[row, : len(fine)] / kt
+        near = inside & (target.g[row, : len(fine)] > 0.01)
         ax.plot(fine[inside], u[inside], lw=0.8, ls=":", color=f"C{row}")
         ax.plot(fine[near], u[near], lw=1.3, color=f"C{row}", label=label)
         if near.any():
@@ -314,4 +202,32 @@ def _pictures(loop: Loop, records: list[dict[str, Any]], change: Array) -> list[
         bottom.legend(frameon=False)
     bottom.set(xlabel="iteration", ylabel="pressure, bar")
     figure.savefig(folder / "history.png", dpi=120)
-    return [folder / name for name in ("rdf.png", "correction.png", "history.png")]
+    pictures = [folder / name for name in ("rdf.png", "correction.png", "history.png")]
+    return pictures + ([_bonded_picture(loop, records)] if target.tally.terms else [])
+
+
+def _bonded_picture(loop: Loop, records: list[dict[str, Any]]) -> Path:
+    """bonded.png: the distributions of the iterations and of the reference."""
+    from matplotlib.figure import Figure
+
+    target = loop.target
+    kinds = list(term_rows(target.tally))
+    figure = Figure(figsize=(6.4, 3.0 * len(kinds)), layout="constrained")
+    for place, (rows, row, label) in enumerate(kinds):
+        ax = figure.add_subplot(len(kinds), 1, place + 1)
+        edges = rows.edges[::TERM_FINE]
+        q = 0.5 * (edges[1:] + edges[:-1])
+        x, unit = (q, "Å") if rows.name == "bond" else (np.degrees(q), "°")
+        known = rows.coarse(target.g[row, : rows.bins])
+        near = x[known > 1e-3 * known.max()]
+        for record in records:
+            shade = 0.75 * (1.0 - record["iteration"] / max(len(records) - 1, 1))
+            ax.plot(x, record["distributions"][label], lw=0.9, color=str(shade))
+        ax.plot(x, known / known.sum(), lw=1.2, color="C1", label="reference")
+        margin = 0.3 * float(np.ptp(near)) + float(x[1] - x[0])
+        ax.set(xlim=(near.min() - margin, near.max() + margin), ylim=(0, None))
+        ax.set(xlabel=f"{rows.name} {label}, {unit}", ylabel="part in a bin")
+        ax.legend(title="grey: first to black: last", frameon=False)
+    path = loop.folder / "bonded.png"
+    figure.savefig(path, dpi=120)
+    return path

@@ -68,11 +68,16 @@ class StepConfig(StrictModel):
 class ToleranceConfig(StrictModel):
     """When to stop.  Without a number: within the errors of reference and run."""
 
-    rdf_error: float | None = Field(default=None, gt=0, description="Δg of every pair of types")
+    rdf_error: float | None = Field(default=None, gt=0, description="Δg of every refined pair")
+    bonded_overlap: float | None = Field(
+        default=None, gt=0, lt=1, description="overlap of every refined bonded distribution"
+    )
     pressure_bar: float | None = Field(default=None, gt=0, description="bar")
     sigmas: float = Field(default=2.0, gt=0, description="pressure: combined standard errors")
     noise: float = Field(
-        default=1.25, ge=1, description="Δg: multiple of what two runs of one system give"
+        default=1.25,
+        ge=1,
+        description="Δg, 1 - overlap: multiple of what two runs of one system give",
     )
 
 
@@ -80,7 +85,8 @@ class RefineConfig(StrictModel):
     """Everything that `cgpot refine` needs."""
 
     start: Literal["zero"] | Path = Field(
-        description="'zero', a training folder, or a pair table (.json, or a folder with pair.json)"
+        description="'zero' (bonded distributions are inverted), a training folder, or a pair "
+        "table (.json, or a folder with pair.json)"
     )
     deployed: Path | None = Field(
         default=None, description="compiled model of the training folder; null: compile it"
@@ -100,6 +106,19 @@ class RefineConfig(StrictModel):
     iterations: int = Field(default=6, ge=1, description="at most")
     pressure: Literal["match", "ignore"] | float = Field(
         default="match", description="match: that of the reference; a number: bar"
+    )
+    charges: Literal["refuse", "ignore"] = Field(
+        default="refuse",
+        description="beads with charges, for which there is no Coulomb term: refuse them, or "
+        "ignore the charges (interactions within the cutoff alone)",
+    )
+    pairs: list[str] | None = Field(
+        default=None, description="pairs of bead types whose u(r) is changed, as A-B; null: all"
+    )
+    bonded: bool | list[str] = Field(
+        default=False,
+        description="change bonds, angles and dihedrals too: true, or which of them, by sort "
+        "(bond, angle, dihedral) or by kind (A-B, A-B-A)",
     )
     pressure_weight: Literal["exact"] | float = Field(
         default="exact",
@@ -122,6 +141,12 @@ class RefineConfig(StrictModel):
             raise ValueError("'deployed' belongs to the start from a training folder, not 'zero'")
         if isinstance(self.pressure_weight, float) and self.pressure_weight <= 0:
             raise ValueError("pressure_weight: expected 'exact' or a positive number")
+        if self.pairs == [] and not self.bonded:
+            raise ValueError("nothing to refine: expected pairs of bead types, or bonded terms")
+        if self.pairs == [] and self.pressure != "ignore":
+            raise ValueError(
+                "the pressure is matched by pairs: expected pairs of bead types, or pressure ignore"
+            )
         if self.zero.spacing * 4 >= self.zero.cutoff:
             raise ValueError(
                 f"zero.spacing {self.zero.spacing} Å leaves fewer than 4 intervals up to "

@@ -1,26 +1,45 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where a refinement starts: a trained network, a pair table, or nothing."""
+"""Where a refinement starts: a network, an MS-CG potential, a pair table, or nothing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.core.errors import InputError
+from cgpot.analysis.sources import scan
+from cgpot.core.errors import ConfigError, InputError
 from cgpot.core.files import sha256_file
 from cgpot.core.records import ModelRecord, TrainingRecord
+from cgpot.core.units import KB
+from cgpot.molecules.charges import require_no_charges
+from cgpot.molecules.extxyz import read_frames
+from cgpot.molecules.single_sites import require_single_sites
+from cgpot.molecules.topology import Topology
 from cgpot.potential.refined import refined_model
-from cgpot.potential.splines import PairTable, pair_index
+from cgpot.potential.splines import PairTable
 from cgpot.refine.counts_basis import CountsBasis
+from cgpot.refine.frame_counts import FrameTally, Grid, TermRows
+from cgpot.refine.inverse_boltzmann import potential_of_mean_force
+from cgpot.refine.inverted_terms import inverted
 from cgpot.refine.refine_settings import RefineConfig
 from cgpot.refine.refine_target import Target
+from cgpot.training.folder.training_folder import Folder
+from cgpot.training.linear.bonded_part import BondedPart, has_molecules
+from cgpot.training.linear.bonded_terms import BondedTerms, terms_along_bonds
+from cgpot.training.linear.mscg import MSCGPotential
+from cgpot.training.linear.mscg_stage import POTENTIAL
+from cgpot.training.linear.pair_fit import PairFit
+from cgpot.training.network.base_fit import wall_table
 
 Array = NDArray[np.float64]
 TEMPERATURE_TOLERANCE = 0.02
 PAIR_FILES = ("pair_refined.json", "pair_refit.json", "pair.json")
+INVERTED = 200
+"""Frames whose bonded distributions are inverted for a start from zero."""
 
 
 @dataclass
@@ -28,12 +47,14 @@ class Start:
     """The potential that is refined.
 
     Attributes:
-        kind: ``network`` (the coefficients are a correction beside it) or ``pair``.
+        kind: ``network`` (the pair coefficients are a correction beside it), ``mscg`` or
+            ``pair``.
         type_names: bead types.
         r_max: cutoff of the splines, Å.
         intervals: their number of intervals.
         table: pair part of the network, or the pair table; None for zero until the reference
             is known (`from_zero`).
+        linear: the MS-CG potential, or the bonded part below a network; None without.
         training: training folder of a network.
         result: its result.json.
     """
@@ -43,6 +64,7 @@ class Start:
     r_max: float
     intervals: int
     table: PairTable | None = None
+    linear: MSCGPotential | None = None
     training: Path | None = None
     result: TrainingRecord | None = None
 
@@ -50,6 +72,69 @@ class Start:
     def thermal(self) -> bool:
         """Whether the network takes the temperature as an input."""
         return self.result is not None and self.result.temperature_input is not None
+
+    def tally(self, config: RefineConfig, topology: Topology, grid: Grid) -> FrameTally:
+        """What is counted on the frames of a system.
+
+        Raises:
+            ConfigError: charged beads, where nobody said that they are to be ignored.
+            InputError: other beads than those of the potential, molecules that it does not know,
+                or of several sites that it does not hold together.
+        """
+        file, ignore = config.reference[0], config.charges == "ignore"
+        require_no_charges([topology], ignore=ignore, file=file, key="charges")
+        check_beads(self, topology, file)
+        bonded = BondedTerms() if self.linear is None else self.linear.bonded
+        if not bonded.parts:
+            require_single_sites(topology, "refining a potential without bonded terms", file=file)
+            return FrameTally(topology, grid)
+        bonded.check_system(topology, file)
+        rows = [TermRows.of(name, part) for name, part in bonded.parts.items()]
+        return FrameTally(
+            topology,
+            grid,
+            bonded.exclusions(),
+            bonded.acts_within(topology),
+            tuple(found for found in rows if any(chosen_terms(config.bonded, found))),
+        )
+
+
+def chosen_terms(bonded: bool | list[str], rows: TermRows) -> list[bool]:
+    """Which kinds of a sort of bonded terms are refined."""
+    if isinstance(bonded, bool):
+        return [bonded] * len(rows.labels)
+    return [
+        rows.name in bonded or label in bonded or "-".join(label.split("-")[::-1]) in bonded
+        for label in rows.labels
+    ]
+
+
+def refined_functions(config: RefineConfig, tally: FrameTally) -> tuple[bool, ...]:
+    """Of each pair of bead types and each kind of bonded terms, whether it is refined.
+
+    Raises:
+        ConfigError: a name that the system does not have.
+    """
+    labels = tally.counter.labels
+    turned = ["-".join(label.split("-")[::-1]) for label in labels]
+    asked = labels if config.pairs is None else config.pairs
+    for name in asked:
+        if name not in (*labels, *turned):
+            raise ConfigError(
+                f"no such pair {name!r}; expected some of {', '.join(labels)}", key="pairs"
+            )
+    found = [a in asked or b in asked for a, b in zip(labels, turned, strict=True)]
+    for rows in tally.terms:
+        found += chosen_terms(config.bonded, rows)
+    wanted = [config.bonded] if isinstance(config.bonded, bool) else [[n] for n in config.bonded]
+    for sort in wanted:
+        if sort and not any(any(chosen_terms(sort, rows)) for rows in tally.terms):
+            raise ConfigError(
+                "no such bonded terms in the potential; expected bond, angle, dihedral or kinds of "
+                f"them as the report of 'cgpot analyze' names them, found {config.bonded}",
+                key="bonded",
+            )
+    return tuple(found)
 
 
 def resolve(config: RefineConfig) -> Start:
@@ -60,20 +145,25 @@ def resolve(config: RefineConfig) -> Start:
             temperature.
     """
     if config.start == "zero":
-        intervals = max(4, round(config.zero.cutoff / config.zero.spacing))
-        return Start("pair", None, config.zero.cutoff, intervals)
+        return _zero(config)
     path = refined_model(config.start)
     if path.is_dir() and (path / "model.ckpt").is_file():
         return _network(path, config.temperature)
     if path.is_dir():
         result = path / "result.json"
         record = TrainingRecord.read(result) if result.is_file() else None
-        if record is not None and (record.kind == "uf3" or _more_than_pairs(record)):
+        if record is not None and record.kind == "uf3":
             raise InputError(
-                "the potential has more than pair terms and no network; expected a pair table, "
-                "a network, or 'zero'",
+                "the potential has three-body terms of UF3, which are refined by 'cgpot distill'; "
+                "expected a pair table, an MS-CG potential, a network, or 'zero'",
                 file=path,
                 key="start",
+            )
+        if record is not None and record.kind == "mscg":
+            potential = MSCGPotential.read(path / POTENTIAL)
+            table = potential.table()
+            return Start(
+                "mscg", table.type_names, table.r_max, table.intervals, table, potential, path
             )
         found = next((path / n for n in PAIR_FILES if (path / n).is_file()), None)
         if found is None:
@@ -88,11 +178,24 @@ def resolve(config: RefineConfig) -> Start:
     return Start("pair", table.type_names, table.r_max, table.intervals, table)
 
 
-def _more_than_pairs(record: TrainingRecord) -> bool:
-    """Whether a linear model has terms beside its pair table."""
-    commands = () if record.lammps is None else record.lammps.commands
-    plain = ("pair_style table ", "pair_coeff ", "special_bonds ")
-    return any(not command.startswith(plain) for command in commands)
+def _zero(config: RefineConfig) -> Start:
+    """A start from nothing; of molecules of several sites, from inverted bonded distributions.
+
+    Raises:
+        InputError: species of several sites whose bonds are not known.
+        DataError: too few samples of a bonded term.
+    """
+    zero = config.zero
+    intervals = max(4, round(zero.cutoff / zero.spacing))
+    first = next(read_frames(config.reference[0]), None)
+    if first is None or not has_molecules(first.topology):
+        return Start("pair", None, zero.cutoff, intervals)
+    first.topology.require_bonds("cgpot refine", file=config.reference[0])
+    every = max(1, scan(config.reference[0]).n_frames // INVERTED)
+    frames = list(islice(read_frames(config.reference[0]), 0, None, every))
+    terms = terms_along_bonds(frames, KB * config.temperature, (1, 2, 3))
+    potential = inverted(terms, frames, zero.cutoff, zero.cutoff / intervals, config.temperature)
+    return Start("mscg", first.topology.type_names, zero.cutoff, intervals, None, potential)
 
 
 def _network(folder: Path, temperature: float) -> Start:
@@ -128,37 +231,44 @@ def _network(folder: Path, temperature: float) -> Start:
             key="temperature",
         )
     table = table.with_coefficients(coefficients, table.info)
+    bonded = Folder(folder).bonded
     return Start(
-        "network", table.type_names, table.r_max, table.intervals, table, folder.resolve(), result
+        "network",
+        table.type_names,
+        table.r_max,
+        table.intervals,
+        table,
+        BondedPart.read(bonded).potential if bonded.is_file() else None,
+        folder.resolve(),
+        result,
     )
 
 
-def check_beads(start: Start, target: Target, file: Path) -> None:
+def check_beads(start: Start, topology: Topology, file: Path) -> None:
     """Refuse a potential for other beads than those of the reference.
 
     Raises:
         InputError: the names differ.
     """
-    if start.type_names is not None and start.type_names != target.topology.type_names:
+    if start.type_names is not None and start.type_names != topology.type_names:
         raise InputError(
-            f"the reference has bead types {list(target.topology.type_names)}, the potential is "
+            f"the reference has bead types {list(topology.type_names)}, the potential is "
             f"for {list(start.type_names)}",
             file=file,
         )
 
 
-def from_zero(config: RefineConfig, target: Target, basis: CountsBasis) -> PairTable:
+def from_zero(config: RefineConfig, target: Target, start: Start) -> PairTable:
     """The pair table of a start from zero.
 
     Raises:
         DataError: too few pairs at short distance for a repulsive wall.
     """
-    from cgpot.refine.inverse_boltzmann import potential_of_mean_force
-    from cgpot.training.linear.pair_fit import PairFit
-    from cgpot.training.network.base_fit import wall_table
-
     names = target.topology.type_names
-    fit = PairFit(names, basis.r_max, basis.r_max / basis.intervals, config.temperature)
+    basis = CountsBasis(target.tally.pairs, start.r_max, start.intervals, target.grid)
+    spacing = basis.r_max / basis.intervals
+    hidden = target.tally.hidden
+    fit = PairFit(names, basis.r_max, spacing, config.temperature, exclude=hidden)
     for frame in target.frames:
         fit.basis.observe(frame)
     wall = wall_table(fit)
@@ -166,11 +276,7 @@ def from_zero(config: RefineConfig, target: Target, basis: CountsBasis) -> PairT
         return wall
     edges = basis.grid.edges
     r = 0.5 * (edges[1:] + edges[:-1])
-    index = pair_index(len(names))
-    slopes = np.zeros_like(target.g)
-    for row in range(basis.pairs):
-        slopes[row] = fit.wall(row).slope(r)
-    assert index.max() + 1 == basis.pairs
+    slopes = np.stack([fit.wall(row).slope(r) for row in range(basis.pairs)])
     flat = potential_of_mean_force(target, basis, config.temperature, slopes)
     return wall.with_coefficients(
         flat.reshape(basis.pairs, basis.width), {**wall.info, "begin": "pmf"}

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the CG fluid shall reproduce: g(r) and pressure of mapped atomistic frames."""
+"""What the CG fluid shall reproduce: g(r), bonded distributions, pressure of mapped frames."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,10 +17,9 @@ from cgpot.core.progress import progress
 from cgpot.core.statistics import MIN_SAMPLES, estimate
 from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.molecules.molecular_virial import label_pressure
-from cgpot.molecules.pair_counts import ROUNDING, PairCounter
+from cgpot.molecules.pair_counts import ROUNDING
 from cgpot.molecules.rdf import half_box
-from cgpot.molecules.single_sites import require_single_sites
-from cgpot.refine.counts_basis import Grid
+from cgpot.refine.frame_counts import FINE, FrameTally, Grid
 
 Array = NDArray[np.float64]
 BINS = 300
@@ -34,11 +33,10 @@ class Target:
     """The reference at the density of the CG runs.
 
     Attributes:
-        topology: the sites.
-        grid: bins of g(r).
-        g: (pairs, fine bins), every frame normalised with its own volume.
-        blocks: (n_blocks, pairs, fine bins) means of contiguous blocks.
-        n_pairs: (pairs,) pairs of sites.
+        tally: what is counted on a frame.
+        g: (rows, bins); of pairs of different molecules g(r), every frame normalised with its own
+            volume, of pairs of one molecule and of bonded terms the mean count.
+        blocks: (n_blocks, rows, bins) means of contiguous blocks.
         density: mean density of the frames, kg/m^3.
         volume: Å^3 at which the CG fluid is simulated.
         pressure: bar, and its standard error; None when it is ignored.
@@ -47,11 +45,9 @@ class Target:
         n_frames: number of frames.
     """
 
-    topology: Topology
-    grid: Grid
+    tally: FrameTally
     g: Array
     blocks: Array
-    n_pairs: Array
     density: float
     volume: float
     pressure: tuple[float, float] | None
@@ -60,25 +56,72 @@ class Target:
     frames: list[CGFrame] = field(default_factory=list, repr=False)
 
     @property
+    def topology(self) -> Topology:
+        """The sites."""
+        return self.tally.topology
+
+    @property
+    def grid(self) -> Grid:
+        """Bins of g(r)."""
+        return self.tally.grid
+
+    @property
     def counts(self) -> Array:
-        """Mean pair counts (pairs, fine bins) in the volume of the CG fluid."""
+        """Mean counts (rows, bins) in the volume of the CG fluid."""
         return self.g * self.ideal
 
     @property
     def ideal(self) -> Array:
-        """Counts of g(r) = 1 in the volume of the CG fluid, (pairs, fine bins)."""
-        return np.asarray(self.n_pairs[:, None] * self.grid.shells / self.volume)
+        """Counts of g = 1 in the volume of the CG fluid, (rows, bins)."""
+        return ideal_counts(self.tally, np.array([self.volume]))[0]
+
+    @property
+    def height(self) -> Array:
+        """What g is measured by, (rows, 1): 1 of g(r), the largest of a bonded distribution."""
+        top = self.g.max(axis=1, keepdims=True)
+        top[: self.tally.pairs] = 1.0
+        return top
+
+    @property
+    def matched(self) -> NDArray[np.bool_]:
+        """(rows, 1) rows that are compared: not those of pairs of one molecule."""
+        n = self.tally.pairs
+        row = np.arange(self.tally.rows)[:, None]
+        return np.asarray((row < n) | (row >= (2 * n if self.tally.within else n)))
 
     @property
     def coarse(self) -> Array:
-        """g(r) (pairs, bins)."""
-        return self.grid.coarse(self.g)
+        """g(r) (pairs, bins) between molecules."""
+        return self.grid.coarse(pair_rows(self.tally, self.g))
 
     @property
     def error(self) -> Array:
         """Standard error of `coarse`."""
-        blocks = self.grid.coarse(self.blocks)
+        blocks = self.grid.coarse(pair_rows(self.tally, self.blocks))
         return np.asarray(blocks.std(axis=0, ddof=1) / math.sqrt(len(blocks)))
+
+
+def pair_rows(tally: FrameTally, counts: Array) -> Array:
+    """Rows of pairs of different molecules of counts (..., rows, bins), on their fine bins."""
+    return counts[..., : tally.pairs, : tally.grid.bins * FINE]
+
+
+def ideal_counts(tally: FrameTally, volumes: Array) -> Array:
+    """What counts are divided by in frames of these volumes (n,), Å^3: (n, rows, bins).
+
+    Of pairs of different molecules the counts of an ideal gas; 1 of all else.
+    """
+    ideal = np.ones((len(volumes), tally.rows, tally.bins))
+    ideal[:, : tally.pairs] = 0.0
+    norm = tally.counter.between[:, None] * tally.grid.shells
+    pair_rows(tally, ideal)[...] = norm / volumes[:, None, None]
+    return ideal
+
+
+def normalised(tally: FrameTally, counts: NDArray[np.uint32], volumes: Array) -> Array:
+    """Counts (n, rows, bins) over those of `ideal_counts`; 0 where these are 0."""
+    ideal = ideal_counts(tally, volumes)
+    return np.asarray(counts / np.where(ideal > 0, ideal, 1.0) * (ideal > 0))
 
 
 def read_target(
@@ -88,6 +131,7 @@ def read_target(
     pressure: str | float,
     density: float | None,
     cutoff: float,
+    tally_of: Callable[[Topology, Grid], FrameTally] = FrameTally,
     quiet: bool = False,
 ) -> Target:
     """Read the reference once.
@@ -98,11 +142,12 @@ def read_target(
         pressure: ``match``, ``ignore`` or bar.
         density: kg/m^3 of the CG runs; None takes the reference's mean.
         cutoff: range of the pair potential, Å.
+        tally_of: what is counted, by sites and bins of g(r).
 
     Raises:
         DataError: too few frames, no virial where the pressure is to be matched, or a box too
             small for the cutoff.
-        InputError: a density too far from that of the reference, or molecules of several sites.
+        InputError: a density too far from that of the reference; see also ``tally_of``.
     """
     scans = [scan(path) for path in paths]
     r_max = common_range(scans)
@@ -113,73 +158,103 @@ def read_target(
             file=paths[0],
         )
     grid = Grid(r_max, BINS)
-    counts: list[list[NDArray[np.uint32]]] = [[] for _ in paths]
-    volumes: list[list[float]] = [[] for _ in paths]
-    pressures: list[list[float]] = [[] for _ in paths]
-    densities: list[float] = []
-    kept: list[CGFrame] = []
-    first: CGFrame | None = None
-    counter: PairCounter | None = None
     total = sum(s.n_frames for s in scans)
-    stride = max(1, total // KEEP)
     with progress("reference", total, quiet=quiet) as advance:
-        for number, (replica, frame) in enumerate(replica_frames(paths)):
-            if first is None or counter is None:
-                first = frame
-                require_single_sites(frame.topology, "cgpot refine", file=paths[replica])
-                counter = grid.counter(frame.topology)
-            if pressure == "match":
-                if frame.virial is None:
+
+        def frames() -> Iterator[tuple[int, CGFrame]]:
+            for number, (replica, frame) in enumerate(replica_frames(paths)):
+                if pressure == "match" and frame.virial is None:
                     raise DataError(
                         "no virial, so the reference has no pressure to match; map it with an "
                         "energy file, or set pressure to 'ignore' or to a number (bar)",
                         file=paths[replica],
-                        frame=len(volumes[replica]),
+                        frame=number,
                     )
-                pressures[replica].append(label_pressure(frame, temperature))
-            counts[replica].append(counter.count(frame))
-            volumes[replica].append(frame.volume)
-            densities.append(frame.density)
-            if number % stride == 0:
-                kept.append(frame)
-            advance(1)
-    if first is None or counter is None or total < 2 * MIN_SAMPLES:
-        raise DataError(f"{total} frames; expected at least {2 * MIN_SAMPLES}", file=paths[0])
-    mean_density = float(np.mean(densities))
-    wanted = mean_density if density is None else density
-    if abs(wanted / mean_density - 1.0) > DENSITY_TOLERANCE:
+                yield replica, frame
+                advance(1)
+
+        target = collect(
+            frames(),
+            total,
+            lambda topology: tally_of(topology, grid),
+            pressure_of=(lambda frame: label_pressure(frame, temperature))
+            if pressure == "match"
+            else None,
+            file=paths[0],
+        )
+    wanted = target.density if density is None else density
+    if abs(wanted / target.density - 1.0) > DENSITY_TOLERANCE:
         raise InputError(
-            f"density_kg_m3 is {wanted:g}, the reference has {mean_density:.1f} kg/m³: too far "
+            f"density_kg_m3 is {wanted:g}, the reference has {target.density:.1f} kg/m³: too far "
             f"for g(r) and pressure to be compared; expected within {DENSITY_TOLERANCE:.0%}",
             file=paths[0],
             key="density_kg_m3",
         )
-    n_pairs = counter.between
-    norm = n_pairs[:, None] * grid.shells
-    sums = np.zeros_like(norm)
+    target.volume = target.first.volume * target.first.density / wanted
+    if not isinstance(pressure, str):
+        target.pressure = (float(pressure), 0.0)
+    return target
+
+
+def collect(
+    frames: Iterable[tuple[int, CGFrame]],
+    total: int,
+    tally_of: Callable[[Topology], FrameTally],
+    *,
+    pressure_of: Callable[[CGFrame], float] | None = None,
+    file: str | Path | None = None,
+) -> Target:
+    """What frames have, at their mean density.
+
+    Args:
+        frames: number of the replica and frame, replica after replica.
+        total: number of frames.
+        tally_of: what is counted.
+        pressure_of: pressure of a frame, bar; None leaves it out.
+        file: where they come from, for messages.
+
+    Raises:
+        DataError: too few frames.
+    """
+    counts: dict[int, list[NDArray[np.uint32]]] = {}
+    volumes: dict[int, list[float]] = {}
+    pressures: dict[int, list[float]] = {}
+    densities: list[float] = []
+    kept: list[CGFrame] = []
+    tally: FrameTally | None = None
+    stride = max(1, total // KEEP)
+    for number, (replica, frame) in enumerate(frames):
+        tally = tally or tally_of(frame.topology)
+        counts.setdefault(replica, []).append(tally.count(frame))
+        volumes.setdefault(replica, []).append(frame.volume)
+        densities.append(frame.density)
+        if pressure_of is not None:
+            pressures.setdefault(replica, []).append(pressure_of(frame))
+        if number % stride == 0:
+            kept.append(frame)
+    if tally is None or total < 2 * MIN_SAMPLES:
+        raise DataError(f"{total} frames; expected at least {2 * MIN_SAMPLES}", file=file)
+    sums = np.zeros((tally.rows, tally.bins))
     blocks: list[Array] = []
-    for c, v in zip(counts, volumes, strict=True):
-        g = np.stack(c) * np.array(v)[:, None, None] / np.where(norm > 0, norm, 1.0)
-        sums += g.sum(axis=0)
-        pieces = min(len(g), max(2, round(BLOCKS * len(g) / total)))
-        blocks += [part.mean(axis=0) for part in np.array_split(g, pieces)]
+    for replica, c in counts.items():
+        v = np.array(volumes[replica])
+        pieces = min(len(c), max(2, round(BLOCKS * len(c) / total)))
+        for part in np.array_split(np.arange(len(c)), pieces):
+            g = normalised(tally, np.stack([c[k] for k in part]), v[part])
+            sums += g.sum(axis=0)
+            blocks.append(g.mean(axis=0))
+    density = float(np.mean(densities))
     return Target(
-        topology=first.topology,
-        grid=grid,
+        tally=tally,
         g=sums / total,
         blocks=np.stack(blocks),
-        n_pairs=n_pairs,
-        density=mean_density,
-        volume=first.volume * first.density / wanted,
-        pressure=_pressure(pressures) if pressure == "match" else _given(pressure),
-        first=first,
+        density=density,
+        volume=kept[0].volume * kept[0].density / density,
+        pressure=None if pressure_of is None else _pressure(list(pressures.values())),
+        first=kept[0],
         frames=kept,
         n_frames=total,
     )
-
-
-def _given(pressure: str | float) -> tuple[float, float] | None:
-    return None if isinstance(pressure, str) else (float(pressure), 0.0)
 
 
 def _pressure(replicas: list[list[float]]) -> tuple[float, float]:

@@ -14,15 +14,11 @@ from numpy.typing import NDArray
 from cgpot.analysis.cg_run import RunFolder, read_run
 from cgpot.core.config import validate
 from cgpot.core.errors import CgpotError, DataError, ToolError
-from cgpot.core.files import write_text
 from cgpot.core.statistics import MIN_SAMPLES, estimate
 from cgpot.md.md_settings import MdConfig
 from cgpot.md.md_stage import run_md
 from cgpot.molecules.extxyz import read_frames
-from cgpot.potential.base import Base
-from cgpot.potential.lammps_commands import write_for_lammps
-from cgpot.potential.splines import PairTable
-from cgpot.refine.counts_basis import Grid
+from cgpot.refine.frame_counts import FrameTally
 from cgpot.refine.refine_settings import RefineConfig
 from cgpot.refine.reweighting import Samples
 
@@ -44,20 +40,6 @@ class Sampled:
     final: Path
 
 
-def write_potential(folder: Path, table: PairTable, model: Path | None) -> Path:
-    """Write ``potential.table`` and ``potential.pair.lmp``, which LAMMPS includes.
-
-    Args:
-        folder: where to.
-        table: pair table, or the correction beside the model.
-        model: compiled network; None for the table alone.
-    """
-    found = write_for_lammps(
-        folder, Base(table), name="potential", place=folder.resolve(), beside=model
-    )
-    return write_text(folder / "potential.pair.lmp", "\n".join(found.commands) + "\n")
-
-
 def sample(
     config: RefineConfig,
     folder: Path,
@@ -66,11 +48,11 @@ def sample(
     coefficients: Array,
     start: Path,
     density: float,
-    grid: Grid,
+    tally: FrameTally,
     number: int,
     quiet: bool,
 ) -> Sampled:
-    """Run, or continue, the simulation of an iteration, and count its pairs.
+    """Run, or continue, the simulation of an iteration, and count its pairs and bonded terms.
 
     Raises:
         ToolError: LAMMPS failed or the fluid blew up.
@@ -104,11 +86,11 @@ def sample(
     if not record["complete"]:
         raise ToolError("the run did not reach its end", file=folder)
     run = read_run(folder, config.temperature)
-    return _collect(config, run, grid, coefficients, sample_ps)
+    return _collect(config, run, tally, coefficients, sample_ps)
 
 
 def _collect(
-    config: RefineConfig, run: RunFolder, grid: Grid, coefficients: Array, sample_ps: float
+    config: RefineConfig, run: RunFolder, tally: FrameTally, coefficients: Array, sample_ps: float
 ) -> Sampled:
     frames = int(run.md["frames"])
     thermo = run.thermo
@@ -122,7 +104,7 @@ def _collect(
     dropped = first + min(drift, (frames - first) // 2)
     pressure, _ = run.pressure(config.temperature, int(run.md["n_sites"]))
     later = (f for k, f in enumerate(read_frames(run.trajectory)) if k >= dropped)
-    counts = grid.counts(later)
+    counts = tally.counts(later)
     temperature = float(thermo["temperature_K"][dropped:].mean())
     hot = abs(temperature / config.temperature - 1.0)
     if hot > 0.1:

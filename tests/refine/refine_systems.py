@@ -16,7 +16,7 @@ from cgpot.molecules.extxyz import read_frames, write_frames
 from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.base import Base
 from cgpot.potential.splines import PairTable
-from cgpot.refine.sampling import write_potential
+from cgpot.refine.potential_files import write_potential
 
 NAME = "BEA"
 MASS = 78.0

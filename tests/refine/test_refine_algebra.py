@@ -16,10 +16,11 @@ from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.pair_counts import pairs_between
 from cgpot.potential.base import Base
 from cgpot.potential.splines import PairTable
-from cgpot.refine.counts_basis import CountsBasis, Grid
+from cgpot.refine.counts_basis import CountsBasis
+from cgpot.refine.frame_counts import FrameTally, Grid
 from cgpot.refine.inverse_boltzmann import inversion_step, potential_of_mean_force
 from cgpot.refine.judge import judge
-from cgpot.refine.pressure_correction import linear_correction, predicted, ramp
+from cgpot.refine.pressure_correction import linear_correction, predicted, ramps
 from cgpot.refine.refine_settings import ToleranceConfig
 from cgpot.refine.refine_target import Target
 from cgpot.refine.relative_entropy import gradient, hessian, newton_step
@@ -27,6 +28,7 @@ from cgpot.refine.reweighting import Samples, WeightedAverages, weighted_average
 
 BETA = 1.0 / KT
 GRID = Grid(9.9, 198)
+TALLY = FrameTally(lattice().topology, GRID)
 BASIS = CountsBasis(1, truth().r_max, truth().intervals, GRID)
 C0 = truth().coefficients.reshape(-1)
 
@@ -60,7 +62,7 @@ def samples_of(table: PairTable, frames: list[CGFrame]) -> Samples:
     for frame in frames:
         virial = Base(table).labels(frame).virial
         pressure.append(replace(frame, virial=virial).pressure(TEMPERATURE))
-    counts = GRID.counts(frames)
+    counts = TALLY.counts(frames)
     return Samples(counts, np.array(pressure), table.coefficients.reshape(-1))
 
 
@@ -82,11 +84,9 @@ def target(fluid: Samples) -> Target:
     ideal = n[:, None] * GRID.shells / frame.volume
     g = fluid.counts / ideal
     return Target(
-        topology=frame.topology,
-        grid=GRID,
+        tally=TALLY,
         g=g.mean(axis=0),
         blocks=np.stack([part.mean(axis=0) for part in np.array_split(g, 10)]),
-        n_pairs=n,
         density=frame.density,
         volume=frame.volume,
         pressure=(float(fluid.pressure.mean()), 10.0),
@@ -104,7 +104,7 @@ def at(runs: list[Samples], coefficients: np.ndarray) -> WeightedAverages:
 def test_pair_sums_are_energies_and_virials(fluid: Samples) -> None:
     frames = metropolis(truth(), 24, 5)
     for frame in frames:
-        counts = GRID.counts([frame])[0].astype(float)
+        counts = TALLY.counts([frame])[0].astype(float)
         assert counts[0].sum() <= pairs_between(frame.topology)[0]
         d = frame.positions[:, None] - frame.positions[None]
         d -= np.round(d / frame.cell[0, 0]) * frame.cell[0, 0]
@@ -183,7 +183,7 @@ def moved(fluid: Samples, target: Target) -> Target:
     """A reference without noise of its own: the fluid reweighted to a deeper, wider well."""
     change = (truth(depth=0.9).coefficients - truth(depth=0.8).coefficients).reshape(-1)
     wanted = at([fluid], C0 + change)
-    ideal = target.n_pairs[:, None] * GRID.shells / target.volume
+    ideal = TALLY.counter.between[:, None] * GRID.shells / target.volume
     return replace(target, g=wanted.counts / ideal, pressure=(wanted.pressure, 10.0))
 
 
@@ -193,7 +193,7 @@ def test_newton_step(fluid: Samples, moved: Target) -> None:
     # the averages after the step are those of the same frames: their own covariance is exact
     now = replace(now, shrunk_covariance=now.covariance)
     options = {"value_kT": 2.0, "curvature_kT": 2.0}
-    exact = newton_step(now, moved, pressure=moved.pressure, **options)
+    exact = newton_step([(now, moved)], match_pressure=True, **options)
     assert moved.pressure is not None
     assert predicted(now, exact) == pytest.approx(moved.pressure[0], abs=1e-6)
     wanted = BASIS.sums(moved.counts)
@@ -202,9 +202,10 @@ def test_newton_step(fluid: Samples, moved: Target) -> None:
     assert np.abs(after.sums - wanted).max() < 0.15 * before
     assert abs(after.pressure - moved.pressure[0]) < 0.2 * abs(now.pressure - moved.pressure[0])
     # a weak weight hardly touches the step without a pressure, a strong one imposes it
-    free = newton_step(now, moved, **options)
-    weak = newton_step(now, moved, pressure=moved.pressure, pressure_weight=1e-9, **options)
-    strong = newton_step(now, moved, pressure=moved.pressure, pressure_weight=1e9, **options)
+    free = newton_step([(now, moved)], **options)
+    options["match_pressure"] = True
+    weak = newton_step([(now, moved)], pressure_weight=1e-9, **options)
+    strong = newton_step([(now, moved)], pressure_weight=1e9, **options)
     np.testing.assert_allclose(weak, free, atol=1e-6 * KT)
     np.testing.assert_allclose(strong, exact, atol=1e-3 * KT)
     assert not np.any(exact[-3:])
@@ -213,7 +214,7 @@ def test_newton_step(fluid: Samples, moved: Target) -> None:
 def test_steps_without_numbers(fluid: Samples, moved: Target) -> None:
     broken = replace(at([fluid], C0), sums=np.full(BASIS.size, np.nan))
     with pytest.raises(DataError, match="NaN or infinity"):
-        newton_step(broken, moved, value_kT=2.0, curvature_kT=2.0)
+        newton_step([(broken, moved)], value_kT=2.0, curvature_kT=2.0)
 
 
 def test_inversion_step(fluid: Samples, target: Target) -> None:
@@ -231,7 +232,7 @@ def test_inversion_step(fluid: Samples, target: Target) -> None:
 
 def test_linear_pressure_correction(fluid: Samples) -> None:
     now = at([fluid], C0)
-    shape = ramp(BASIS)
+    shape = ramps(BASIS)[:, 0]
     r = GRID.r
     inside = (r > 1.0) & (r < 6.0)
     u = GRID.coarse(BASIS.potential(shape))[0]

@@ -19,6 +19,7 @@ from cgpot.molecules.extxyz import write_frames
 from cgpot.molecules.frame import CGFrame, Topology
 from cgpot.potential.base import Base
 from cgpot.potential.splines import PairTable
+from cgpot.refine.frame_counts import Grid
 from cgpot.refine.refine_loop import refine
 from cgpot.refine.refine_settings import RefineConfig, load_config
 from cgpot.refine.refine_start import compiled_model, resolve
@@ -115,6 +116,22 @@ def test_no_virial(tmp_path: Path) -> None:
         refine(config(tmp_path, tmp_path / "bare.extxyz"), tmp_path / "out", quiet=True)
 
 
+def test_charges_have_no_coulomb_term(tmp_path: Path) -> None:
+    charged = frames()
+    for frame in charged:
+        frame.topology = replace(frame.topology, type_charges=(0.5,))
+    write_frames(tmp_path / "charged.extxyz", charged)
+    settings = config(tmp_path, tmp_path / "charged.extxyz")
+    with pytest.raises(
+        ConfigError, match=r"charged.*key 'charges'.*BEA \(\+0.5 e\).* Coulomb term"
+    ):
+        refine(settings, tmp_path / "out", quiet=True)
+    assert not list((tmp_path / "out").glob("*"))
+    ignored = settings.model_copy(update={"charges": "ignore"})
+    tally = resolve(ignored).tally(ignored, charged[0].topology, Grid(8.0, 20))
+    assert tally.topology.type_charges == (0.5,)
+
+
 def test_too_few_frames(tmp_path: Path) -> None:
     write_frames(tmp_path / "few.extxyz", frames(count=5))
     with pytest.raises(DataError, match="5 frames; expected at least 16"):
@@ -153,7 +170,7 @@ def test_folders_that_are_no_start(tmp_path: Path, reference: Path) -> None:
         resolve(config(tmp_path, reference, start=str(tmp_path / "empty")))
     (tmp_path / "uf3").mkdir()
     write_json(tmp_path / "uf3" / "result.json", {**RESULT, "kind": "uf3"})
-    with pytest.raises(InputError, match="more than pair terms"):
+    with pytest.raises(InputError, match=r"three-body terms of UF3.*cgpot distill"):
         resolve(config(tmp_path, reference, start=str(tmp_path / "uf3")))
     with pytest.raises(InputError, match="no such JSON file"):
         resolve(config(tmp_path, reference, start=str(tmp_path / "none.json")))

@@ -16,10 +16,11 @@ from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.species import Species
 from cgpot.molecules.topology import Topology
 from cgpot.molecules.whole import wrap
-from cgpot.refine.counts_basis import CountsBasis, Grid
+from cgpot.refine.counts_basis import CountsBasis
+from cgpot.refine.frame_counts import FrameTally, Grid
 from cgpot.refine.judge import judge
 from cgpot.refine.refine_settings import ToleranceConfig
-from cgpot.refine.refine_target import Target
+from cgpot.refine.refine_target import read_target
 from cgpot.refine.reweighting import Samples, weighted_averages
 
 TEMPERATURE = 300.0
@@ -70,27 +71,6 @@ def write_run(folder: Path, frames: list[CGFrame]) -> Path:
     return folder
 
 
-def target_of(frames: list[CGFrame], grid: Grid) -> Target:
-    """A reference as `read_target` makes it, which does not take molecules of several sites."""
-    counter = grid.counter(frames[0].topology)
-    norm = counter.between[:, None] * grid.shells
-    counts = grid.counts(frames)
-    volumes = np.array([f.volume for f in frames])
-    g = counts * volumes[:, None, None] / np.where(norm > 0, norm, 1.0)
-    return Target(
-        topology=frames[0].topology,
-        grid=grid,
-        g=g.mean(axis=0),
-        blocks=np.stack([part.mean(axis=0) for part in np.array_split(g, 10)]),
-        n_pairs=counter.between,
-        density=frames[0].density,
-        volume=frames[0].volume,
-        pressure=None,
-        first=frames[0],
-        n_frames=len(frames),
-    )
-
-
 def test_one_delta_g_for_dimers(tmp_path: Path) -> None:
     write_frames(tmp_path / "aa.extxyz", dimers(20, 1, 2.8))
     run = write_run(tmp_path / "nvt", dimers(20, 2, 3.4))
@@ -100,12 +80,20 @@ def test_one_delta_g_for_dimers(tmp_path: Path) -> None:
     assert analysis["settings"]["r_max_A"] == R_MAX
     by_analysis = analysis["runs"][0]["comparison"]["rdf"]
 
-    grid = Grid(R_MAX, BINS)
-    target = target_of(list(read_frames(tmp_path / "aa.extxyz")), grid)
+    target = read_target(
+        [tmp_path / "aa.extxyz"],
+        temperature=TEMPERATURE,
+        pressure="ignore",
+        density=None,
+        cutoff=8.0,
+        quiet=True,
+    )
+    grid = target.grid
+    assert (grid.r_max, grid.bins) == (R_MAX, BINS)
     start = analysis["runs"][0]["equilibration_ps"]
     kept = [f for f in read_frames(run / "traj.extxyz") if f.time is not None and f.time >= start]
     basis = CountsBasis(3, 8.0, 16, grid)
-    sampled = Samples(grid.counts(kept), np.zeros(len(kept)), np.zeros(basis.size))
+    sampled = Samples(target.tally.counts(kept), np.zeros(len(kept)), np.zeros(basis.size))
     averages = weighted_averages(
         [sampled], np.zeros(basis.size), basis, temperature=TEMPERATURE, volume=target.volume
     )
@@ -128,4 +116,4 @@ def test_one_delta_g_for_dimers(tmp_path: Path) -> None:
 
 def test_no_frames_to_count() -> None:
     with pytest.raises(DataError, match="no frames to count pairs in"):
-        Grid(R_MAX, BINS).counts([])
+        FrameTally(dimers(1, 1, 2.8)[0].topology, Grid(R_MAX, BINS)).counts([])

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -207,19 +206,3 @@ def test_what_cannot_be_deployed(entropy: Refinement, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at 150 K, not at 300 K"):
         deploy(entropy.folder, tmp_path / "d", temperature=300.0)
     assert not (tmp_path / "d").exists()
-
-
-def test_more_than_pairs_is_no_start(tmp_path: Path, reference: Path) -> None:
-    """A linear model with bonds or three-body terms would lose them."""
-    training = tmp_path / "training"
-    training.mkdir()
-    commands = ["pair_style hybrid/overlay table spline 4000 sw/angle/table"]
-    commands.append("pair_coeff 1 1 table x A-A")
-    for line in (commands, ["pair_style table spline 4000", "bond_style table spline 4000"]):
-        record = {"kind": "mscg", "lammps": {"commands": line}}
-        (training / "result.json").write_text(json.dumps(record))
-        config = load_config(
-            write_settings(tmp_path / "refine.yaml", reference, start=str(training))
-        )
-        with pytest.raises(InputError, match="more than pair terms"):
-            refine(config, tmp_path / "out", quiet=True)

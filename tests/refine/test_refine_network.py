@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "training"))
 
 from training_systems import fluid, write_case
 
+from cgpot.core.config import load_yaml_dict
 from cgpot.core.files import read_json
 from cgpot.core.manifest import check_manifest
 from cgpot.molecules.extxyz import write_frames
@@ -149,3 +151,93 @@ def test_a_network_is_refined_through_the_plugin(trained: Path, tmp_path: Path) 
         column = lines[0].split(",").index("pe_eV")
         energies.append([float(line.split(",")[column]) for line in lines[1:]])
     np.testing.assert_allclose(energies[0], energies[1], rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_network_of_molecules_is_refined(tmp_path: Path) -> None:
+    """Base, network and bonded tables with a correction: LAMMPS against Python (minutes).
+
+    The network sees all pairs but the bonded ones, so does the correction beside it.
+    """
+    from linear_systems import lammps_point
+    from trimer_systems import TEMPERATURE, write_config, write_reference
+
+    from cgpot.molecules.extxyz import read_frames
+    from cgpot.training.linear.bonded_part import BondedPart
+    from cgpot.training.open_potential import open_potential
+
+    reference = write_reference(tmp_path / "reference", 40.0)
+    frames = list(read_frames(reference))
+    case = write_case(
+        tmp_path / "train",
+        data={"train": "train.extxyz", "val": "val.extxyz", "test": "val.extxyz"},
+        system={"temperature": TEMPERATURE},
+        model={
+            "dtype": "float64",
+            "features": 2,
+            "layers": 1,
+            "cutoff": 7.0,
+            "pairs": "not-1-2",
+        },
+        prior={"type": "spline", "spacing": 0.5},
+        optimiser={"epochs": 1},
+    )
+    write_frames(tmp_path / "train" / "val.extxyz", frames[-10:])
+    write_frames(tmp_path / "train" / "train.extxyz", frames[:-10])
+    train(load_config(case), tmp_path / "train" / "out", quiet=True)
+    path = write_config(
+        tmp_path / "refine.yaml",
+        reference,
+        start=str(tmp_path / "train" / "out"),
+        iterations=2,
+        md={"length_ps": 5.0, "equilibration_ps": 0.5, "timestep_fs": 5.0, "sample_ps": 0.1},
+    )
+    outcome = refine(
+        RefineConfig.model_validate(load_yaml_dict(path)), tmp_path / "out", quiet=True
+    )
+    assert outcome.history["start"] == "network"
+    assert set(outcome.history["iterations"][0]["terms"]) == {"A-B", "A-B-A"}
+
+    # the second iteration: the old network, the correction on the pairs it sees, other bonds
+    place = outcome.folder / "iter.001"
+    frame = list(read_frames(place / "md" / "traj.extxyz.xz"))[-1]
+    frame = replace(frame, topology=frames[0].topology)
+    old = open_potential(tmp_path / "train" / "out")
+    before = BondedPart.read(tmp_path / "train" / "out" / "bonded.json")
+    c = np.array(read_json(place / "coefficients.json")["eV"])
+    correction = PairTable.read(place / "potential.json")
+    assert np.abs(correction.coefficients).max() > 1e-3
+    split = before.potential.joint.split(before.potential.coefficients)
+    bonded = np.concatenate([split["bond"], split["angle"]])
+    changed = c[correction.coefficients.size :]
+    assert changed.shape == bonded.shape
+    assert np.abs(changed - bonded).max() > 1e-3
+    split["bond"], split["angle"] = np.split(changed, [len(split["bond"])])
+    after = BondedPart(replace(before.potential, coefficients=np.concatenate(list(split.values()))))
+    f, w, _ = old.labels(frame)
+    for part, sign in ((before, -1.0), (after, 1.0)):
+        more, virial, _ = part.labels(frame)
+        f, w = f + sign * more, w + sign * virial
+    more, virial, _ = Base(correction, pairs="not-1-2").labels(frame)
+    f, w = f + more, w + virial
+    _, forces, virial = lammps_point(
+        tmp_path / "point", frame, place / "potential.pair.lmp", before.potential.bonded
+    )
+    np.testing.assert_allclose(forces, f, atol=2e-4 * np.abs(f).max())
+    np.testing.assert_allclose(virial, w, atol=5e-4 * np.abs(w).max())
+
+    # the model that is left has the bonded tables and the pair part of the chosen iteration
+    model = open_potential(outcome.folder)
+    if outcome.history["chosen"] == 1:
+        np.testing.assert_allclose(model.labels(frame)[0], f, atol=1e-6)
+    place = outcome.folder / "model"
+    result = read_json(place / "result.json")
+    check_manifest(place / "result.json", stage="training")
+    assert result["pairs"] == "not-1-2"
+    assert result["lammps"]["bonded"] == before.potential.bonded.deployed()
+    assert all((place / name).is_file() for name in result["lammps"]["files"])
+    used = frames[:: len(frames) // 60][:60]
+    network = NetworkPotential.read(place / "model.ckpt")
+    taken = BondedPart.read(place / "bonded_fit.json")
+    errors = [network.labels(f).forces + taken.labels(f).forces - f.forces for f in used]
+    assert result["force_rmse"] == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-3)

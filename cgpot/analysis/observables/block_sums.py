@@ -165,6 +165,15 @@ def overlap(p: Array, q: Array) -> float:
     return float(np.minimum(p / p.sum(), q / q.sum()).sum())
 
 
+def overlap_noise(sigma: Array) -> float:
+    """Overlap of two runs of one system on average: half-normal means of the differences.
+
+    Args:
+        sigma: (bins,) combined standard errors of the two histograms, each normalised to 1.
+    """
+    return 1.0 - 0.5 * math.sqrt(2.0 / math.pi) * float(sigma.sum())
+
+
 def compare_distributions(one: Distribution, other: Distribution) -> dict[str, float]:
     """Overlap of two distributions on the same bins.
 
@@ -188,5 +197,5 @@ def compare_distributions(one: Distribution, other: Distribution) -> dict[str, f
     return {
         "overlap": overlap(one.p * width, other.p * width),
         "overlap_error": float(np.std(draws)),
-        "overlap_noise": 1.0 - 0.5 * math.sqrt(2.0 / math.pi) * float(sigma.sum()),
+        "overlap_noise": overlap_noise(sigma),
     }

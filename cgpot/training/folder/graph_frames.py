@@ -123,6 +123,9 @@ class CGDataset(AtomicDataset):
         self._energy = all(frame.energy is not None for frame in self.frames)
         self._temperature = need_temperature
         offsets = {k: centre_offsets(every[k]) if self._stress else None for k in graphs}
+        if any(found is not None for found in offsets.values()):
+            for k, found in offsets.items():  # batches have the same keys in all graphs
+                offsets[k] = np.zeros_like(every[k].positions) if found is None else found
         self._offsets = [offsets[k] for k in chosen]
         self._weights: list[float | None] = [None] * len(self.frames)
         if state_weights is not None:

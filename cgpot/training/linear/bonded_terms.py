@@ -5,13 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cgpot.core.errors import DataError, InputError
 from cgpot.molecules.compositions import catalogue, topologies_of
 from cgpot.molecules.extxyz.species_key import parse_species, species_text
 from cgpot.molecules.frame import CGFrame, Topology
+from cgpot.molecules.pair_counts import pairs_within
 from cgpot.potential.angles import AngleBasis
 from cgpot.potential.bonds import BondBasis, bond_vectors
 from cgpot.potential.connectivity import (
@@ -92,6 +95,42 @@ class BondedTerms:
                 topology, {words[name]: (part.sites, part.kind) for name, part in parts.items()}
             ),
         }
+
+    def check_system(self, topology: Topology, file: str | Path) -> None:
+        """Refuse a system of other molecules.
+
+        Args:
+            topology: the sites.
+            file: that they come from, for messages.
+
+        Raises:
+            InputError: a molecule that the terms do not know, or kinds of terms that it does not
+                have.
+        """
+        for part in self.parts.values():
+            try:
+                _, found = part.terms_of(topology)
+            except DataError as err:
+                raise InputError(err.message, file=file) from err
+            kinds, present = (
+                [part.kind_name(int(k)) for k in every]
+                for every in (range(part.n_kinds), np.unique(found))
+            )
+            if kinds != present:
+                raise InputError(
+                    f"the potential has the {TERM_SECTIONS[part.sites.shape[1]]} "
+                    f"{', '.join(kinds)}, the system {', '.join(present) or 'none'}; expected the "
+                    "same",
+                    file=file,
+                )
+
+    def acts_within(self, topology: Topology) -> bool:
+        """Whether the pair part acts on some pairs of one molecule of a system of these terms."""
+        own = int(pairs_within(topology).sum())
+        if self.bonds is None or not self.excluded:
+            return own > 0
+        left_out = separated(self.bonds.sites, self.excluded)
+        return own > len(SpeciesTerms(self.bonds.topology, left_out).on(topology)[0])
 
     def record(self) -> dict[str, Any]:
         """Plain data for `read`, by part."""

@@ -23,10 +23,13 @@ from cgpot.potential.splines import PairTable
 from cgpot.training.evaluation import predictions as ev
 from cgpot.training.evaluation.held_out import HeldOut
 from cgpot.training.folder.training_folder import STAGE, Folder
+from cgpot.training.linear.bonded_part import BondedPart
+from cgpot.training.network.trained_network import bonded_record
 
 COPIED = (
     "example.extxyz",
     "pair_fit.json",
+    "bonded_fit.json",
     "density.json",
     "density_refit.json",
     "nequip.yaml",
@@ -41,6 +44,7 @@ def amend(
     table: PairTable,
     frames: Sequence[CGFrame],
     *,
+    bonded: BondedPart | None = None,
     source: Sequence[str | Path],
     facts: dict[str, Any],
     temperature: float | None = None,
@@ -53,6 +57,8 @@ def amend(
         output: folder to make; it appears whole, replacing an older one.
         table: the new pair part, on the knots of the old one.
         frames: frames with forces on which the errors are evaluated again.
+        bonded: another bonded part, for molecules of several sites; None keeps that of the
+            network.
         source: files of these frames, for the manifest.
         facts: what the change is (plain data); kept as ``refined`` in result.json.
         temperature: K; of a network that takes the temperature as an input, the constant that
@@ -92,6 +98,14 @@ def amend(
             save_at_temperature(checkpoint, checkpoint, temperature)
             result |= {"temperature": temperature, "temperature_input": None}
         table.write(Folder(folder).pair)
+        if bonded is None and Folder(old).bonded.is_file():
+            bonded = BondedPart.read(Folder(old).bonded)
+        if bonded is not None:
+            bonded.write(Folder(folder).bonded)
+            result |= bonded_record(Folder(folder))
+            fit = Folder(folder).bonded_fit
+            taken = BondedPart.read(fit) if fit.is_file() else bonded
+            frames = [taken.remainder(frame) for frame in frames]
         _evaluate(folder, result, list(frames), quiet=quiet)
         result["refined"] = facts
         result["evaluated_on"] = {
@@ -117,8 +131,10 @@ def amend(
 def _evaluate(folder: Path, result: dict[str, Any], frames: list[CGFrame], *, quiet: bool) -> None:
     """Errors of the amended model into ``result``, arrays into parity.npz."""
     place = Folder(folder)
-    yardstick = Base(PairTable.read(place.yardstick)) if place.yardstick.is_file() else None
     network = NetworkPotential.read(place.final)
+    yardstick = None
+    if place.yardstick.is_file():
+        yardstick = Base(PairTable.read(place.yardstick), pairs=network.pairs)
     held_out = HeldOut.of(
         frames, network, yardstick, temperature=result["temperature"], quiet=quiet
     )

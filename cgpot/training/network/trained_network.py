@@ -103,7 +103,7 @@ def finish(config: TrainConfig, folder: Folder, frames: Subsets, *, quiet: bool)
         **system(frames["train"], config.model.cutoff, config.temperature),
         "dtype": getattr(config.model, "dtype", None),
         "pairs": pairs,
-        **_bonded(folder),
+        **bonded_record(folder),
         "prior": config.prior.type,
         "local_density": None
         if config.prior.local_density is None
@@ -112,7 +112,7 @@ def finish(config: TrainConfig, folder: Folder, frames: Subsets, *, quiet: bool)
     }
 
 
-def _bonded(folder: Folder) -> dict[str, Any]:
+def bonded_record(folder: Folder) -> dict[str, Any]:
     """Key ``lammps`` of result.json: tables, commands and terms of the bonded part."""
     if not folder.bonded.is_file():
         return {}
