@@ -37,7 +37,7 @@ SCHNETPACK := $(VENV)/schnetpack-$(call sum,$(SCHNETPACK_FILE))
 TRITON_VERSION := 3.7.1
 TRITON := $(VENV)/triton-$(TRITON_VERSION)
 
-.PHONY: help venv plugin lint format test test-slow test-schnetpack test-triton bench demo benzene study lock clean clean-venv
+.PHONY: help venv plugin lint format test test-slow test-schnetpack test-triton bench demo benzene hexane study lock clean clean-venv
 
 help: ## list the targets (default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +45,7 @@ help: ## list the targets (default)
 	@echo "  PYTHON=python3.12    the interpreter (3.11 to 3.13) that makes $(VENV)"
 	@echo "  TORCH_INDEX=URL      install torch from this index first (a CPU or another CUDA build)"
 	@echo "  PIP_ARGS=...         further arguments of pip install"
-	@echo "  RUNS=folder          where demo and benzene write (default: runs)"
+	@echo "  RUNS=folder          where demo, benzene and hexane write (default: runs)"
 	@echo "  CHAIN_ARGS=...       arguments of workflows/run.py: --threads 4, --redo train"
 	@echo "  STUDY=learning_curve another study of workflows/studies (default: benzene)"
 	@echo "  STUDY_ARGS=...       arguments of cgpot study (default: --jobs 2): --retry, --list"
@@ -86,6 +86,9 @@ demo: $(PLUGIN) ## the whole chain on liquid benzene, small (at most 20 minutes 
 
 benzene: $(PLUGIN) ## the whole chain on liquid benzene, in full (at most 2 hours; resumable)
 	$(PY) workflows/run.py workflows/systems/benzene/benzene.yaml --folder $(RUNS)/benzene $(CHAIN_ARGS)
+
+hexane: $(PLUGIN) ## the whole chain on liquid hexane, three sites a molecule (about an hour; resumable)
+	$(PY) workflows/run.py workflows/systems/hexane/hexane.yaml --folder $(RUNS)/hexane $(CHAIN_ARGS)
 
 study: $(PLUGIN) ## compare models on liquid benzene (70 minutes on two cores; resumable)
 	$(CGPOT) study workflows/studies/$(STUDY).yaml --folder $(RUNS)/studies/$(STUDY) $(STUDY_ARGS)
