@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cgpot.cli import build_app
-from cgpot.core.config import load_yaml
+from cgpot.core.config import load_yaml, load_yaml_dict
 from cgpot.core.manifest import check_manifest
 from cgpot.md.md_settings import MdConfig
 from cgpot.molecules.extxyz import read_frames
@@ -54,7 +54,9 @@ def test_data_are_those_of_the_readme(root: Path) -> None:
 
 
 def test_settings_are_read(root: Path) -> None:
-    config = TrainConfig.model_validate(load_yaml(root / HERE / "train.yaml"))
+    config = load_yaml(root / HERE / "train.yaml", TrainConfig)
     assert config.prior.bonded == "inversion"
-    for name, kind in (("md_nvt", MdConfig), ("md_npt", MdConfig), ("limits", Limits)):
-        assert kind.model_validate(load_yaml(root / HERE / f"{name}.yaml"))
+    for name in ("md_nvt", "md_npt"):  # start and model come from the command line
+        values = load_yaml_dict(root / HERE / f"{name}.yaml")
+        assert MdConfig.model_validate({**values, "start": "a", "model": "b"}).timestep_fs == 5.0
+    assert load_yaml(root / HERE / "limits.yaml", Limits).bonded_overlap == 0.97
