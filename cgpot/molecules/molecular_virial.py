@@ -20,19 +20,30 @@ from numpy.typing import NDArray
 from cgpot.core.errors import DataError
 from cgpot.core.units import ideal_pressure_bar, pressure_bar
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.topology import Topology
 from cgpot.molecules.whole import molecule_centres
 
 Array = NDArray[np.float64]
 
 
-def centre_offsets(frame: CGFrame) -> Array | None:
-    """Sites less the mass centre of their molecule, (n, 3), Å; None where all have one site.
+def is_molecular(topology: Topology) -> bool:
+    """Whether virials are molecular: some molecule has several sites, and all bonds are known."""
+    several = [kind for kind in topology.species if kind.n_sites > 1]
+    return bool(several) and all(kind.bonds is not None for kind in several)
 
-    Raises:
-        DataError: molecules that cannot be made whole (`cgpot.molecules.whole.image_flags`).
+
+def free_particles(topology: Topology) -> int:
+    """Number of particles whose kinetic energy belongs to the virial: molecules, or sites."""
+    return topology.n_molecules if is_molecular(topology) else topology.n_sites
+
+
+def centre_offsets(frame: CGFrame) -> Array | None:
+    """Sites less the mass centre of their molecule, (n, 3), Å.
+
+    None where the virial stays that of the sites (`is_molecular`).
     """
     topology = frame.topology
-    if topology.n_molecules == topology.n_sites:
+    if not is_molecular(topology):
         return None
     centres, whole = molecule_centres(topology, frame.positions, frame.cell)
     return np.asarray(whole - centres[topology.molecule_index])

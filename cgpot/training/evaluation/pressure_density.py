@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.units import ideal_pressure_bar
 from cgpot.molecules.frame import CGFrame
+from cgpot.molecules.molecular_virial import free_particles
 from cgpot.training.linear.equations import jackknife_error
 from cgpot.training.linear.sums import LEAST_SPREAD
 from cgpot.training.network.metrics import mean_with_error
@@ -34,7 +35,9 @@ def kinetic_pressures(frames: Sequence[CGFrame], temperature: float | None) -> A
         kelvin = temperature if frame.temperature is None else frame.temperature
         if kelvin is None:
             return None
-        found.append(float(ideal_pressure_bar(frame.topology.n_molecules, kelvin, frame.volume)))
+        found.append(
+            float(ideal_pressure_bar(free_particles(frame.topology), kelvin, frame.volume))
+        )
     return np.asarray(found)
 
 

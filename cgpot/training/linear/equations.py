@@ -25,7 +25,7 @@ from cgpot.molecules.compositions import (
     topologies_of,
 )
 from cgpot.molecules.frame import CGFrame
-from cgpot.molecules.molecular_virial import centre_offsets, internal_virial
+from cgpot.molecules.molecular_virial import centre_offsets, free_particles, internal_virial
 from cgpot.potential.basis import Basis, Rows
 from cgpot.training.linear.solver import Options, Penalties, solve
 from cgpot.training.linear.sums import PressureSums, Sums, quality, squared_error
@@ -175,7 +175,7 @@ class NormalEquations:
                     weight=float(weights[number]),
                     block=int(block[number]),
                     offsets=centre_offsets(frame) if virials else None,
-                    molecules=frame.topology.n_molecules,
+                    molecules=free_particles(frame.topology),
                 )
                 advance(1)
 

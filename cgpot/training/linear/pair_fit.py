@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cgpot.core.errors import DataError
 from cgpot.molecules.compositions import composition_of
 from cgpot.molecules.frame import CGFrame
-from cgpot.molecules.molecular_virial import centre_offsets
+from cgpot.molecules.molecular_virial import centre_offsets, free_particles
 from cgpot.potential.base import Base
 from cgpot.potential.basis import Basis, Joint
 from cgpot.potential.local_density import Exclude, LocalDensityBasis
@@ -102,7 +102,7 @@ class PairFit:
                 composition=composition_of(frame.topology),
                 block=block,
                 offsets=None if virial is None else centre_offsets(frame),
-                molecules=frame.topology.n_molecules,
+                molecules=free_particles(frame.topology),
             )
 
     def total(self, leave_out: int | None = None) -> Sums:
