@@ -6,6 +6,7 @@ from pair_systems import R_MAX, TEMPERATURE, fluid, pair_sums, slope, u
 from cgpot.core.errors import DataError
 from cgpot.core.units import KB
 from cgpot.molecules.frame import CGFrame
+from cgpot.potential.potential import Labels
 from cgpot.potential.splines import PairTable
 from cgpot.training.linear.pair_fit import PairFit, Wall, labelled
 from cgpot.training.network.refit import refit_pair
@@ -155,7 +156,7 @@ def test_refit_finds_what_a_model_leaves(frames, fit):
     def labels():
         for frame in frames:
             rows, virial = design.design(frame)
-            yield frame, (rows @ flat).reshape(-1, 3), virial @ flat
+            yield frame, Labels((rows @ flat).reshape(-1, 3), virial @ flat, 0.0)
 
     table = refit_pair(
         labels(),
@@ -177,13 +178,13 @@ def test_refit_needs_forces_and_virials(frames, fit):
     base = fit.solve()
     frame = frames[0]
     options = {"temperature": TEMPERATURE, "smooth": 1e-6, "match_mean_virial": True}
-    zero = np.zeros_like(frame.positions), np.zeros((3, 3))
+    zero = Labels(np.zeros_like(frame.positions), np.zeros((3, 3)), 0.0)
     bare = CGFrame(frame.topology, frame.positions, frame.cell, source_frame=7)
     with pytest.raises(DataError, match="frame 7: the frame has no forces to match"):
-        refit_pair([(bare, *zero)], 1, base, **options)
+        refit_pair([(bare, zero)], 1, base, **options)
     bare.forces = frame.forces
     with pytest.raises(DataError, match="frame 7: the frame has no virial to match"):
-        refit_pair([(bare, *zero)], 1, base, **options)
+        refit_pair([(bare, zero)], 1, base, **options)
 
 
 def test_errors_of_the_fit(frames):
