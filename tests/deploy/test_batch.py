@@ -138,7 +138,7 @@ def ensemble(training: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "format": "cgpot-ensemble-1",
         "kind": "network",
         "members": ["member.0", "member.1"],
-        "spread": None,
+        "spread": {},
     }
     write_json(folder / "ensemble.json", record)
     return folder
