@@ -15,7 +15,7 @@ from cgpot.analysis.series import Series
 from cgpot.core.errors import DataError
 from cgpot.core.units import ideal_pressure_bar, pressure_bar
 from cgpot.molecules.frame import CGFrame
-from cgpot.molecules.molecular_virial import label_pressure, label_virial
+from cgpot.molecules.molecular_virial import label_virial, pressure_of
 
 PLACES = {"xx": (0, 0), "yy": (1, 1), "zz": (2, 2), "yz": (1, 2), "xz": (0, 2), "xy": (0, 1)}
 
@@ -89,7 +89,7 @@ class Measurement:
         if frame.virial is not None:
             temperature = self.system.temperature
             virial, n = label_virial(frame)
-            values["pressure_bar"] = label_pressure(frame, temperature)
+            values["pressure_bar"] = pressure_of(virial, n, temperature, frame.volume)
             ideal = float(ideal_pressure_bar(n, temperature, frame.volume))
             for c in COMPONENTS:
                 a, b = PLACES[c]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
-from cgpot.molecules.molecular_virial import centre_offsets, label_pressure, label_stress
+from cgpot.molecules.molecular_virial import label_virial, pressure_of
 from cgpot.molecules.pairs import half_list, shortest_between_molecules
 from cgpot.molecules.rdf import RDFAccumulator, half_box
 
@@ -76,10 +76,11 @@ class LabelStatistics:
         if frame.time is not None:
             self.times.append(frame.time)
         if frame.virial is not None:
-            stress = label_stress(frame, centre_offsets(frame))
+            virial, particles = label_virial(frame)
+            stress = -0.5 * (virial + virial.T) / frame.volume
             self.stress.append(np.asarray([stress[a, b] for a, b in VOIGT]))
             if self.temperature is not None:
-                self.pressure.append(label_pressure(frame, self.temperature))
+                self.pressure.append(pressure_of(virial, particles, self.temperature, frame.volume))
         self._pairs(frame)
         self.n_frames += 1
 

@@ -28,8 +28,7 @@ Array = NDArray[np.float64]
 
 def is_molecular(topology: Topology) -> bool:
     """Whether virials are molecular: some molecule has several sites, and all bonds are known."""
-    several = [kind for kind in topology.species if kind.n_sites > 1]
-    return bool(several) and all(kind.bonds is not None for kind in several)
+    return topology.n_molecules < topology.n_sites and topology.has_bonds
 
 
 def free_particles(topology: Topology) -> int:
@@ -99,6 +98,10 @@ def label_pressure(frame: CGFrame, temperature: float) -> float:
     Raises:
         DataError: the frame has no virial.
     """
-    virial, particles = label_virial(frame)
-    kinetic = ideal_pressure_bar(particles, temperature, frame.volume)
-    return float(kinetic + pressure_bar(np.trace(virial), frame.volume))
+    return pressure_of(*label_virial(frame), temperature, frame.volume)
+
+
+def pressure_of(virial: Array, particles: int, temperature: float, volume: float) -> float:
+    """Pressure (particles k_B T + tr W / 3) / V, bar, of a virial (3, 3) in eV at K and Å^3."""
+    kinetic = ideal_pressure_bar(particles, temperature, volume)
+    return float(kinetic + pressure_bar(np.trace(virial), volume))

@@ -32,7 +32,7 @@ def require_single_sites(topology: Topology, what: str, *, file: str | Path | No
     names = "-".join(topology.names[s] for s in sites[:8])
     raise InputError(
         f"{what} takes molecules of one site only, but molecule {int(molecules[number])} has "
-        f"{len(sites)} ({names}{'...' if len(sites) > 8 else ''}): bonds between sites are held by "
-        "models of type mscg with bonds alone",
+        f"{len(sites)} ({names}{'...' if len(sites) > 8 else ''}): expected a network or "
+        "a model of type mscg with bonds, which hold them together",
         file=file,
     )

@@ -155,6 +155,14 @@ class Topology:
         return _frozen(index)
 
     @cached_property
+    def places(self) -> IntArray:
+        """(n_sites,) place of each site in its molecule, from 0."""
+        order, start = self._by_molecule
+        places = np.empty(self.n_sites, dtype=np.int64)
+        places[order] = np.arange(self.n_sites) - np.repeat(start[:-1], np.diff(start))
+        return _frozen(places)
+
+    @cached_property
     def species_sites(self) -> list[IntArray]:
         """Sites of each species' molecules, (n_molecules of it, n_sites of it)."""
         order, start = self._by_molecule

@@ -28,12 +28,6 @@ NEAR = 3
 """Bonds between sites up to which pairs may be excluded (1-4)."""
 
 
-def members(topology: Topology) -> list[IntArray]:
-    """Sites of each molecule, in order."""
-    order = np.argsort(topology.molecules, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(topology.molecules[order])) + 1)
-
-
 def _array(found: list[tuple[int, ...]], width: int) -> IntArray:
     return np.array(found, dtype=np.int64).reshape(-1, width)
 
@@ -140,12 +134,12 @@ def bond_sites(
     """
     if between is None:
         pairs = [
-            (int(a), int(b)) for m in members(topology) for k, a in enumerate(m) for b in m[k + 1 :]
+            (int(a), int(b)) for m in topology.members for k, a in enumerate(m) for b in m[k + 1 :]
         ]
         sites = _array(list(pairs), 2)
     elif between == "chain":
         sites = _array(
-            [(int(a), int(b)) for m in members(topology) for a, b in pairwise(m)],
+            [(int(a), int(b)) for m in topology.members for a, b in pairwise(m)],
             2,
         )
     else:
@@ -294,12 +288,10 @@ def by_species(
     for species, sites in zip(topology.species, topology.species_sites, strict=True):
         if not len(sites):
             continue
-        places = np.full(topology.n_sites, -1, dtype=np.int64)
-        places[sites[0]] = np.arange(species.n_sites)
         record[species.name] = {
-            word: np.column_stack([kind[mine] + 1, places[joined[mine]]]).tolist()
+            word: np.column_stack([kind[mine] + 1, topology.places[joined[mine]]]).tolist()
             for word, (joined, kind) in terms.items()
-            if (mine := places[joined[:, 0]] >= 0).any()
+            if (mine := np.isin(joined[:, 0], sites[0])).any()
         }
     return record
 

@@ -66,8 +66,8 @@ def invert(
     """
     counts = np.zeros((term.n_kinds, term.intervals * PARTS))
     for frame in frames:
-        term.observe(frame)
         measured = term.measure(frame)
+        term.note(measured)
         np.add.at(counts, (measured.kind, _place(term, measured)[0]), 1.0)
     term.freeze()
     pull = np.zeros_like(counts)

@@ -48,10 +48,7 @@ class SpeciesTerms:
                 f"the sites {row.tolist()} of a term are of different molecules; expected terms "
                 "within molecules"
             )
-        place = np.zeros(topology.n_sites, dtype=np.int64)
-        for members in topology.species_sites:
-            place[members] = np.arange(members.shape[1])
-        places = place[sites]
+        places = topology.places[sites]
         width = sites.shape[1]
         keys = [places[:, k] for k in reversed(range(width))]
         order = np.lexsort([*keys, owner[:, 0]]) if len(sites) else np.zeros(0, dtype=np.int64)

@@ -10,6 +10,7 @@ The mean over both ends is taken.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -69,56 +70,48 @@ class Bodies:
 def _bodies(topology: Topology, sites: IntArray) -> tuple[Mask, list[tuple[IntArray, IntArray]]]:
     """See `Bodies.of`."""
     open_ = np.ones(len(sites), dtype=bool)
-    members: list[list[IntArray]] = [[], []]
-    rows: list[list[IntArray]] = [[], []]
-    place = np.zeros(topology.n_sites, dtype=np.int64)
-    for mine in topology.species_sites:
-        place[mine] = np.arange(mine.shape[1])
-    row_of = np.zeros(topology.n_molecules, dtype=np.int64)
-    for k in range(len(topology.species)):
-        own = topology.molecule_species == k
-        row_of[own] = np.arange(int(own.sum()))
-    owner = topology.molecule_index[sites[:, 0]] if len(sites) else np.zeros(0, dtype=np.int64)
-    for k, (kind, mine) in enumerate(zip(topology.species, topology.species_sites, strict=True)):
-        here = np.flatnonzero(topology.molecule_species[owner] == k)
-        if not len(here):
-            continue
-        neighbours = _neighbours(kind)
-        local = place[sites[here]]
-        unique, which = np.unique(local, axis=0, return_inverse=True)
-        for number, chain in enumerate(unique.tolist()):
-            terms = here[which.ravel() == number]
-            for end, (start, first) in enumerate((chain, chain[::-1])):
-                body = _side(neighbours, start, first)
-                if body is None:
-                    open_[terms] = False
-                    continue
-                of_molecules = mine[row_of[owner[terms]]][:, body]
-                members[end].append(of_molecules.ravel())
-                rows[end].append(np.repeat(terms, len(body)))
-    empty = [np.zeros(0, dtype=np.int64)]
-    return open_, [
-        (np.concatenate(rows[end] or empty), np.concatenate(members[end] or empty))
-        for end in (0, 1)
-    ]
+    none = np.zeros(0, dtype=np.int64)
+    rows: list[list[IntArray]] = [[none], [none]]
+    members: list[list[IntArray]] = [[none], [none]]
+    for neighbours, chain, terms, molecules in _chains(topology, sites):
+        for end, (start, first) in enumerate((chain, chain[::-1])):
+            body = _side(neighbours, start, first)
+            if body is None:
+                open_[terms] = False
+                continue
+            members[end].append(molecules[:, body].ravel())
+            rows[end].append(np.repeat(terms, len(body)))
+    ends = zip(rows, members, strict=True)
+    return open_, [(np.concatenate(r), np.concatenate(m)) for r, m in ends]
 
 
 def ring_kinds(term: TermBasis) -> Mask:
     """Kinds (n_kinds,) of terms with a bond that lies in a ring, or with sites not bonded."""
-    topology, closed = term.topology, np.zeros(term.n_kinds, dtype=bool)
-    owner = topology.molecule_species[topology.molecule_index[term.sites[:, 0]]]
-    for k, (kind, mine) in enumerate(zip(topology.species, topology.species_sites, strict=True)):
-        neighbours = _neighbours(kind)
-        place = {int(site): p for row in mine for p, site in enumerate(row)}
-        open_: dict[tuple[int, int], bool] = {}
-        for sites, number in zip(
-            term.sites[owner == k].tolist(), term.kind[owner == k].tolist(), strict=True
-        ):
-            for pair in pairwise(place[site] for site in sites):
-                if pair not in open_:
-                    open_[pair] = _side(neighbours, *pair) is not None
-                closed[number] |= not open_[pair]
+    closed = np.zeros(term.n_kinds, dtype=bool)
+    for neighbours, chain, terms, _ in _chains(term.topology, term.sites):
+        if any(_side(neighbours, *pair) is None for pair in pairwise(chain)):
+            closed[term.kind[terms]] = True
     return closed
+
+
+def _chains(
+    topology: Topology, sites: IntArray
+) -> Iterator[tuple[list[set[int]], list[int], IntArray, IntArray]]:
+    """Terms that join the same places in molecules of one species.
+
+    Yields:
+        Bonded neighbours of each place, the places, the rows of ``sites`` (n,), and the sites of
+        the molecule of each, (n, n_sites of the species).
+    """
+    owner = topology.molecule_index[sites[:, 0]]
+    for k, (kind, every) in enumerate(zip(topology.species, topology.species_sites, strict=True)):
+        here = np.flatnonzero(topology.molecule_species[owner] == k)
+        number = np.searchsorted(np.flatnonzero(topology.molecule_species == k), owner[here])
+        chains, which = np.unique(topology.places[sites[here]], axis=0, return_inverse=True)
+        neighbours = _neighbours(kind)
+        for row, chain in enumerate(chains.tolist()):
+            mine = which.ravel() == row
+            yield neighbours, chain, here[mine], every[number[mine]]
 
 
 def _neighbours(kind: Species) -> list[set[int]]:

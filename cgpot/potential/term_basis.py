@@ -201,7 +201,10 @@ class TermBasis(ABC):
         Raises:
             DataError: see `measure` and `terms_on`.
         """
-        measured = self.measure(frame)
+        self.note(self.measure(frame))
+
+    def note(self, measured: Measured) -> None:
+        """`observe` of a frame that is measured already."""
         np.add.at(self._counts, (measured.kind, self.locate(measured.value)[0]), 1.0)
         self._square += np.bincount(
             measured.kind,

@@ -292,3 +292,14 @@ def test_same_as_compares_species() -> None:
         assert topology.same_sites(other)
         assert not topology.same_as(other)
     assert not topology.same_sites(replace(topology, type_charges=(0.1, 0.2, 0.0)))
+
+
+def test_places_of_sites_in_molecules_that_are_interleaved() -> None:
+    molecules = np.array([7, 3, 7, 3, 7])
+    topology = Topology(("A", "B"), (1.0, 2.0), np.array([0, 1, 0, 0, 1]), molecules)
+    seen: dict[int, int] = {}
+    expected = []
+    for molecule in molecules.tolist():
+        expected.append(seen.get(molecule, 0))
+        seen[molecule] = expected[-1] + 1
+    assert topology.places.tolist() == expected == [0, 0, 1, 1, 2]

@@ -174,3 +174,34 @@ def test_lammps_runs_what_was_trained(chains: list[CGFrame], tmp_path: Path) -> 
     bar = np.array((tmp_path / "virial.txt").read_text().split(), dtype=float)
     expected = np.diagonal(virial) / frame.volume * 1.602176634e6
     np.testing.assert_allclose(bar, expected, atol=1e-5 * np.abs(expected).max())
+
+
+MSCG = {"type": "mscg", "cutoff": 9.0, "bonds": {"between": "chain"}, "angles": {}}
+
+
+def test_inverted_bonds_of_mscg_have_no_error_bars(chains: list[CGFrame], tmp_path: Path) -> None:
+    errors = {}
+    for bonded in ("forces", "inversion"):
+        config = write_case(tmp_path / bonded, chains, model={**MSCG, "bonded": bonded})
+        train(config, tmp_path / bonded / "out", quiet=True)
+        for name in ("bond_A-B", "pair_A-B"):
+            table = np.genfromtxt(
+                tmp_path / bonded / "out" / f"{name}.csv", delimiter=",", names=True
+            )
+            errors[bonded, name] = table["f_error_eV_per_A"]
+    assert np.isnan(errors["inversion", "bond_A-B"]).all()
+    assert np.isfinite(errors["forces", "bond_A-B"]).all()
+    # the pairs are those of the joint fit
+    np.testing.assert_array_equal(errors["inversion", "pair_A-B"], errors["forces", "pair_A-B"])
+
+
+def test_inversion_of_bonds_that_the_data_do_not_have(
+    chains: list[CGFrame], tmp_path: Path
+) -> None:
+    old = chains[0].topology
+    bare = Topology(old.type_names, old.type_masses, old.types, old.molecules)
+    frames = [replace(frame, topology=bare) for frame in chains]
+    config = write_case(tmp_path, frames, model={**MSCG, "bonded": "inversion"})
+    with pytest.raises(ConfigError, match=r"key 'model.bonded': 'inversion', but all terms lie in"):
+        train(config, tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out" / "result.json").exists()

@@ -274,6 +274,7 @@ def test_one_list_for_molecules_that_differ():
         ("bonds: {}, dihedrals: {}", "dihedrals follow the bonds, but bonds join every pair"),
         ("angles: {between: [[0, 1, 2]]}", "angles.exclude counts along bonds, as LAMMPS does"),
         ("bonds: {between: ring}", "bonds.between"),
+        ("bonded: inversion", "bonded is 'inversion', but bonds is null"),
         ("bonds: {between: chain}, angles: {spacing: 60}", "angles.spacing"),
         (
             "bonds: {between: chain, exclude: false}, angles: {}, three_body: {}",

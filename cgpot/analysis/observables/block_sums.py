@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -53,25 +54,43 @@ class BlockSums:
 
     def blocks(self) -> Array:
         """Sums of about ten contiguous blocks, (n_blocks, ...)."""
-        parts = [part for part in self._parts if part]
-        n = sum(len(part) for part in parts)
-        found = []
-        for part in parts:
-            wanted = max(1 if len(parts) > 1 else 2, round(BLOCKS * len(part) / n))
-            split = np.array_split(np.stack(part), min(wanted, len(part)))
-            found += [x.sum(axis=0) for x in split]
-        return np.stack(found)
+        return np.stack([block.sum(axis=0) for block in cut_blocks(self._filled)])
 
     def halves(self) -> Array:
         """Sums of two halves, (2, ...): by replica where there are several, else by time."""
-        parts = [np.stack(part) for part in self._parts if part]
-        if len(parts) > 1:
-            cut = (len(parts) + 1) // 2
-            pieces = [np.concatenate(parts[:cut]), np.concatenate(parts[cut:])]
-        else:
-            middle = len(parts[0]) // 2
-            pieces = [parts[0][:middle], parts[0][middle:]]
-        return np.stack([piece.sum(axis=0) for piece in pieces])
+        return np.stack([half.sum(axis=0) for half in cut_halves(self._filled)])
+
+    @property
+    def _filled(self) -> list[Array]:
+        return [np.stack(part) for part in self._parts if part]
+
+
+def cut_blocks(parts: Sequence[Array]) -> list[Array]:
+    """About ten contiguous blocks of samples; no block spans two replicas.
+
+    Args:
+        parts: samples (n, ...) of each replica, in order.
+    """
+    n = sum(len(part) for part in parts)
+    blocks = []
+    for part in parts:
+        wanted = max(1 if len(parts) > 1 else 2, round(BLOCKS * len(part) / n))
+        blocks += np.array_split(part, min(wanted, len(part)))
+    return blocks
+
+
+def cut_halves(parts: Sequence[Array]) -> list[Array]:
+    """Two halves of samples: by replica where there are several, else by time."""
+    if len(parts) > 1:
+        cut = (len(parts) + 1) // 2
+        return [np.concatenate(parts[:cut]), np.concatenate(parts[cut:])]
+    middle = len(parts[0]) // 2
+    return [parts[0][:middle], parts[0][middle:]]
+
+
+def means(pieces: Sequence[Array]) -> Array:
+    """The mean over the samples of each piece, (pieces, ...)."""
+    return np.stack([piece.mean(axis=0) for piece in pieces])
 
 
 @dataclass(frozen=True)

@@ -4,26 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.analysis.observables.block_sums import (
-    BlockSums,
-    Distribution,
-    compare_distributions,
-    distribution,
-)
-from cgpot.analysis.observables.observable import Observable, Record, System
-from cgpot.analysis.observables.plot import AA, Curve, Plot, Quantity, Shown, compared
+from cgpot.analysis.observables.block_sums import BlockSums, Distribution, distribution
+from cgpot.analysis.observables.labelled import LabelledDistributions
+from cgpot.analysis.observables.observable import Record, System
+from cgpot.analysis.observables.plot import AA, Curve, Plot, Quantity, Shown
 from cgpot.core.errors import DataError
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
-class Histogram(Observable):
+class Histogram(LabelledDistributions):
     """Distributions by label; a subclass sets ``labels`` and ``edges`` and calls `record`.
 
     All labels have as many bins of equal width.
@@ -52,7 +48,6 @@ class Histogram(Observable):
         super().__init__(system)
         self.labels: list[str] = []
         self.edges: list[Array] = []
-        self.found: dict[str, Distribution] = {}
         self._sums = BlockSums()
         self._n_frames = 0
 
@@ -105,14 +100,6 @@ class Histogram(Observable):
             record |= {"deviation": width, "deviation_error": width_error}
         return record
 
-    def compare(self, reference: Self) -> Record:
-        """Overlap with the reference by label, with error and noise."""
-        return {
-            label: compare_distributions(found, reference.found[label])
-            for label, found in self.found.items()
-            if label in reference.found
-        }
-
     @classmethod
     def headline(cls, comparison: Record) -> dict[str, float]:
         """The worst overlap."""
@@ -136,25 +123,6 @@ class Histogram(Observable):
             text = f"{label}, overlap of the two halves"
             rows.append(Quantity(text, item["halves_overlap"]))
         return rows
-
-    @classmethod
-    def compared_rows(cls, comparison: Record) -> list[Quantity]:
-        """The overlaps."""
-        return [
-            Quantity(
-                f"{label}, overlap with the atomistic one",
-                item["overlap"],
-                item["overlap_error"],
-                note=f"by chance alone {item['overlap_noise']:.3f}",
-            )
-            for label, item in comparison.items()
-        ]
-
-    @classmethod
-    def plots(cls, shown: Sequence[Shown]) -> list[Plot]:
-        """The distribution of every label."""
-        labels = shown[0].record if shown and shown[0].role == AA else {}
-        return [cls.plot(label, compared(shown, label)) for label in labels]
 
     @classmethod
     def plot(cls, label: str, shown: Sequence[Shown]) -> Plot:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.analysis.observables.observable import Observable, Record, System
-from cgpot.analysis.observables.plot import AA, Curve, Plot, Quantity, Shown, compared
+from cgpot.analysis.observables.block_sums import cut_blocks, cut_halves, means
+from cgpot.analysis.observables.labelled import Labelled
+from cgpot.analysis.observables.observable import Record, System
+from cgpot.analysis.observables.plot import AA, Curve, Plot, Quantity, Shown
 from cgpot.analysis.pair_rdf import PairRDF, compare_rdf, halves_error
 from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
@@ -24,10 +26,9 @@ from cgpot.molecules.pair_counts import Counts, PairCounter
 from cgpot.molecules.rdf import first_peak
 
 Array = NDArray[np.float64]
-BLOCKS = 10
 
 
-class RadialDistribution(Observable):
+class RadialDistribution(Labelled):
     """g(r) between molecules (counts only: memory of 4 bytes a bin, pair of types and frame)."""
 
     name = "rdf"
@@ -42,7 +43,6 @@ class RadialDistribution(Observable):
     def __init__(self, system: System) -> None:
         super().__init__(system)
         self.counter = PairCounter(system.sites(), system.r_max, system.bins)
-        self.found: dict[str, PairRDF] = {}
         self._counts: list[list[Counts]] = []
         self._volumes: list[list[float]] = []
 
@@ -83,14 +83,14 @@ class RadialDistribution(Observable):
             a, b = counter.rows[row]
             per_site = 2.0 / of_type[a] if a == b else 1.0 / of_type[a]
             around = [np.cumsum(c, axis=1) * per_site for c in counts]
-            blocks = _blocks(g, n)
-            neighbours = _blocks(around, n)
+            blocks = means(cut_blocks(g))
+            neighbours = means(cut_blocks(around))
             results[label] = PairRDF(
                 r=0.5 * (edges[1:] + edges[:-1]),
                 g=np.concatenate(g).mean(axis=0),
                 error=blocks.std(axis=0, ddof=1) / math.sqrt(len(blocks)),
                 blocks=blocks,
-                halves=_halves(g),
+                halves=means(cut_halves(g)),
                 coordination=np.concatenate(around).mean(axis=0),
                 coordination_error=neighbours.std(axis=0, ddof=1) / math.sqrt(len(neighbours)),
                 n_frames=n,
@@ -126,13 +126,10 @@ class RadialDistribution(Observable):
             for label, rdf in self.found.items()
         }
 
-    def compare(self, reference: Self) -> Record:
-        """`compare_rdf` by pair of types."""
-        return {
-            label: compare_rdf(rdf, reference.found[label])
-            for label, rdf in self.found.items()
-            if label in reference.found
-        }
+    @staticmethod
+    def compare_one(own: PairRDF, reference: PairRDF) -> Record:
+        """Difference of g(r) and of its first peak (`compare_rdf`)."""
+        return compare_rdf(own, reference)
 
     @classmethod
     def headline(cls, comparison: Record) -> dict[str, float]:
@@ -171,10 +168,43 @@ class RadialDistribution(Observable):
         ]
 
     @classmethod
-    def plots(cls, shown: Sequence[Shown]) -> list[Plot]:
-        """g(r) of every pair, with the difference."""
-        labels = shown[0].record if shown and shown[0].role == AA else {}
-        return [_plot(label, compared(shown, label)) for label in labels]
+    def plot(cls, label: str, shown: Sequence[Shown]) -> Plot:
+        """g(r) of one pair, with the difference."""
+        reference = shown[0].record[label]
+        r, g = np.array(reference["r_A"]), np.array(reference["g"])
+        error, halves = np.array(reference["error"]), np.array(reference["halves"])
+        low = np.minimum(halves.min(axis=0), g - 2 * error)
+        high = np.maximum(halves.max(axis=0), g + 2 * error)
+        peak = reference["peak"]
+        alt = (
+            f"Line chart of g(r) for {label}. The atomistic first peak is {peak['height']:.2f} at "
+            f"{peak['position']:.2f} Å"
+        )
+        curves = [Curve(AA, shown[0].name, r, g, low, high)]
+        for system in shown[1:]:
+            own = system.record[label]
+            curves.append(Curve(system.role, system.name, own["r_A"], own["g"]))
+            alt += (
+                f"; that of the CG {system.role.upper()} run is {own['peak']['height']:.2f} at "
+                f"{own['peak']['position']:.2f} Å"
+            )
+            if label in system.comparison:
+                alt += f", RDF error {system.comparison[label]['rdf_error']:.3f}"
+        return Plot(
+            key=f"rdf-{label}",
+            title=f"Radial distribution function, {label}",
+            alt=alt + ".",
+            caption="How likely a neighbour of another molecule is at distance r, compared with a "
+            "structureless fluid (1). The grey band is the uncertainty of the atomistic reference: "
+            "two standard errors, or its two halves where they lie further apart. Below, the "
+            "difference: a line inside the band cannot be told from the reference.",
+            x_label="distance r / Å",
+            y_label="g(r)",
+            curves=curves,
+            x_range=(max(0.0, float(r[np.argmax(g > 0)]) - 1.0), float(r[-1])),
+            level=1.0,
+            difference=True,
+        )
 
     @classmethod
     def curves(cls, record: Record) -> dict[str, Sequence[float]]:
@@ -187,60 +217,3 @@ class RadialDistribution(Observable):
             columns[f"{label}:first_half"] = rdf["halves"][0]
             columns[f"{label}:second_half"] = rdf["halves"][1]
         return columns
-
-
-def _plot(label: str, shown: Sequence[Shown]) -> Plot:
-    reference = shown[0].record[label]
-    r, g = np.array(reference["r_A"]), np.array(reference["g"])
-    error, halves = np.array(reference["error"]), np.array(reference["halves"])
-    low = np.minimum(halves.min(axis=0), g - 2 * error)
-    high = np.maximum(halves.max(axis=0), g + 2 * error)
-    peak = reference["peak"]
-    alt = (
-        f"Line chart of g(r) for {label}. The atomistic first peak is {peak['height']:.2f} at "
-        f"{peak['position']:.2f} Å"
-    )
-    curves = [Curve(AA, shown[0].name, r, g, low, high)]
-    for system in shown[1:]:
-        own = system.record[label]
-        curves.append(Curve(system.role, system.name, own["r_A"], own["g"]))
-        alt += (
-            f"; that of the CG {system.role.upper()} run is {own['peak']['height']:.2f} at "
-            f"{own['peak']['position']:.2f} Å"
-        )
-        if label in system.comparison:
-            alt += f", RDF error {system.comparison[label]['rdf_error']:.3f}"
-    return Plot(
-        key=f"rdf-{label}",
-        title=f"Radial distribution function, {label}",
-        alt=alt + ".",
-        caption="How likely a neighbour of another molecule is at distance r, compared with a "
-        "structureless fluid (1). The grey band is the uncertainty of the atomistic reference: "
-        "two standard errors, or its two halves where they lie further apart. Below, the "
-        "difference: a line inside the band cannot be told from the reference.",
-        x_label="distance r / Å",
-        y_label="g(r)",
-        curves=curves,
-        x_range=(max(0.0, float(r[np.argmax(g > 0)]) - 1.0), float(r[-1])),
-        level=1.0,
-        difference=True,
-    )
-
-
-def _blocks(parts: list[Array], n: int) -> Array:
-    """Means of about ten contiguous blocks; no block spans two replicas."""
-    blocks = []
-    for part in parts:
-        wanted = max(1 if len(parts) > 1 else 2, round(BLOCKS * len(part) / n))
-        blocks += [x.mean(axis=0) for x in np.array_split(part, min(wanted, len(part)))]
-    return np.stack(blocks)
-
-
-def _halves(parts: list[Array]) -> Array:
-    if len(parts) > 1:
-        cut = (len(parts) + 1) // 2
-        pieces = [np.concatenate(parts[:cut]), np.concatenate(parts[cut:])]
-    else:
-        middle = len(parts[0]) // 2
-        pieces = [parts[0][:middle], parts[0][middle:]]
-    return np.stack([piece.mean(axis=0) for piece in pieces])

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cgpot.analysis.observables.block_sums import Distribution, compare_distributions, distribution
-from cgpot.analysis.observables.observable import Observable, Record, System
-from cgpot.analysis.observables.plot import AA, Curve, Plot, Quantity, Shown, compared
+from cgpot.analysis.observables.block_sums import Distribution, distribution
+from cgpot.analysis.observables.labelled import LabelledDistributions
+from cgpot.analysis.observables.observable import Record, System
+from cgpot.analysis.observables.plot import AA, Curve, Plot, Shown
 from cgpot.core.errors import DataError
 from cgpot.molecules.frame import CGFrame
 from cgpot.molecules.pairs import half_list
@@ -47,7 +47,7 @@ class Thinned:
         self.seen += 1
 
 
-class ShellAngles(Observable):
+class ShellAngles(LabelledDistributions):
     """Angular distributions in the first shell, from at most 400 frames."""
 
     name = "angles"
@@ -55,7 +55,6 @@ class ShellAngles(Observable):
 
     def __init__(self, system: System) -> None:
         super().__init__(system)
-        self.found: dict[str, Distribution] = {}
         self._kept = Thinned(FRAMES)
 
     def add(self, frame: CGFrame, replica: int = 0) -> None:
@@ -88,32 +87,42 @@ class ShellAngles(Observable):
             }
         return record
 
-    def compare(self, reference: Self) -> Record:
-        """Overlap with the reference by triplet."""
-        return {
-            label: compare_distributions(found, reference.found[label])
-            for label, found in self.found.items()
-            if label in reference.found
-        }
-
     @classmethod
-    def compared_rows(cls, comparison: Record) -> list[Quantity]:
-        """The overlaps."""
-        return [
-            Quantity(
-                f"{label}, overlap with the atomistic one",
-                item["overlap"],
-                item["overlap_error"],
-                note=f"by chance alone {item['overlap_noise']:.3f}",
-            )
-            for label, item in comparison.items()
+    def plot(cls, label: str, shown: Sequence[Shown]) -> Plot:
+        """The distribution of one triplet."""
+        reference = shown[0].record[label]
+        theta, p = np.array(reference["theta_deg"]), np.array(reference["p_per_deg"])
+        error = np.array(reference["error_per_deg"])
+        curves = [
+            Curve(AA, shown[0].name, theta, 100 * p, 100 * (p - 2 * error), 100 * (p + 2 * error))
         ]
-
-    @classmethod
-    def plots(cls, shown: Sequence[Shown]) -> list[Plot]:
-        """The distribution of every triplet."""
-        labels = shown[0].record if shown and shown[0].role == AA else {}
-        return [_plot(label, compared(shown, label)) for label in labels]
+        largest = 0.0
+        for system in shown[1:]:
+            own = np.array(system.record[label]["p_per_deg"])
+            largest = max(largest, float(np.abs(own - p).max() / p.max()))
+            curves.append(Curve(system.role, system.name, theta, 100 * own))
+        sine = np.sin(np.radians(theta))
+        curves.append(Curve(None, "", theta, 100 * sine / sine.sum() / (theta[1] - theta[0])))
+        radius, second = reference["radius_A"], reference["second_radius_A"]
+        within = f"{radius:.2f} Å" if radius == second else f"{radius:.2f} and {second:.2f} Å"
+        names = label.split("-")
+        title = names[1] if len(set(names)) == 1 else label
+        minimum = "minimum" if radius == second else "minima"
+        return Plot(
+            key=f"angles-{title}",
+            title=f"Angles in the first shell, {title}",
+            alt=f"Line chart of the angles between two neighbours of a {names[1]} bead within "
+            f"{within}; the CG curve differs from the atomistic one by at most "
+            f"{100 * largest:.0f} % of the largest value.",
+            caption=f"Angles between pairs of neighbours closer than {within}, the first {minimum} "
+            "of the atomistic g(r). Three-body structure that g(r) does not show. Dotted: "
+            "neighbours placed at random.",
+            x_label="angle neighbour – centre – neighbour / °",
+            y_label="probability / % per °",
+            curves=curves,
+            x_range=(0.0, 180.0),
+            x_ticks=30.0,
+        )
 
     @classmethod
     def curves(cls, record: Record) -> dict[str, Sequence[float]]:
@@ -214,39 +223,3 @@ def _frame_counts(frame: CGFrame, radii: Array, cos_edges: Array) -> Array:
     k = np.clip(np.searchsorted(cos_edges, values, side="right") - 1, 0, bins - 1)
     found = np.bincount(k + bins * row, minlength=empty.size)
     return found.reshape(empty.shape).astype(np.float64)
-
-
-def _plot(label: str, shown: Sequence[Shown]) -> Plot:
-    reference = shown[0].record[label]
-    theta, p = np.array(reference["theta_deg"]), np.array(reference["p_per_deg"])
-    error = np.array(reference["error_per_deg"])
-    curves = [
-        Curve(AA, shown[0].name, theta, 100 * p, 100 * (p - 2 * error), 100 * (p + 2 * error))
-    ]
-    largest = 0.0
-    for system in shown[1:]:
-        own = np.array(system.record[label]["p_per_deg"])
-        largest = max(largest, float(np.abs(own - p).max() / p.max()))
-        curves.append(Curve(system.role, system.name, theta, 100 * own))
-    sine = np.sin(np.radians(theta))
-    curves.append(Curve(None, "", theta, 100 * sine / sine.sum() / (theta[1] - theta[0])))
-    radius, second = reference["radius_A"], reference["second_radius_A"]
-    within = f"{radius:.2f} Å" if radius == second else f"{radius:.2f} and {second:.2f} Å"
-    names = label.split("-")
-    title = names[1] if len(set(names)) == 1 else label
-    minimum = "minimum" if radius == second else "minima"
-    return Plot(
-        key=f"angles-{title}",
-        title=f"Angles in the first shell, {title}",
-        alt=f"Line chart of the angles between two neighbours of a {names[1]} bead within "
-        f"{within}; the CG curve differs from the atomistic one by at most {100 * largest:.0f} % "
-        "of the largest value.",
-        caption=f"Angles between pairs of neighbours closer than {within}, the first {minimum} of "
-        "the atomistic g(r). Three-body structure that g(r) does not show. Dotted: neighbours "
-        "placed at random.",
-        x_label="angle neighbour – centre – neighbour / °",
-        y_label="probability / % per °",
-        curves=curves,
-        x_range=(0.0, 180.0),
-        x_ticks=30.0,
-    )

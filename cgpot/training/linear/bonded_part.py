@@ -9,7 +9,7 @@ run in LAMMPS as bonded tables.  What is subtracted is what is deployed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ from cgpot.potential.basis import Joint
 from cgpot.potential.lammps_commands import LammpsParts
 from cgpot.potential.potential import Labels
 from cgpot.training.linear.bonded_terms import terms_along_bonds
-from cgpot.training.linear.mscg import MSCGPotential, fit_mscg, remainder, with_inverted_bonds
+from cgpot.training.linear.mscg import MSCGPotential, fit_mscg, with_inverted_bonds
 from cgpot.training.settings.model_settings import MSCGConfig
 
 if TYPE_CHECKING:
@@ -74,7 +74,13 @@ class BondedPart:
 
     def remainder(self, frame: CGFrame) -> CGFrame:
         """The frame with the part's forces, virial and energy taken from its labels."""
-        return remainder(self._joint, self._coefficients, frame)
+        forces, virial, energy = self.labels(frame)
+        return replace(
+            frame,
+            forces=None if frame.forces is None else frame.forces - forces,
+            virial=None if frame.virial is None else frame.virial - virial,
+            energy=None if frame.energy is None else frame.energy - energy,
+        )
 
     def lammps_parts(self) -> LammpsParts:
         """The tables along bonds."""

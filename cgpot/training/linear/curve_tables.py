@@ -29,7 +29,7 @@ def _csv(path: Path, head: str, columns: list[Array]) -> Path:
 
 
 def _errors(samples: list[tuple[Array, Array]], like: Array) -> list[Array]:
-    """Standard errors of both quantities; NaN where the fit had a single block of frames."""
+    """Standard errors of both quantities; NaN where there are fewer than two samples."""
     if len(samples) < 2:
         return [np.full_like(like, np.nan)] * 2
     return [jackknife_error(np.stack(values)) for values in zip(*samples, strict=True)]
@@ -41,6 +41,7 @@ def write_curves(folder: Path, potential: MSCGPotential) -> list[Path]:
     ``pair_A-B.csv``; ``bond_A-B.csv``, ``bend_A-B-C.csv`` and ``torsion_A-B-C-D.csv`` along the
     bonds; ``angle_A-B-C.csv`` of the three-body part.
     Columns: r (Å) or angle (degrees), u (eV), f = -u' (eV/Å, eV/radian), error of u, of f.
+    Errors of bonded terms by Boltzmann inversion are not known (NaN).
     Forces are what the data determine; u of a pair is its integral from the cutoff, that of a
     bonded term is zero at its lowest point.
     """
@@ -72,7 +73,10 @@ def write_curves(folder: Path, potential: MSCGPotential) -> list[Path]:
                 return u - u.min(), -slope
 
             u, f = term(potential.part(name))
-            errors = _errors([term(potential.part(name, s)) for s in samples], q)
+            known = (
+                samples if part.kind_name(kind) not in potential.info.get("inverted", ()) else []
+            )
+            errors = _errors([term(potential.part(name, s)) for s in known], q)
             path = folder / f"{FILES[name]}_{part.kind_name(kind)}.csv"
             columns = head if name == "bond" else degrees
             paths.append(_csv(path, columns, [shown, u, f, *errors]))

@@ -36,6 +36,7 @@ from cgpot.potential.local_density import (
 from cgpot.potential.pair_basis import PairBasis
 from cgpot.potential.potential import Labels
 from cgpot.potential.splines import PairTable
+from cgpot.potential.surroundings import ring_kinds
 from cgpot.potential.threebody import ThreeBodySW
 from cgpot.training.folder.weights import frame_weights
 from cgpot.training.linear.bonded_terms import BondedTerms, bonded_terms
@@ -349,7 +350,8 @@ def with_inverted_bonds(potential: MSCGPotential, frames: Sequence[CGFrame]) -> 
     Force matching of single coordinates misses what couples them: the angle of three-site hexane
     comes out with 0.41 of its distribution.  The other terms keep what the joint fit gave
     them, and their mean pull along the bonds is allowed for (`cgpot.potential.inversion`).
-    Kinds with bonds in rings keep the fit's spline.
+    Kinds with bonds in rings keep the fit's spline.  ``info["inverted"]`` names the others, whose
+    samples are all alike: no error of theirs is known.
 
     Args:
         potential: of a joint fit.
@@ -369,26 +371,18 @@ def with_inverted_bonds(potential: MSCGPotential, frames: Sequence[CGFrame]) -> 
 
     parts = potential.joint.split(potential.coefficients)
     samples = potential.joint.split(potential.samples)
+    inverted: list[str] = []
     for name, term in terms.items():
         parts[name] = invert(term, frames, around, keep=parts[name])
-        samples[name] = np.broadcast_to(parts[name], samples[name].shape)
+        free = ~ring_kinds(term)
+        inverted += [term.kind_name(k) for k in range(term.n_kinds) if free[k]]
+        samples[name] = np.where(np.repeat(free, term.width), parts[name], samples[name])
     names = list(potential.joint.parts)
     return replace(
         potential,
         coefficients=np.concatenate([parts[name] for name in names]),
         samples=np.concatenate([samples[name] for name in names], axis=-1),
-        info={**potential.info, "bonded": "inversion"},
-    )
-
-
-def remainder(terms: Joint, coefficients: Array, frame: CGFrame) -> CGFrame:
-    """The frame with the forces, virial and energy of some terms taken from its labels."""
-    forces, virial, energy = terms.labels(coefficients, frame)
-    return replace(
-        frame,
-        forces=None if frame.forces is None else frame.forces - forces,
-        virial=None if frame.virial is None else frame.virial - virial,
-        energy=None if frame.energy is None else frame.energy - energy,
+        info={**potential.info, "inverted": inverted},
     )
 
 

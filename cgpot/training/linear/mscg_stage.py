@@ -52,6 +52,12 @@ def train_linear(
         )
         if model.bonded == "inversion":
             potential = with_inverted_bonds(potential, train)
+            if not potential.info["inverted"]:
+                raise ConfigError(
+                    "'inversion', but all terms lie in rings or join sites that are not bonded in "
+                    "the data, whose lengths and angles are not independent; expected 'forces'",
+                    key="model.bonded",
+                )
         written = [
             potential.write(folder.path / POTENTIAL),
             potential.table().write(folder.pair),

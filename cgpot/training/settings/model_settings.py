@@ -343,6 +343,8 @@ class MSCGConfig(LinearConfig):
                 f"local_density.cutoff {self.local_density.cutoff} Å exceeds cutoff {self.cutoff} Å"
             )
         check_bonded(self.sections)
+        if self.bonded == "inversion" and not self.sections:
+            raise ValueError("bonded is 'inversion', but bonds is null; expected bonds to invert")
         if self.three_body is not None and self.excluded:
             word = SECTION_OF_SPAN[self.excluded[0]]
             raise ValueError(
