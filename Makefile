@@ -87,7 +87,7 @@ demo: $(PLUGIN) ## the whole chain on liquid benzene, small (at most 20 minutes 
 benzene: $(PLUGIN) ## the whole chain on liquid benzene, in full (at most 2 hours; resumable)
 	$(PY) workflows/run.py workflows/systems/benzene/benzene.yaml --folder $(RUNS)/benzene $(CHAIN_ARGS)
 
-hexane: $(PLUGIN) ## the whole chain on liquid hexane, three sites a molecule (about an hour; resumable)
+hexane: $(PLUGIN) ## the whole chain on liquid hexane, three sites a molecule (about half an hour; resumable)
 	$(PY) workflows/run.py workflows/systems/hexane/hexane.yaml --folder $(RUNS)/hexane $(CHAIN_ARGS)
 
 study: $(PLUGIN) ## compare models on liquid benzene (70 minutes on two cores; resumable)

@@ -56,6 +56,7 @@ def test_data_are_those_of_the_readme(root: Path) -> None:
 def test_settings_are_read(root: Path) -> None:
     config = load_yaml(root / HERE / "train.yaml", TrainConfig)
     assert config.prior.bonded == "inversion"
+    assert load_yaml(root / HERE / "train_mscg.yaml", TrainConfig).model.type == "mscg"
     for name in ("md_nvt", "md_npt"):  # start and model come from the command line
         values = load_yaml_dict(root / HERE / f"{name}.yaml")
         assert MdConfig.model_validate({**values, "start": "a", "model": "b"}).timestep_fs == 5.0

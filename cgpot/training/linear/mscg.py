@@ -348,7 +348,7 @@ def with_inverted_bonds(potential: MSCGPotential, frames: Sequence[CGFrame]) -> 
     """The potential with its bonded terms by Boltzmann inversion, the others as they are.
 
     Force matching of single coordinates misses what couples them: the angle of three-site hexane
-    comes out with 0.41 of its distribution.  The other terms keep what the joint fit gave
+    comes out with 0.29 of its distribution (README).  The other terms keep what the joint fit gave
     them, and their mean pull along the bonds is allowed for (`cgpot.potential.inversion`).
     Kinds with bonds in rings keep the fit's spline.  ``info["inverted"]`` names the others, whose
     samples are all alike: no error of theirs is known.
